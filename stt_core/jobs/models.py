@@ -1,0 +1,292 @@
+"""Jobs as data: what MongoDB holds, and the state machine.
+
+    pending -> queued -> processing -> completed | failed | cancelled
+    processing -> queued      next attempt
+    failed -> queued          sent again
+    failed -> processing      re-executed from the Dagster UI
+    any unfinished state -> failed | cancelled
+
+Documents are written whole (`insert_one`, `replace_one` on `_id` and `version`): simple, and right on every
+MongoDB-compatible server. Datetimes are UTC with MongoDB's precision of a millisecond.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stt_core.errors import InvalidInputError
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the current time, UTC, cut to the millisecond that MongoDB keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to the job by itself."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+#: The steps of the state machine; staying in `processing` (a new stage, a takeover by a re-execution) is one too.
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.PENDING: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.QUEUED, JobStatus.PROCESSING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.PROCESSING: frozenset(
+        {JobStatus.PROCESSING, JobStatus.QUEUED, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED, JobStatus.PROCESSING}),
+    JobStatus.CANCELLED: frozenset(),
+}
+
+
+class JobStage(StrEnum):
+    """What a processing job is doing."""
+
+    PREPARING = "preparing"
+    CHUNKING = "chunking"
+    TRANSCRIBING = "transcribing"
+    MERGING = "merging"
+    UPLOADING = "uploading"
+
+
+class Priority(StrEnum):
+    """How soon a job is wanted."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Lane(StrEnum):
+    """Which door a job came through; backfills never enter the Redis queue."""
+
+    UPLOAD = "upload"
+    BACKFILL = "backfill"
+
+
+class ChunkStatus(StrEnum):
+    """Where a chunk stands."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Document(BaseModel):
+    """A MongoDB document; `_id` is the field aliased so."""
+
+    model_config = ConfigDict(populate_by_name=True, validate_assignment=False, extra="ignore")
+
+    @logged
+    def to_document(self) -> dict[str, Any]:
+        """Return the document as MongoDB stores it: plain values, datetimes kept, enums as their text."""
+        document: dict[str, Any] = _plain(self.model_dump(by_alias=True))
+        return document
+
+    @classmethod
+    @logged
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """Read a document of MongoDB.
+
+        Raises:
+            InvalidInputError: The document does not fit the model; every wrong field is logged with its reason.
+        """
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            logger.error("{} {} does not fit: {}", cls.__name__, document.get("_id"), error.errors(include_url=False))
+            fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+            raise InvalidInputError(
+                f"The stored {cls.__name__} {document.get('_id')} is invalid in: {fields}."
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+class JobOptions(BaseModel):
+    """What the caller asked for."""
+
+    #: ISO 639-1 code, or `auto` to detect it on the first chunk with speech.
+    language: str = "auto"
+    model: str
+
+
+class Source(BaseModel):
+    """The uploaded recording. `filename` is the user's text: shown, never used as a path or a key."""
+
+    filename: str
+    key: str
+    format: str
+    content_type: str
+    size_bytes: int = Field(ge=0)
+    sha256: str
+
+
+class JobError(BaseModel):
+    """Why a job, or its latest attempt, failed."""
+
+    kind: str
+    message: str
+    mend: str | None = None
+    transient: bool = False
+    stage: JobStage | None = None
+    occurred_at: datetime = Field(default_factory=utc_now)
+
+
+class JobResult(BaseModel):
+    """Where the transcript lies, and what people want to know before they open it."""
+
+    prefix: str
+    formats: list[str]
+    language: str
+    duration_seconds: float
+    words: int
+    segments: int
+    text_preview: str
+
+
+class JobCreate(BaseModel):
+    """What it takes to create a job."""
+
+    filename: str = Field(min_length=1, max_length=255)
+    options: JobOptions
+    priority: Priority = Priority.NORMAL
+    lane: Lane = Lane.UPLOAD
+
+
+class JobUpdate(BaseModel):
+    """A change of some fields of a job; a field that is not set stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: JobStatus | None = None
+    stage: JobStage | None = None
+    attempt: int | None = None
+    failures: int | None = None
+    run_id: str | None = None
+    source: Source | None = None
+    duration_seconds: float | None = None
+    language: str | None = None
+    queued_at: datetime | None = None
+    not_before: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    error: JobError | None = None
+    result: JobResult | None = None
+
+
+class JobModel(Document):
+    """A job. `version` counts its writes and guards each one; `write_id` names the latest (see `repository`)."""
+
+    job_id: str = Field(default_factory=lambda: uuid4().hex, alias="_id")
+    version: int = 0
+    write_id: str = ""
+    status: JobStatus = JobStatus.PENDING
+    stage: JobStage | None = None
+    lane: Lane = Lane.UPLOAD
+    priority: Priority = Priority.NORMAL
+    filename: str
+    options: JobOptions
+    source: Source | None = None
+    #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
+    attempt: int = 0
+    #: Attempts that were claimed by a run and failed; an outage before the claim does not burn one.
+    failures: int = 0
+    run_id: str | None = None
+    duration_seconds: float | None = None
+    language: str | None = None
+    queued_at: datetime | None = None
+    not_before: datetime | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    updated_at: datetime = Field(default_factory=utc_now)
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    error: JobError | None = None
+    result: JobResult | None = None
+
+    @property
+    def member(self) -> str:
+        """The job's entry in the queue and the run key of its Dagster run."""
+        return f"{self.job_id}:{self.attempt}"
+
+
+class ChunkModel(Document):
+    """The state of one chunk of a job: what it covers, and whether its text is there."""
+
+    chunk_id: str = Field(alias="_id")
+    job_id: str
+    index: int = Field(ge=0)
+    attempt: int
+    status: ChunkStatus = ChunkStatus.PENDING
+    start_seconds: float
+    end_seconds: float
+    speech_seconds: float
+    dbfs: float | None = None
+    result_key: str | None = None
+    cached: bool = False
+    words: int | None = None
+    engine_seconds: float | None = None
+    error: JobError | None = None
+    updated_at: datetime = Field(default_factory=utc_now)
+
+
+class Progress(BaseModel):
+    """How far a job's transcription is."""
+
+    chunks_done: int = 0
+    chunks_total: int = 0
+    audio_seconds_done: float = 0.0
+    audio_seconds_total: float = 0.0
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it: the body of `GET /api/v1/tasks/{job_id}`."""
+
+    job_id: str
+    status: JobStatus
+    stage: JobStage | None
+    progress: Progress
+    priority: Priority
+    filename: str
+    language: str
+    model: str
+    attempt: int
+    error: JobError | None
+    queue_position: int | None = None
+    duration_seconds: float | None = None
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    run_id: str | None = None
+    run_url: str | None = None
+    result: JobResult | None = None

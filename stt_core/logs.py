@@ -1,0 +1,170 @@
+"""Logging: one set-up, one way to a logger, one decorator.
+
+The user's standard asks for a log line at every entry, exit and failure, and for no silent failure. `@logged` gives
+all three to every public function, so that no function carries that by hand:
+
+* entry with its parameters and exit with its result and duration, at DEBUG;
+* an exception once, where it was raised (callers further up do not repeat it), with its stack trace. Errors that are
+  everyday answers (`SttError.expected`) are one WARNING line without a trace.
+
+Milestones are logged at INFO by the functions themselves. ✅, ⚠️ and ❌ come from the level. `log_context` puts
+`job_id`, `chunk`, `run_id` or `request_id` on every line of a block, also in threads that inherit its context.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import re
+import reprlib
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from loguru import logger as _root
+
+from stt_core.errors import SttError
+
+if TYPE_CHECKING:
+    from loguru import Logger, Record
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SECRET_NAMES = re.compile(r"password|secret|token|api_?key|authorization|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?P<head>\w+://[^\s:/@]*:)[^\s@]+(?=@)")
+_shortener = reprlib.Repr()
+_shortener.maxstring = 120
+_shortener.maxother = 160
+_ICONS = {"DEBUG": "🔍", "INFO": "✅", "WARNING": "⚠️", "ERROR": "❌", "CRITICAL": "❌"}
+#: The lowest level any sink takes; below it `@logged` skips rendering parameters.
+_lowest_level_no = 0
+
+
+def mask_secrets(text: str) -> str:
+    """Return `text` with the password of every URL in it replaced by `***`."""
+    return _URL_PASSWORD.sub(r"\g<head>***", text)
+
+
+def get_logger(name: str) -> Logger:
+    """Return the logger of a module; the only way to one."""
+    return _root.bind(module=name)
+
+
+def log_context(**values: object) -> AbstractContextManager[None]:
+    """Put `values` (job_id, run_id, chunk, request_id, …) on every line logged inside the block."""
+    return _root.contextualize(**values)
+
+
+def setup_logging(level: str = "INFO", *, json: bool = False) -> None:
+    """Send every line, those of the standard `logging` module too, to standard error.
+
+    Args:
+        level: Lowest level shown: DEBUG, INFO, WARNING or ERROR.
+        json: One JSON object a line (for log collectors) instead of text.
+    """
+    global _lowest_level_no
+    _root.remove()
+    _root.configure(extra={"module": "-"})
+    _lowest_level_no = _root.level(level).no
+    add_sink(sys.stderr, level=level, json=json)
+    logging.basicConfig(handlers=[_StandardLoggingHandler()], level=logging.WARNING, force=True)
+
+
+def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
+    """Add a loguru sink with our format and return its id."""
+    global _lowest_level_no
+    _lowest_level_no = min(_lowest_level_no, _root.level(level).no)
+    # Variables of frames can hold secrets and audio: loguru's `diagnose` stays off.
+    return _root.add(sink, level=level, format=_text_format, serialize=json, diagnose=False, backtrace=False)
+
+
+def _text_format(record: Record) -> str:
+    context = {key: value for key, value in record["extra"].items() if key != "module"}
+    record["extra"]["_context"] = " ".join(f"{key}={value}" for key, value in context.items() if key[0] != "_")
+    record["extra"]["_icon"] = _ICONS.get(record["level"].name, "")
+    return (
+        "<dim>{time:YYYY-MM-DD HH:mm:ss.SSS}</dim> <level>{level: <7}</level> {extra[_icon]} "
+        "<cyan>{extra[module]}</cyan> {message} <dim>{extra[_context]}</dim>\n{exception}"
+    )
+
+
+class _StandardLoggingHandler(logging.Handler):
+    """Hands records of libraries that use `logging` to loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname if record.levelname in _ICONS else "INFO"
+        _root.bind(module=record.name).opt(exception=record.exc_info).log(level, mask_secrets(record.getMessage()))
+
+
+def logged(function: Callable[P, R]) -> Callable[P, R]:
+    """Log entry, exit and failure of a function, a method or a coroutine function (see the module's text)."""
+    logger = get_logger(function.__module__)
+    name = function.__qualname__
+    signature = inspect.signature(function)
+
+    def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+        if _lowest_level_no <= 10:
+            logger.debug("{}({})", name, _render_call(signature, args, kwargs))
+        return time.perf_counter()
+
+    def left(result: object, started: float) -> None:
+        if _lowest_level_no <= 10:
+            elapsed_ms = (time.perf_counter() - started) * 1000
+            logger.debug("{} -> {} in {:.1f} ms", name, mask_secrets(_shortener.repr(result)), elapsed_ms)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def async_wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            started = entered(args, kwargs)
+            try:
+                result = await function(*args, **kwargs)
+            except Exception as error:
+                log_exception(logger, name, error, time.perf_counter() - started)
+                raise
+            left(result, started)
+            return result
+
+        return cast("Callable[P, R]", async_wrapper)
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        started = entered(args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            log_exception(logger, name, error, time.perf_counter() - started)
+            raise
+        left(result, started)
+        return result
+
+    return wrapper
+
+
+def log_exception(logger: Logger, where: str, error: BaseException, seconds: float = 0.0) -> None:
+    """Log an exception unless it was logged already: the innermost `@logged` function speaks, the rest are still."""
+    if getattr(error, "_stt_logged", False):
+        return
+    error._stt_logged = True  # type: ignore[attr-defined]
+    message = mask_secrets(f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}")
+    if isinstance(error, SttError) and error.expected:
+        logger.warning("{}", message)
+    else:
+        logger.opt(exception=error).error("{}", message)
+
+
+def _render_call(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    try:
+        arguments = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # the call itself will raise the same, with a better message
+        return "?"
+    parts = []
+    for name, value in arguments.items():
+        if name in ("self", "cls"):
+            continue
+        parts.append(f"{name}={'***' if _SECRET_NAMES.search(name) else mask_secrets(_shortener.repr(value))}")
+    return ", ".join(parts)

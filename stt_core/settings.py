@@ -1,0 +1,183 @@
+"""Settings: every variable of `.env.example`, read once, validated at start.
+
+A field `mongodb_url` is the environment variable `MONGODB_URL`; the environment wins over `.env`. A wrong value is
+refused with the variable's name and how to mend it (`ConfigurationError`). Passwords and secret keys are `SecretStr`:
+they appear as `**********` wherever settings are printed or logged.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stt_core.errors import ConfigurationError
+from stt_core.logs import get_logger, logged, mask_secrets
+
+logger = get_logger(__name__)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Sizes are bytes, durations seconds, levels dBFS, unless the name says other."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        alias_generator=str.upper,
+        populate_by_name=True,
+    )
+
+    # MongoDB: the truth about jobs
+    mongodb_url: str = "mongodb://localhost:27017"
+    mongodb_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "stt_system"
+    mongodb_max_pool_size: Annotated[int, Field(ge=1)] = 10
+    mongodb_min_pool_size: Annotated[int, Field(ge=0)] = 1
+    mongodb_timeout_seconds: Seconds = 5.0
+
+    # Redis: the priority queue
+    redis_host: Annotated[str, Field(min_length=1)] = "localhost"
+    redis_port: Port = 6379
+    redis_db: Annotated[int, Field(ge=0)] = 0
+    redis_password: SecretStr | None = None
+    redis_ssl: bool = False
+    redis_timeout_seconds: Seconds = 5.0
+    queue_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]{1,64}$")] = "stt:queue"
+    queue_max_size: Annotated[int, Field(ge=1)] = 10_000
+    queue_lease_seconds: Annotated[int, Field(ge=5)] = 60
+    queue_normal_delay_seconds: Annotated[int, Field(ge=0)] = 600
+    queue_low_delay_seconds: Annotated[int, Field(ge=0)] = 3600
+
+    # Object store (S3): the bytes
+    minio_endpoint: Annotated[str, Field(pattern=r"^[^/\s]+$")] = "localhost:9000"
+    minio_access_key: str | None = None
+    minio_secret_key: SecretStr | None = None
+    minio_secure: bool = False
+    minio_region: str = "us-east-1"
+    minio_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "stt"
+
+    # Uploads
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
+    max_audio_seconds: Seconds = 12 * 3600.0
+
+    # Audio: decoding, cutting, packing
+    ffmpeg_executable: str | None = None
+    chunk_strategy: Literal["silence", "vad", "fixed"] = "silence"
+    chunk_max_seconds: Annotated[float, Field(ge=5, le=29.5)] = 29.0
+    chunk_overlap_seconds: Annotated[float, Field(ge=0.5, le=4)] = 2.0
+    chunk_joint_ms: Annotated[int, Field(ge=0, le=1000)] = 200
+    silence_threshold_dbfs: Annotated[float, Field(ge=-96, le=0)] | Literal["auto"] = "auto"
+    silence_min_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
+    speech_padding_ms: Annotated[int, Field(ge=0, le=1000)] = 150
+
+    # whisper.cpp
+    whisper_cpp_executable: str = "stt-whisper-cli"
+    whisper_model: Annotated[str, Field(min_length=1)] = "base"
+    whisper_models_dir: Path = Path("~/.cache/stt/models")
+    whisper_models_url: str = "https://huggingface.co/ggerganov/whisper.cpp/resolve/main"
+    whisper_language: str = "auto"
+    whisper_beam_size: Annotated[int, Field(ge=1, le=8)] = 5
+    whisper_best_of: Annotated[int, Field(ge=1, le=8)] = 5
+    whisper_timeout_seconds: Seconds = 120.0
+    whisper_timeout_per_audio_second: Seconds = 10.0
+
+    # Runs and retries
+    max_concurrent_runs: Annotated[int, Field(ge=1)] = 2
+    max_concurrent_steps: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    in_process_max_seconds: Annotated[float, Field(ge=0)] = 180.0
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    step_retries: Annotated[int, Field(ge=0)] = 2
+    retry_backoff_seconds: Seconds = 5.0
+    retry_backoff_max_seconds: Seconds = 300.0
+    start_timeout_seconds: Seconds = 120.0
+
+    # The doors
+    stt_home: Path = Path(".stt")
+    stt_api_host: str = "127.0.0.1"
+    stt_api_port: Port = 8000
+    stt_api_url: str | None = None
+    stt_dagster_port: Port = 3000
+    stt_dagster_url: str | None = None
+
+    # Logging
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = False
+
+    @field_validator("mongodb_url")
+    @classmethod
+    def _check_mongodb_url(cls, value: str) -> str:
+        try:
+            TypeAdapter(MongoDsn).validate_python(value)
+        except ValidationError as error:
+            raise ValueError("must look like mongodb://[user:password@]host[:port][/?options]") from error
+        return value
+
+    @field_validator("whisper_models_dir", "stt_home")
+    @classmethod
+    def _expand_home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @field_validator("whisper_model")
+    @classmethod
+    def _check_model_path(cls, value: str) -> str:
+        # A name is resolved (and its absence explained) when a job needs it; a path can be checked here and now.
+        if os.sep in value and not Path(value).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give an existing ggml file or a model name (`stt models list`)")
+        return value
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        if self.mongodb_min_pool_size > self.mongodb_max_pool_size:
+            raise ValueError("MONGODB_MIN_POOL_SIZE must not exceed MONGODB_MAX_POOL_SIZE")
+        if self.queue_normal_delay_seconds > self.queue_low_delay_seconds:
+            raise ValueError("QUEUE_NORMAL_DELAY_SECONDS must not exceed QUEUE_LOW_DELAY_SECONDS")
+        return self
+
+    @property
+    def api_url(self) -> str:
+        """Address under which clients reach the REST API."""
+        return (self.stt_api_url or f"http://127.0.0.1:{self.stt_api_port}").rstrip("/")
+
+    @property
+    def dagster_url(self) -> str:
+        """Address under which people reach the Dagster UI."""
+        return (self.stt_dagster_url or f"http://127.0.0.1:{self.stt_dagster_port}").rstrip("/")
+
+
+@logged
+def load_settings() -> Settings:
+    """Read and validate the settings from the environment and `.env`.
+
+    Raises:
+        ConfigurationError: A variable is missing or wrong; the message names each one and how to mend it.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in item['loc'][:1]).upper() or 'Settings'}: "
+            f"{item['msg'].removeprefix('Value error, ')} (got {mask_secrets(repr(item['input']))[:120]})"
+            for item in error.errors(include_url=False)
+        ]
+        raise ConfigurationError(
+            "Wrong configuration. " + "; ".join(problems) + ".",
+            mend="Set the variable in the environment or in .env; .env.example explains each one.",
+        ) from error
+    logger.info("settings loaded: mongodb_url={}", mask_secrets(settings.mongodb_url))
+    logger.debug("settings: {}", mask_secrets(repr(settings)))
+    return settings
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, loaded at the first call."""
+    return load_settings()

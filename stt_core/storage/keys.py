@@ -1,0 +1,53 @@
+"""Every object key, in one place. No user text ever enters a key: ids, attempts, hashes and fixed names only."""
+
+from __future__ import annotations
+
+
+def source(job_id: str, extension: str) -> str:
+    """Return the key of an uploaded recording; `extension` comes from the detected format, never from the user."""
+    return f"uploads/{job_id}/source.{extension}"
+
+
+def source_prefix(job_id: str) -> str:
+    """Return the prefix of everything uploaded for a job."""
+    return f"uploads/{job_id}/"
+
+
+def audio_prefix(job_id: str) -> str:
+    """Return the prefix of the prepared audio of every attempt of a job."""
+    return f"audio/{job_id}/"
+
+
+def prepared_pcm(job_id: str, attempt: int) -> str:
+    """Return the key of the decoded recording: 16 kHz, mono, signed 16 bit little endian, no header."""
+    return f"{audio_prefix(job_id)}{attempt}/pcm-s16le-16000-mono.raw"
+
+
+def frame_energies(job_id: str, attempt: int) -> str:
+    """Return the key of the recording's frame energies, from which speech is detected without reading the PCM again."""
+    return f"{audio_prefix(job_id)}{attempt}/energies.npy"
+
+
+def chunk_result(digest: str) -> str:
+    """Return the key of a chunk's transcript; `digest` is the hash of its PCM, model and parameters."""
+    return f"chunks/{digest[:2]}/{digest}.json"
+
+
+def result_prefix(job_id: str, attempt: int) -> str:
+    """Return the prefix under which one attempt writes its results."""
+    return f"results/{job_id}/{attempt}/"
+
+
+def results_of_job(job_id: str) -> str:
+    """Return the prefix of the results of every attempt of a job."""
+    return f"results/{job_id}/"
+
+
+def transcript(prefix: str, extension: str) -> str:
+    """Return the key of a transcript in one format (json, txt, srt, vtt, tsv) under a job's result prefix."""
+    return f"{prefix}transcript.{extension}"
+
+
+def step_output(run_id: str, step: str, output: str) -> str:
+    """Return the key of a Dagster step's output. Step keys of mapped steps (`transcribe[b0]`) are made key-safe."""
+    return f"runs/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"

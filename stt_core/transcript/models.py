@@ -1,0 +1,89 @@
+"""Transcripts as data: words, segments, the text of one chunk, the text of a recording. All times are seconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Word(BaseModel):
+    """One word, its time in seconds and the engine's probability for it (mean of its tokens)."""
+
+    start: float
+    end: float
+    text: str
+    probability: float = Field(ge=0, le=1)
+
+
+class Segment(BaseModel):
+    """One segment (usually a sentence) of a recording, times in seconds of the source."""
+
+    index: int
+    start: float
+    end: float
+    text: str
+    words: list[Word] = []
+    chunk: int | None = None
+    channel: int | None = None
+    speaker: str | None = None
+    #: Mean probability of the words; None where the engine gave none.
+    confidence: float | None = None
+    #: Set where the text is suspect, e.g. "repetition".
+    flags: list[str] = []
+
+
+class ChunkSegment(BaseModel):
+    """One segment of a chunk, times in seconds from the start of the chunk as whisper heard it."""
+
+    start: float
+    end: float
+    text: str
+    words: list[Word] = []
+    flags: list[str] = []
+
+
+class ChunkTranscript(BaseModel):
+    """What the engine said of one chunk, before its times are mapped back to the source."""
+
+    language: str
+    segments: list[ChunkSegment] = []
+
+    @property
+    def text(self) -> str:
+        """The words of the chunk on one line."""
+        return " ".join(segment.text.strip() for segment in self.segments).strip()
+
+
+class Gap(BaseModel):
+    """A part of the recording that has no text because its chunk failed for good; seconds of the source."""
+
+    chunk: int
+    start: float
+    end: float
+    reason: str
+
+
+class TranscriptStatistics(BaseModel):
+    """Figures about a transcript."""
+
+    words: int
+    speech_seconds: float
+    chunks: int
+    confidence: float | None = None
+    duplicate_words_removed: int = 0
+
+
+class Transcript(BaseModel):
+    """The result of a job: the JSON that `/result` answers with."""
+
+    job_id: str
+    text: str
+    language: str
+    model: str
+    model_digest: str | None = None
+    duration_seconds: float
+    segments: list[Segment]
+    gaps: list[Gap] = []
+    statistics: TranscriptStatistics
+    schema_version: Literal[1] = 1
