@@ -111,6 +111,7 @@ class ConfigurationError(PermanentError):
     """A setting is missing or wrong; the message names the variable."""
 
     kind = "configuration"
+    expected = True
 
 
 class ExecutableNotFoundError(ConfigurationError):

@@ -168,3 +168,7 @@ def _render_call(signature: inspect.Signature, args: tuple[Any, ...], kwargs: di
             continue
         parts.append(f"{name}={'***' if _SECRET_NAMES.search(name) else mask_secrets(_shortener.repr(value))}")
     return ", ".join(parts)
+
+
+# loguru's own first sink prints the variables of every frame, secrets too: replace it before anything is logged.
+setup_logging()

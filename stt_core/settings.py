@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stt_core.errors import ConfigurationError
@@ -163,18 +164,23 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in item['loc'][:1]).upper() or 'Settings'}: "
-            f"{item['msg'].removeprefix('Value error, ')} (got {mask_secrets(repr(item['input']))[:120]})"
-            for item in error.errors(include_url=False)
-        ]
+        problems = [_explain(item) for item in error.errors(include_url=False)]
         raise ConfigurationError(
             "Wrong configuration. " + "; ".join(problems) + ".",
             mend="Set the variable in the environment or in .env; .env.example explains each one.",
-        ) from error
+        ) from None  # pydantic's own text repeats the values, secrets too
     logger.info("settings loaded: mongodb_url={}", mask_secrets(settings.mongodb_url))
     logger.debug("settings: {}", mask_secrets(repr(settings)))
     return settings
+
+
+def _explain(item: ErrorDetails) -> str:
+    reason = item["msg"].removeprefix("Value error, ")
+    if not item["loc"]:  # a rule about several variables, which its text names
+        return reason
+    variable = str(item["loc"][0]).upper()
+    is_secret = any(part in variable for part in ("PASSWORD", "SECRET", "ACCESS_KEY"))
+    return f"{variable}: {reason} (got {'***' if is_secret else mask_secrets(repr(item['input']))[:120]})"
 
 
 @lru_cache(maxsize=1)
