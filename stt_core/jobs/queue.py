@@ -1,0 +1,284 @@
+"""The priority queue in Redis: an index of the jobs that wait, never their truth.
+
+A member is `<job_id>:<attempt>`. Its score is the moment until which it can be overtaken, in milliseconds:
+
+    score = queued_at + delay(priority)
+
+with a delay of 0 for high, QUEUE_NORMAL_DELAY_SECONDS for normal and QUEUE_LOW_DELAY_SECONDS for low,
+and the smallest score is next. So a high job goes before every normal one queued less than ten minutes (the default)
+earlier, jobs of one priority leave in the order they came, and nothing starves: a normal job that has waited ten
+minutes is before every high one that comes later, a low one after an hour. The score follows from MongoDB alone, so
+that the queue can be rebuilt exactly after Redis lost it.
+
+Nothing is popped. A reader peeks, leases what it is about to start (`SET NX EX`), and the run that claims the job
+acknowledges it; a lease that is not followed by a claim runs out, and the member is seen again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import redis
+from redis.client import PubSub
+
+from stt_core.errors import QueueFullError, QueueRefusedError, QueueUnavailableError
+from stt_core.jobs.models import Priority
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+
+logger = get_logger(__name__)
+
+# Atomic: the size check, the check that the member is not there already, the add, and the signal to the sensor.
+_ENQUEUE = """
+local size = 0
+for _, key in ipairs(KEYS) do
+  if redis.call('ZSCORE', key, ARGV[1]) then return 0 end
+  size = size + redis.call('ZCARD', key)
+end
+if tonumber(ARGV[4]) > 0 and size >= tonumber(ARGV[4]) then return -1 end
+redis.call('ZADD', KEYS[tonumber(ARGV[3])], ARGV[2], ARGV[1])
+redis.call('PUBLISH', ARGV[5], ARGV[1])
+return 1
+"""
+
+_PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
+
+@contextmanager
+def redis_errors(operation: str) -> Iterator[None]:
+    """Turn redis-py's errors inside the block into ours, naming the operation.
+
+    Raises:
+        QueueUnavailableError: No connection, or no answer in time.
+        QueueRefusedError: The server answered and refused.
+    """
+    try:
+        yield
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise QueueRefusedError(f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD.") from error
+    except (redis.ConnectionError, redis.TimeoutError) as error:  # BusyLoadingError is a ConnectionError
+        raise QueueUnavailableError(
+            f"Redis is not reachable ({operation}): {error}.",
+            mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",
+        ) from error
+    except redis.RedisError as error:
+        raise QueueRefusedError(
+            f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD, REDIS_DB and QUEUE_NAME."
+        ) from error
+
+
+@dataclass(frozen=True)
+class QueueStatistics:
+    """How many jobs wait, by priority, and how many of all are leased to a run that is being started."""
+
+    by_priority: dict[Priority, int]
+    leased: int
+
+    @property
+    def total(self) -> int:
+        """Jobs waiting."""
+        return sum(self.by_priority.values())
+
+
+class Doorbell:
+    """Rings when something is enqueued while the block of `JobQueue.listen` is open."""
+
+    def __init__(self, subscription: PubSub) -> None:
+        self._subscription = subscription
+
+    @logged
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for a ring; return False when none came in time."""
+        with redis_errors("waiting for jobs"):
+            return self._subscription.get_message(ignore_subscribe_messages=True, timeout=timeout_seconds) is not None
+
+
+class JobQueue:
+    """The jobs that wait for a run (see the module's text for the order)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.queue_name
+        self._keys = {priority: f"{self._name}:{priority}" for priority in _PRIORITIES}
+        self._delays_ms = {
+            Priority.HIGH: 0,
+            Priority.NORMAL: settings.queue_normal_delay_seconds * 1000,
+            Priority.LOW: settings.queue_low_delay_seconds * 1000,
+        }
+        self.max_size = settings.queue_max_size
+        self._lease_seconds = settings.queue_lease_seconds
+        password = settings.redis_password
+        self._redis = redis.Redis(
+            host=settings.redis_host,
+            port=settings.redis_port,
+            db=settings.redis_db,
+            password=password.get_secret_value() if password else None,
+            ssl=settings.redis_ssl,
+            socket_connect_timeout=settings.redis_timeout_seconds,
+            socket_timeout=settings.redis_timeout_seconds,
+            decode_responses=True,
+            protocol=2,  # RESP3 answers with lists where RESP2 answers with tuples
+        )
+        self._enqueue_script = self._redis.register_script(_ENQUEUE)
+        logger.info(
+            "Redis queue opened: {}:{}/{} name={} max_size={}",
+            settings.redis_host,
+            settings.redis_port,
+            settings.redis_db,
+            self._name,
+            self.max_size,
+        )
+
+    @logged
+    def ping(self) -> float:
+        """Ask the server for a sign of life and return its latency in seconds."""
+        started = time.perf_counter()
+        with redis_errors("ping"):
+            self._redis.ping()
+        return time.perf_counter() - started
+
+    @logged
+    def enqueue(self, member: str, priority: Priority, queued_at: datetime, *, bounded: bool = True) -> bool:
+        """Add a member; return False when it is there already (adding twice changes nothing).
+
+        Args:
+            bounded: Refuse when `QUEUE_MAX_SIZE` jobs wait. Jobs that were accepted once come back unbounded.
+
+        Raises:
+            QueueFullError: The queue is full and `bounded` is set.
+        """
+        with redis_errors(f"enqueueing {member}"):
+            answer = self._enqueue_script(
+                keys=list(self._keys.values()),
+                args=[
+                    member,
+                    self.score(priority, queued_at),
+                    _PRIORITIES.index(priority) + 1,
+                    self.max_size if bounded else 0,
+                    self._name,
+                ],
+            )
+        if answer == -1:
+            raise self._full()
+        logger.info("enqueued: member={} priority={} new={}", member, priority, bool(answer))
+        return bool(answer)
+
+    @logged
+    def ensure_room(self) -> None:
+        """Raise QueueFullError when no further job can be accepted now."""
+        with redis_errors("counting"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zcard(key)
+            if sum(pipeline.execute()) >= self.max_size:
+                raise self._full()
+
+    @logged
+    def peek(self, count: int) -> list[str]:
+        """Return the next members that nobody has leased, at most `count`, the next first. Nothing is removed."""
+        # Leased members stand at the head until their run claims them: look past them, boundedly.
+        window = count + 256
+        with redis_errors("peeking"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zrange(key, 0, window - 1, withscores=True)
+            heads: list[list[tuple[str, float]]] = pipeline.execute()
+            members = [member for member, _ in heapq.merge(*heads, key=lambda entry: entry[1])][:window]
+            leases = cast("list[str | None]", self._redis.mget([self._lease(m) for m in members])) if members else []
+        return [member for member, lease in zip(members, leases, strict=True) if lease is None][:count]
+
+    @logged
+    def lease(self, member: str, owner: str) -> bool:
+        """Take a member for `QUEUE_LEASE_SECONDS`; return False when somebody has it."""
+        with redis_errors(f"leasing {member}"):
+            taken = self._redis.set(self._lease(member), owner, nx=True, ex=self._lease_seconds)
+        logger.info("lease: member={} taken={}", member, bool(taken))
+        return bool(taken)
+
+    @logged
+    def acknowledge(self, member: str) -> None:
+        """Remove a member whose run has claimed its job, and its lease."""
+        self.remove(member)
+
+    @logged
+    def remove(self, member: str) -> bool:
+        """Remove a member and its lease; return whether it was waiting."""
+        with redis_errors(f"removing {member}"):
+            pipeline = self._redis.pipeline(transaction=True)
+            for key in self._keys.values():
+                pipeline.zrem(key, member)
+            pipeline.delete(self._lease(member))
+            *removed, _ = pipeline.execute()
+        return any(removed)
+
+    @logged
+    def position(self, member: str) -> int | None:
+        """Return the member's place in the queue (1 is next), or None when it does not wait."""
+        with redis_errors(f"looking for {member}"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zscore(key, member)
+            score = next((score for score in pipeline.execute() if score is not None), None)
+            if score is None:
+                return None
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zcount(key, "-inf", f"({score:.0f}")
+            return int(sum(pipeline.execute())) + 1
+
+    @logged
+    def statistics(self) -> QueueStatistics:
+        """Return how many jobs wait, by priority."""
+        with redis_errors("reading statistics"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zcard(key)
+            sizes = pipeline.execute()
+            leased = sum(1 for _ in self._redis.scan_iter(match=self._lease("*"), count=500))
+        return QueueStatistics(dict(zip(_PRIORITIES, sizes, strict=True)), leased)
+
+    @logged
+    def members(self) -> set[str]:
+        """Return every member that waits."""
+        with redis_errors("reading members"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.zrange(key, 0, -1)
+            return {member for members in pipeline.execute() for member in members}
+
+    @contextmanager
+    def listen(self) -> Iterator[Doorbell]:
+        """Open a doorbell that rings at every enqueue. Listen, then peek, then wait: no ring is missed so."""
+        with redis_errors("subscribing"):
+            subscription: Any = cast("Any", self._redis).pubsub()  # untyped in redis-py
+            subscription.subscribe(self._name)
+        try:
+            yield Doorbell(subscription)
+        finally:
+            subscription.close()
+
+    @logged
+    def score(self, priority: Priority, queued_at: datetime) -> int:
+        """Return the score of a job, in milliseconds since 1970 (see the module's text)."""
+        return round(queued_at.timestamp() * 1000) + self._delays_ms[priority]
+
+    @logged
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+        logger.info("Redis queue closed: name={}", self._name)
+
+    def _lease(self, member: str) -> str:
+        return f"{self._name}:lease:{member}"
+
+    def _full(self) -> QueueFullError:
+        return QueueFullError(
+            f"The queue is full: {self.max_size} jobs are waiting.",
+            mend="Try again later, or raise QUEUE_MAX_SIZE.",
+            max_size=self.max_size,
+        )

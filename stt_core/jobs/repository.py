@@ -1,0 +1,243 @@
+"""Jobs and chunks in MongoDB: whole-document writes, each a compare-and-set.
+
+A job is replaced on `(_id, version)`; whoever read an older version loses with `ConflictError` and overwrites nothing.
+Every write carries a fresh `write_id`: when the server died after writing and before answering, the re-read shows
+one's own id, and that means success. There are no positional updates, upserts or transactions (see
+docs/decisions on whole-document writes).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from pymongo.errors import ConnectionFailure, DuplicateKeyError
+
+from stt_core.errors import ConflictError, InvalidInputError, InvalidTransitionError, JobNotFoundError
+from stt_core.jobs.database import Database, mongo_errors
+from stt_core.jobs.models import (
+    TRANSITIONS,
+    ChunkModel,
+    ChunkStatus,
+    JobCreate,
+    JobModel,
+    JobStatus,
+    JobUpdate,
+    Progress,
+    utc_now,
+)
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: How often `modify_job` reads again after losing a race. A job has few writers: its run, the client, the sensors.
+_MAX_RACES = 20
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """One page of jobs, newest first, and the cursor of the next (None after the last)."""
+
+    jobs: list[JobModel]
+    next_cursor: str | None
+
+
+class JobRepository:
+    """The only place that reads and writes the `jobs` and `chunks` collections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @logged
+    def create_job(self, create: JobCreate) -> JobModel:
+        """Insert a new `pending` job and return it."""
+        job = JobModel(**dict(create), write_id=uuid4().hex)
+        with mongo_errors(f"inserting job {job.job_id}"):
+            try:
+                self._database.jobs.insert_one(job.to_document())
+            except (DuplicateKeyError, ConnectionFailure) as error:
+                # The server may have written before it went silent: our own write_id there means success.
+                logger.warning("insert of job {} was not confirmed, reading it back: {}", job.job_id, error)
+                stored = self._database.jobs.find_one({"_id": job.job_id})
+                if stored is None or stored.get("write_id") != job.write_id:
+                    raise
+        logger.info("job created: job_id={} filename={!r} priority={}", job.job_id, job.filename, job.priority)
+        return job
+
+    @logged
+    def get_job(self, job_id: str) -> JobModel:
+        """Return the job.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        with mongo_errors(f"reading job {job_id}"):
+            document = self._database.jobs.find_one({"_id": job_id})
+        if document is None:
+            raise JobNotFoundError(f"There is no job {job_id}.", mend="Check the id; deleted jobs are gone for good.")
+        return JobModel.from_document(document)
+
+    @logged
+    def update_job(self, job: JobModel, update: JobUpdate) -> JobModel:
+        """Write the set fields of `update` over `job` as it was read, and return the job as stored.
+
+        Raises:
+            ConflictError: The job was changed since it was read.
+            InvalidTransitionError: The state machine has no step from the job's status to the new one.
+            JobNotFoundError: The job was deleted.
+        """
+        fields = {name: getattr(update, name) for name in update.model_fields_set}
+        status: JobStatus = fields.get("status", job.status)
+        if status != job.status and status not in TRANSITIONS[job.status]:
+            raise InvalidTransitionError(f"Job {job.job_id} is {job.status}: it cannot become {status}.")
+        changed = job.model_copy(
+            update={**fields, "version": job.version + 1, "write_id": uuid4().hex, "updated_at": utc_now()}
+        )
+        with mongo_errors(f"updating job {job.job_id}"):
+            try:
+                matched = self._database.jobs.replace_one(
+                    {"_id": job.job_id, "version": job.version}, changed.to_document()
+                ).matched_count
+            except ConnectionFailure as error:
+                logger.warning("update of job {} was not confirmed, reading it back: {}", job.job_id, error)
+                matched = 0
+        if not matched and self.get_job(job.job_id).write_id != changed.write_id:
+            raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
+        if status != job.status:
+            logger.info("job {}: {} -> {} (attempt {})", job.job_id, job.status, status, changed.attempt)
+        return changed
+
+    @logged
+    def update_status(self, job: JobModel, status: JobStatus) -> JobModel:
+        """Move the job to `status`; raises as `update_job`."""
+        return self.update_job(job, JobUpdate(status=status))
+
+    @logged
+    def modify_job(self, job_id: str, change: Callable[[JobModel], JobUpdate | None]) -> JobModel:
+        """Read the job, ask `change` what to write, write it, and start over where another writer came between.
+
+        `change` sees the job as it is now and raises, or returns None, where there is nothing to do any more.
+
+        Raises:
+            ConflictError: Other writers came between every time.
+        """
+        for _ in range(_MAX_RACES):
+            job = self.get_job(job_id)
+            update = change(job)
+            if update is None:
+                return job
+            try:
+                return self.update_job(job, update)
+            except ConflictError as error:
+                logger.debug("reading job {} again: {}", job_id, error)
+        raise ConflictError(f"Job {job_id} was changed by others {_MAX_RACES} times in a row.", mend="Try again.")
+
+    @logged
+    def get_pending_jobs(self, limit: int = 100) -> list[JobModel]:
+        """Return up to `limit` jobs that wait for a run (`queued`), those queued first before the others."""
+        with mongo_errors("reading queued jobs"):
+            cursor = self._database.jobs.find({"status": JobStatus.QUEUED.value}).sort("queued_at", 1).limit(limit)
+            return [JobModel.from_document(document) for document in cursor]
+
+    @logged
+    def list_jobs(self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
+        """Return a page of jobs, newest first. `cursor` is the previous page's `next_cursor`.
+
+        Raises:
+            InvalidInputError: The cursor is not one of ours.
+        """
+        conditions: list[dict[str, Any]] = [{"status": status.value}] if status else []
+        if cursor:
+            created_at, job_id = _decode_cursor(cursor)
+            older = {"created_at": {"$lt": created_at}}
+            same_moment = {"created_at": created_at, "_id": {"$lt": job_id}}
+            conditions.append({"$or": [older, same_moment]})
+        query = {"$and": conditions} if len(conditions) > 1 else conditions[0] if conditions else {}
+        with mongo_errors("listing jobs"):
+            found = self._database.jobs.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit + 1)
+            jobs = [JobModel.from_document(document) for document in found]
+        has_more = len(jobs) > limit
+        return JobPage(jobs[:limit], _encode_cursor(jobs[limit - 1]) if has_more else None)
+
+    @logged
+    def count_by_status(self) -> dict[JobStatus, int]:
+        """Return how many jobs there are in each status."""
+        with mongo_errors("counting jobs"):
+            groups = self._database.jobs.aggregate([{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}])
+            return {JobStatus(group["_id"]): group["jobs"] for group in groups}
+
+    @logged
+    def delete_job(self, job_id: str) -> bool:
+        """Delete the job and its chunks; return whether there was one."""
+        with mongo_errors(f"deleting job {job_id}"):
+            self._database.chunks.delete_many({"job_id": job_id})
+            deleted = self._database.jobs.delete_one({"_id": job_id}).deleted_count
+        logger.info("job deleted: job_id={} existed={}", job_id, bool(deleted))
+        return bool(deleted)
+
+    @logged
+    def replace_chunks(self, job_id: str, chunks: Iterable[ChunkModel]) -> None:
+        """Make `chunks` the plan of the job, whatever an earlier attempt had planned."""
+        documents = [chunk.to_document() for chunk in chunks]
+        with mongo_errors(f"writing the chunks of job {job_id}"):
+            self._database.chunks.delete_many({"job_id": job_id})
+            if documents:
+                self._database.chunks.insert_many(documents, ordered=False)
+        logger.info("job {}: {} chunks planned", job_id, len(documents))
+
+    @logged
+    def update_chunk(self, chunk: ChunkModel) -> None:
+        """Write one chunk whole. Each chunk has one writer at a time: the step that transcribes it.
+
+        Raises:
+            ConflictError: The job's plan was replaced: another attempt is at work.
+        """
+        with mongo_errors(f"updating chunk {chunk.chunk_id}"):
+            replaced = self._database.chunks.replace_one(
+                {"_id": chunk.chunk_id, "attempt": chunk.attempt}, chunk.to_document()
+            )
+        if not replaced.matched_count:
+            raise ConflictError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")
+
+    @logged
+    def get_chunks(self, job_id: str) -> list[ChunkModel]:
+        """Return the job's chunks in order."""
+        with mongo_errors(f"reading the chunks of job {job_id}"):
+            found = self._database.chunks.find({"job_id": job_id}).sort("index", 1)
+            return [ChunkModel.from_document(document) for document in found]
+
+    @logged
+    def get_progress(self, job_id: str) -> Progress:
+        """Return how much of the job's speech is transcribed, from the state of its chunks."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"job_id": job_id}},
+            {"$group": {"_id": "$status", "chunks": {"$sum": 1}, "seconds": {"$sum": "$speech_seconds"}}},
+        ]
+        progress = Progress()
+        with mongo_errors(f"reading the progress of job {job_id}"):
+            for group in self._database.chunks.aggregate(pipeline):
+                progress.chunks_total += group["chunks"]
+                progress.audio_seconds_total += group["seconds"]
+                if group["_id"] == ChunkStatus.DONE.value:
+                    progress.chunks_done = group["chunks"]
+                    progress.audio_seconds_done = round(group["seconds"], 3)
+        progress.audio_seconds_total = round(progress.audio_seconds_total, 3)
+        return progress
+
+
+def _encode_cursor(job: JobModel) -> str:
+    text = json.dumps([job.created_at.isoformat(), job.job_id])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _decode_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return datetime.fromisoformat(created_at), str(job_id)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.") from error
