@@ -162,6 +162,17 @@ class JobError(BaseModel):
     occurred_at: datetime = Field(default_factory=utc_now)
 
 
+class Attempt(BaseModel):
+    """One run's claim of a job, kept as its history."""
+
+    attempt: int
+    run_id: str
+    host: str
+    started_at: datetime = Field(default_factory=utc_now)
+    ended_at: datetime | None = None
+    error: JobError | None = None
+
+
 class JobResult(BaseModel):
     """Where the transcript lies, and what people want to know before they open it."""
 
@@ -191,6 +202,7 @@ class JobUpdate(BaseModel):
     status: JobStatus | None = None
     stage: JobStage | None = None
     attempt: int | None = None
+    attempts: list[Attempt] | None = None
     failures: int | None = None
     run_id: str | None = None
     source: Source | None = None
@@ -219,6 +231,7 @@ class JobModel(Document):
     source: Source | None = None
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0
+    attempts: list[Attempt] = []
     #: Attempts that were claimed by a run and failed; an outage before the claim does not burn one.
     failures: int = 0
     run_id: str | None = None
@@ -260,7 +273,7 @@ class ChunkModel(Document):
 
 
 class Progress(BaseModel):
-    """How far a job's transcription is."""
+    """How far a job's transcription is; seconds are seconds of speech."""
 
     chunks_done: int = 0
     chunks_total: int = 0

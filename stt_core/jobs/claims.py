@@ -1,0 +1,169 @@
+"""A run's claim of a job: taking it, and writing to it as long as it is one's own.
+
+`attempt` fences the runs of a job off from each other. A run takes a `queued` job of its own attempt; a re-execution
+from the Dagster UI takes any job that is not finished well by bumping the attempt, once. Every later write checks that
+the job still belongs to this run, so that a run that was given up and wakes again changes nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from stt_core.errors import SttError, SupersededError
+from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
+from stt_core.jobs.repository import JobRepository
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+
+@logged
+def describe_error(error: BaseException, stage: JobStage | None = None) -> JobError:
+    """Return an exception as the job keeps it. One that nobody named counts as permanent: it is a defect of ours."""
+    if isinstance(error, SttError):
+        return JobError(kind=error.kind, message=error.message, mend=error.mend, transient=error.transient, stage=stage)
+    return JobError(kind="unexpected", message=f"{type(error).__name__}: {error}"[:2000], stage=stage)
+
+
+@logged
+def ensure_claim(
+    jobs: JobRepository, job_id: str, run_id: str, *, attempt: int | None, is_reexecution: bool = False
+) -> Claim:
+    """Take the job for a run, or confirm that the run has it; every step of a run begins with this.
+
+    Args:
+        attempt: The attempt the run was launched for; None accepts the current one (a run launched by hand).
+        is_reexecution: The run repeats an earlier one from the Dagster UI; it may take the job by the next attempt.
+
+    Raises:
+        SupersededError: The job is finished, cancelled, or another run's.
+    """
+
+    def take(job: JobModel) -> JobUpdate | None:
+        if job.run_id == run_id and job.status is JobStatus.PROCESSING:
+            return None
+        has_had_it = any(past.run_id == run_id for past in job.attempts)
+        if is_reexecution and not has_had_it and job.status not in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+            taken = job.attempt + 1
+        elif not has_had_it and job.status is JobStatus.QUEUED and attempt in (None, job.attempt):
+            taken = job.attempt
+        else:
+            raise SupersededError(
+                f"Job {job_id} is {job.status} in attempt {job.attempt} of run {job.run_id}: it is not run {run_id}'s."
+            )
+        return JobUpdate(
+            status=JobStatus.PROCESSING,
+            stage=JobStage.PREPARING,
+            attempt=taken,
+            run_id=run_id,
+            attempts=[*job.attempts, Attempt(attempt=taken, run_id=run_id, host=platform.node())],
+            started_at=utc_now(),
+            completed_at=None,
+            not_before=None,
+            error=None,
+        )
+
+    job = jobs.modify_job(job_id, take)
+    return Claim(jobs, job_id, job.attempt, run_id)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one run to write to one job."""
+
+    jobs: JobRepository
+    job_id: str
+    attempt: int
+    run_id: str
+
+    @logged
+    def job(self) -> JobModel:
+        """Return the job as it is now.
+
+        Raises:
+            SupersededError: It is no longer this run's, or cancelled.
+        """
+        job = self.jobs.get_job(self.job_id)
+        self._check(job)
+        return job
+
+    @logged
+    def is_lost(self) -> bool:
+        """Return whether the job was cancelled or taken over; what the run does is then of no use any more."""
+        try:
+            self.job()
+        except SupersededError as error:
+            logger.warning("{}", error)
+            return True
+        return False
+
+    @logged
+    def update(self, update: JobUpdate) -> JobModel:
+        """Write to the job.
+
+        Raises:
+            SupersededError: It is no longer this run's, or cancelled.
+        """
+
+        def change(job: JobModel) -> JobUpdate:
+            self._check(job)
+            return update
+
+        return self.jobs.modify_job(self.job_id, change)
+
+    @logged
+    def enter_stage(self, stage: JobStage) -> JobModel:
+        """Say what the run is doing now; several steps may say the same at once."""
+
+        def change(job: JobModel) -> JobUpdate | None:
+            self._check(job)
+            return None if job.stage is stage else JobUpdate(stage=stage)
+
+        return self.jobs.modify_job(self.job_id, change)
+
+    @logged
+    def complete(self, result: JobResult) -> JobModel:
+        """Finish the job: the one write that makes a transcript visible. Repeating it changes nothing."""
+
+        def change(job: JobModel) -> JobUpdate | None:
+            if job.status is JobStatus.COMPLETED and job.run_id == self.run_id:
+                return None
+            self._check(job)
+            return JobUpdate(
+                status=JobStatus.COMPLETED,
+                stage=None,
+                result=result,
+                error=None,
+                language=result.language,
+                completed_at=utc_now(),
+                attempts=self._ended(job, None),
+            )
+
+        return self.jobs.modify_job(self.job_id, change)
+
+    @logged
+    def fail(self, error: JobError) -> JobModel:
+        """Write down why the run fails; a permanent error ends the job, a transient one is left to the sensor."""
+
+        def change(job: JobModel) -> JobUpdate:
+            self._check(job)
+            attempts = self._ended(job, error)
+            if error.transient:
+                return JobUpdate(error=error, attempts=attempts)
+            return JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now(), attempts=attempts)
+
+        return self.jobs.modify_job(self.job_id, change)
+
+    def _check(self, job: JobModel) -> None:
+        if job.status is not JobStatus.PROCESSING or job.run_id != self.run_id or job.attempt != self.attempt:
+            raise SupersededError(
+                f"Job {self.job_id} is {job.status} in attempt {job.attempt} of run {job.run_id}: "
+                f"attempt {self.attempt} of run {self.run_id} has no say any more."
+            )
+
+    def _ended(self, job: JobModel, error: JobError | None) -> list[Attempt]:
+        return [
+            past.model_copy(update={"ended_at": utc_now(), "error": error}) if past.run_id == self.run_id else past
+            for past in job.attempts
+        ]

@@ -1,0 +1,74 @@
+"""Which waiting jobs may start now: the reading side of the queue.
+
+Peek, check against the truth, lease. Members that are no longer a job's current attempt are removed on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from stt_core.errors import JobNotFoundError
+from stt_core.jobs.models import JobModel, JobStatus, utc_now
+from stt_core.jobs.queue import JobQueue
+from stt_core.jobs.repository import JobRepository
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: How soon free capacity is noticed while jobs wait for it, seconds; Dagster rings no bell when a run ends.
+_CAPACITY_POLL_SECONDS = 1.0
+#: How many members are looked at beyond the free capacity: some may be in their backoff.
+_LOOK_AHEAD = 64
+
+
+@logged
+def wait_for_due_jobs(
+    jobs: JobRepository,
+    queue: JobQueue,
+    *,
+    free_slots: Callable[[], int],
+    owner: str,
+    timeout_seconds: float,
+) -> list[JobModel]:
+    """Return the jobs to start now, leased to `owner`, at most as many as there are free slots.
+
+    Waits up to `timeout_seconds` for the first: on the queue's bell while nothing waits, on capacity while something
+    does. Returns an empty list when there was nothing.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    with queue.listen() as doorbell:
+        while True:
+            slots = free_slots()
+            due = lease_due_jobs(jobs, queue, count=slots, owner=owner) if slots > 0 else []
+            remaining = deadline - time.monotonic()
+            if due or remaining <= 0:
+                return due
+            doorbell.wait(min(remaining, _CAPACITY_POLL_SECONDS) if queue.peek(1) else remaining)
+
+
+@logged
+def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: str) -> list[JobModel]:
+    """Lease and return the next `count` jobs that are due."""
+    due: list[JobModel] = []
+    for member in queue.peek(count + _LOOK_AHEAD):
+        if len(due) == count:
+            break
+        job = current_job(jobs, member)
+        if job is None:
+            logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
+            queue.remove(member)
+        elif (job.not_before is None or job.not_before <= utc_now()) and queue.lease(member, owner):
+            due.append(job)
+    return due
+
+
+@logged
+def current_job(jobs: JobRepository, member: str) -> JobModel | None:
+    """Return the job of a queue entry, or None where the entry is out of date."""
+    try:
+        job = jobs.get_job(member.rpartition(":")[0])
+    except JobNotFoundError as error:
+        logger.debug("{}", error)
+        return None
+    return job if job.status is JobStatus.QUEUED and job.member == member else None

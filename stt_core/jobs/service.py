@@ -1,0 +1,235 @@
+"""What clients may do with jobs: create one, look at it, fetch its result. The API's routes call nothing else.
+
+An upload is written in the order that loses nothing: the job (`pending`), its bytes, its source, `queued`, the queue
+entry. A refused or broken upload takes back its object, then its job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import BinaryIO, cast
+
+from stt_core.audio.formats import HEAD_BYTES, detect_format
+from stt_core.errors import (
+    EmptyFileError,
+    FileTooLargeError,
+    InvalidInputError,
+    JobFailedError,
+    QueueUnavailableError,
+    ResultNotReadyError,
+    SttError,
+)
+from stt_core.jobs.models import (
+    JobCreate,
+    JobModel,
+    JobOptions,
+    JobStatus,
+    JobUpdate,
+    JobView,
+    Priority,
+    Source,
+    utc_now,
+)
+from stt_core.jobs.queue import JobQueue
+from stt_core.jobs.recovery import enqueue_job
+from stt_core.jobs.repository import JobRepository
+from stt_core.logs import get_logger, log_context, logged
+from stt_core.settings import Settings
+from stt_core.storage import keys
+from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.models import Transcript
+from stt_core.whisper.languages import check_language
+from stt_core.whisper.models import resolve_model
+
+logger = get_logger(__name__)
+
+
+class JobService:
+    """The use cases of a job's owner, over the repository, the queue and the object store."""
+
+    def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._queue = queue
+        self._store = store
+
+    @logged
+    def ensure_acceptable(self, size_bytes: int | None) -> None:
+        """Refuse an upload before its body is read. `size_bytes` is what the client announced, if it did.
+
+        Raises:
+            FileTooLargeError: Over `MAX_UPLOAD_BYTES`.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
+            QueueUnavailableError: Redis does not answer.
+        """
+        if size_bytes is not None and size_bytes > self._settings.max_upload_bytes:
+            raise self.too_large(size_bytes)
+        self._queue.ensure_room()
+
+    @logged
+    def too_large(self, size_bytes: int) -> FileTooLargeError:
+        """Return the error for an upload of that size."""
+        limit = self._settings.max_upload_bytes
+        return FileTooLargeError(
+            f"The upload has {size_bytes} bytes or more; at most {limit} are accepted.",
+            mend="Send a shorter or compressed recording, or raise MAX_UPLOAD_BYTES.",
+            limit=limit,
+        )
+
+    @logged
+    def create_task(
+        self,
+        file: BinaryIO,
+        *,
+        filename: str,
+        size_bytes: int,
+        language: str | None = None,
+        model: str | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> JobView:
+        """Store a recording, create its job and enqueue it.
+
+        Args:
+            file: The recording, seekable, at its start.
+            filename: The user's name for it; shown, never used as a path or a key.
+
+        Raises:
+            EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
+            ModelNotFoundError, UnknownLanguageError: The options are not.
+            QueueFullError: The queue filled up meanwhile; nothing is left behind.
+        """
+        if size_bytes == 0:
+            raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
+        self.ensure_acceptable(size_bytes)
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        detected = detect_format(head)
+        whisper_model = resolve_model(model or self._settings.whisper_model, self._settings)
+        spoken = language or self._settings.whisper_language
+        check_language(spoken, whisper_model)
+
+        job = self._jobs.create_job(
+            JobCreate(
+                filename=_shorten(filename),
+                options=JobOptions(language=spoken, model=whisper_model.name),
+                priority=priority,
+            )
+        )
+        with log_context(job_id=job.job_id):
+            logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
+            try:
+                hashed = _HashingReader(file)
+                key = keys.source(job.job_id, detected.extension)
+                self._store.put_stream(
+                    key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type
+                )
+                source = Source(
+                    filename=job.filename,
+                    key=key,
+                    format=detected.name,
+                    content_type=detected.content_type,
+                    size_bytes=size_bytes,
+                    sha256=hashed.hexdigest(),
+                )
+                job = self._jobs.update_job(job, JobUpdate(source=source))
+                queued = JobUpdate(status=JobStatus.QUEUED, attempt=1, queued_at=utc_now())
+                job = self._jobs.update_job(job, queued)
+            except Exception as error:
+                logger.error("upload of {!r} is taken back: {}", filename, error)
+                self._take_back(job)
+                raise
+            enqueue_job(self._queue, job)
+        return self.view(job)
+
+    @logged
+    def get_task_status(self, job_id: str) -> JobView:
+        """Return the job as its owner sees it.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        return self.view(self._jobs.get_job(job_id))
+
+    @logged
+    def get_task_result(self, job_id: str) -> Transcript:
+        """Return the transcript of a completed job.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            ResultNotReadyError: The job has not finished; the details hold its status and progress.
+            JobFailedError: The job failed or was cancelled; the message says why.
+        """
+        job = self._jobs.get_job(job_id)
+        if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            reason = f": {job.error.message}" if job.error else "."
+            raise JobFailedError(
+                f"Job {job_id} {'failed' if job.status is JobStatus.FAILED else 'was cancelled'}{reason}",
+                mend=job.error.mend if job.error else None,
+                job_status=job.status.value,
+                kind=job.error.kind if job.error else None,
+            )
+        if job.result is None:
+            raise ResultNotReadyError(
+                f"Job {job_id} is {job.status}; there is no result yet.",
+                mend=f"Ask GET /api/v1/tasks/{job_id} until its status is completed.",
+                job_status=job.status.value,
+                progress=self._jobs.get_progress(job_id).model_dump(),
+            )
+        return Transcript.model_validate_json(self._store.get_bytes(keys.transcript(job.result.prefix, "json")))
+
+    @logged
+    def view(self, job: JobModel) -> JobView:
+        """Return a job as its owner sees it, with its progress and its place in the queue."""
+        run_url = f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None
+        return JobView(
+            **job.model_dump(include=_SHARED_FIELDS),
+            progress=self._jobs.get_progress(job.job_id),
+            model=job.options.model,
+            language=job.language or job.options.language,
+            queue_position=self._position(job),
+            run_url=run_url,
+        )
+
+    def _position(self, job: JobModel) -> int | None:
+        if job.status is not JobStatus.QUEUED:
+            return None
+        try:
+            return self._queue.position(job.member)
+        except QueueUnavailableError as error:
+            logger.warning("the place of job {} is not known: {}", job.job_id, error)
+            return None
+
+    def _take_back(self, job: JobModel) -> None:
+        try:
+            self._store.remove_prefix(keys.source_prefix(job.job_id))
+            self._jobs.delete_job(job.job_id)
+        except SttError as error:
+            logger.error("job {} could not be taken back wholly, it stays pending: {}", job.job_id, error)
+
+
+_SHARED_FIELDS = set(JobView.model_fields) & set(JobModel.model_fields) - {"language"}
+
+
+class _HashingReader:
+    """A stream that knows the SHA-256 of what was read from it, so that the upload is read once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(size)
+        self._hash.update(block)
+        return block
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _shorten(filename: str) -> str:
+    """Return a file name that is fit to be shown: its last part, printable, at most 255 characters."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    printable = "".join(character for character in name if character.isprintable())
+    if not printable:
+        raise InvalidInputError("The file has no name.", mend='Send it as multipart with filename="…".')
+    return printable[:255]

@@ -1,0 +1,83 @@
+"""The core put together: what every door (API, Dagster, command line) opens once and closes at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from stt_core.errors import SttError
+from stt_core.jobs.database import Database
+from stt_core.jobs.queue import JobQueue
+from stt_core.jobs.repository import JobRepository
+from stt_core.jobs.service import JobService
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+from stt_core.storage.object_store import ObjectStore
+
+logger = get_logger(__name__)
+
+
+class DependencyHealth(BaseModel):
+    """Whether a server answers, and how fast."""
+
+    ok: bool
+    latency_ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the core, connected to the servers that the settings name."""
+
+    settings: Settings
+    database: Database
+    jobs: JobRepository
+    queue: JobQueue
+    store: ObjectStore
+    tasks: JobService
+
+    @classmethod
+    @logged
+    def open(cls, settings: Settings) -> Services:
+        """Put the parts together. Connects to nothing, so it works while a server is down.
+
+        Raises:
+            ConfigurationError: A setting cannot be used.
+        """
+        database, queue, store = Database(settings), JobQueue(settings), ObjectStore(settings)
+        jobs = JobRepository(database)
+        return cls(settings, database, jobs, queue, store, JobService(settings, jobs, queue, store))
+
+    @logged
+    def prepare(self) -> None:
+        """Create what the servers need once: indexes and the bucket."""
+        self.database.ensure_indexes()
+        self.store.ensure_bucket()
+
+    @logged
+    def health(self) -> dict[str, DependencyHealth]:
+        """Ask each server for a sign of life."""
+        return {
+            "mongodb": _measure(self.database.ping),
+            "redis": _measure(self.queue.ping),
+            "object_store": _measure(self.store.ping),
+        }
+
+    @logged
+    def close(self) -> None:
+        """Close every connection."""
+        self.queue.close()
+        self.store.close()
+        self.database.close()
+
+
+def _measure(ping: Callable[[], float]) -> DependencyHealth:
+    started = time.perf_counter()
+    try:
+        return DependencyHealth(ok=True, latency_ms=round(ping() * 1000, 2))
+    except SttError as error:
+        logger.warning("not healthy: {}", error)
+        return DependencyHealth(ok=False, latency_ms=round((time.perf_counter() - started) * 1000, 2), error=str(error))

@@ -1,0 +1,231 @@
+"""The object store: the only place that speaks S3. Any S3 server may stand behind it.
+
+Streams in and out; nothing here holds a recording whole. Keys come from `stt_core.storage.keys`.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from stt_core.errors import (
+    ConfigurationError,
+    DiskFullError,
+    ObjectNotFoundError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+
+logger = get_logger(__name__)
+
+#: Part size of uploads of unknown length, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
+PART_SIZE = 16 * 1024**2
+#: Block size of downloads, bytes.
+BLOCK_SIZE = 1024**2
+
+_NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
+_FULL = {"XMinioStorageFull", "StorageFull", "QuotaExceeded", "InsufficientStorage"}
+_TRY_AGAIN = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "SlowDownRead", "SlowDownWrite"}
+
+
+@contextmanager
+def store_errors(operation: str) -> Iterator[None]:
+    """Turn the client's errors inside the block into ours, naming the operation.
+
+    Raises:
+        StoreUnavailableError: No connection, no answer in time, or a server error.
+        ObjectNotFoundError: The key does not exist.
+        DiskFullError: The server has no room left.
+        StoreRefusedError: The server refused: credentials, names, rights.
+    """
+    try:
+        yield
+    except S3Error as error:
+        if error.code in _NOT_FOUND:
+            raise ObjectNotFoundError(f"There is no such object ({operation}).") from error
+        if error.code in _FULL:
+            raise DiskFullError(
+                f"The object store is full ({operation}).", mend="Free space or raise its quota."
+            ) from error
+        if error.code in _TRY_AGAIN:
+            raise StoreUnavailableError(f"The object store could not do it ({operation}): {error.code}.") from error
+        raise StoreRefusedError(
+            f"The object store refused {operation}: {error.code}: {error.message}.",
+            mend="Check MINIO_ACCESS_KEY, MINIO_SECRET_KEY, MINIO_BUCKET and the rights of that key.",
+        ) from error
+    except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
+        raise StoreUnavailableError(
+            f"The object store is not reachable ({operation}): {error}.",
+            mend="Check that it runs and that MINIO_ENDPOINT is right; `stt doctor` tests it.",
+        ) from error
+    except (MinioException, ValueError) as error:
+        raise StoreRefusedError(f"The object store client refused {operation}: {error}.") from error
+
+
+class _XmlErrors(urllib3.PoolManager):
+    """A pool that calls XML by its S3 name: some servers label errors `text/xml`, which the client does not read."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
+        response = super().urlopen(method, url, redirect, **kw)
+        if response.status >= 400 and response.headers.get("content-type", "").startswith("text/xml"):
+            response.headers["content-type"] = "application/xml"
+        return response
+
+
+class ObjectStore:
+    """One bucket of an S3 server. Opening connects to nothing; the first operation does."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.minio_access_key or settings.minio_secret_key is None:
+            raise ConfigurationError(
+                "MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set.",
+                mend="Set both to the credentials of your object store; `stt up` makes its own for the embedded one.",
+            )
+        self.bucket = settings.minio_bucket
+        self._connections = _XmlErrors(
+            timeout=urllib3.Timeout(connect=5, read=120),
+            maxsize=10,
+            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        )
+        self._client = Minio(
+            settings.minio_endpoint,
+            access_key=settings.minio_access_key,
+            secret_key=settings.minio_secret_key.get_secret_value(),
+            secure=settings.minio_secure,
+            region=settings.minio_region,
+            http_client=self._connections,
+        )
+        logger.info("object store opened: {} bucket={}", settings.minio_endpoint, self.bucket)
+
+    @logged
+    def ping(self) -> float:
+        """Ask for the bucket and return the latency in seconds.
+
+        Raises:
+            StoreUnavailableError: No answer.
+            StoreRefusedError: The bucket is not there or not ours.
+        """
+        started = time.perf_counter()
+        with store_errors("looking for the bucket"):
+            if not self._client.bucket_exists(self.bucket):
+                raise StoreRefusedError(f"There is no bucket {self.bucket}.", mend="Create it, or set MINIO_BUCKET.")
+        return time.perf_counter() - started
+
+    @logged
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        with store_errors("creating the bucket"):
+            if self._client.bucket_exists(self.bucket):
+                return
+            try:
+                self._client.make_bucket(self.bucket)
+            except S3Error as error:
+                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+                logger.debug("another process created the bucket first: {}", error.code)
+        logger.info("bucket created: {}", self.bucket)
+
+    @logged
+    def put_stream(
+        self, key: str, stream: BinaryIO, *, length: int = -1, content_type: str = "application/octet-stream"
+    ) -> None:
+        """Write an object from a readable stream; with `length` -1 (unknown) it goes up in parts of `PART_SIZE`."""
+        with store_errors(f"writing {key}"):
+            self._client.put_object(
+                self.bucket,
+                key,
+                stream,
+                length,
+                content_type=content_type,
+                part_size=PART_SIZE if length < 0 else 0,
+            )
+        logger.info("object written: {}", key)
+
+    @logged
+    def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """Write a small object."""
+        self.put_stream(key, io.BytesIO(data), length=len(data), content_type=content_type)
+
+    @logged
+    def get_bytes(self, key: str) -> bytes:
+        """Return a small object whole."""
+        with self.open(key) as stream, store_errors(f"reading {key}"):
+            return stream.read()
+
+    @logged
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; fewer where the object ends."""
+        with self.open(key, offset=offset, length=length) as stream, store_errors(f"reading {key}"):
+            return stream.read()
+
+    @contextmanager
+    def open(self, key: str, *, offset: int = 0, length: int = 0) -> Iterator[BinaryIO]:
+        """Open an object for streaming, from `offset`, `length` bytes (0: to its end)."""
+        with store_errors(f"opening {key}"):
+            response = self._client.get_object(self.bucket, key, offset=offset, length=length)
+        try:
+            yield cast("BinaryIO", response)
+        finally:
+            response.close()
+            response.release_conn()
+
+    @logged
+    def download(self, key: str, path: Path) -> int:
+        """Write an object to a local file, block by block, and return its size in bytes."""
+        size = 0
+        with self.open(key) as stream, path.open("wb") as file, store_errors(f"downloading {key}"):
+            while block := stream.read(BLOCK_SIZE):
+                size += file.write(block)
+        logger.info("object downloaded: {} ({} bytes)", key, size)
+        return size
+
+    @logged
+    def exists(self, key: str) -> bool:
+        """Return whether the object is there."""
+        try:
+            with store_errors(f"looking for {key}"):
+                self._client.stat_object(self.bucket, key)
+        except ObjectNotFoundError as error:
+            logger.debug("{}", error)
+            return False
+        return True
+
+    @logged
+    def list_keys(self, prefix: str) -> list[str]:
+        """Return the keys under a prefix, in order."""
+        with store_errors(f"listing {prefix}"):
+            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return [item.object_name for item in found if item.object_name]
+
+    @logged
+    def remove(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        with store_errors(f"removing {key}"):
+            self._client.remove_object(self.bucket, key)
+
+    @logged
+    def remove_prefix(self, prefix: str) -> int:
+        """Remove everything under a prefix and return how many objects that were."""
+        keys = self.list_keys(prefix)
+        with store_errors(f"removing {prefix}"):
+            for problem in self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)):
+                raise StoreUnavailableError(f"{problem.name} could not be removed: {problem.message}.")
+        logger.info("objects removed: {} under {}", len(keys), prefix)
+        return len(keys)
+
+    @logged
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.clear()
+        logger.info("object store closed: bucket={}", self.bucket)
