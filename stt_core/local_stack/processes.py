@@ -1,0 +1,150 @@
+"""Process hygiene: nothing the local stack starts outlives it, whatever kills it.
+
+Every process carries `STT_STACK_HOME` in its environment, and hands it to its children: Dagster's run workers, their
+step processes, whisper.cpp. Those started by the supervisor are enlisted by pid and start time as well, since a
+program may overwrite its environment (redis-server does, to show a title in `ps`). `sweep` ends all that carry the mark
+of a home or are enlisted there. The `Guard` is a small process that waits for the end of a pipe, which the kernel
+closes however its owner dies (kill -9 too), and then sweeps.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from stt_core.local_stack.home import StackHome
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: The mark of every process of a stack; its value is the path of the stack's home.
+MARK = "STT_STACK_HOME"
+#: How long the kernel gets to end a killed process; only one stuck in a disk or network call takes longer, seconds.
+_KILL_SECONDS = 5.0
+
+
+@logged
+def marked_environment(home: StackHome, *additions: dict[str, str]) -> dict[str, str]:
+    """Return the environment for a process of the stack: this process's, the mark, then `additions`."""
+    environment = {**os.environ, MARK: str(home.path)}
+    for addition in additions:
+        environment |= addition
+    return environment
+
+
+@logged
+def enlist(home: StackHome, name: str, pid: int) -> None:
+    """Write down a process just started, and forget those that ended."""
+    enlisted = {key: entry for key, entry in home.read(home.processes_file).items() if _recall(entry)}
+    try:
+        # The pid alone may be another's by the time it is read.
+        enlisted[f"{name} {pid}"] = {"pid": pid, "started": psutil.Process(pid).create_time()}
+    except psutil.NoSuchProcess:
+        logger.debug("{} ended before it could be enlisted", name)
+    home.write(home.processes_file, enlisted)
+
+
+@logged
+def sweep(home: StackHome) -> int:
+    """Kill every process that carries this home's mark or is enlisted there; return how many there were.
+
+    The caller must not carry the mark itself.
+    """
+    enlisted = filter(None, map(_recall, home.read(home.processes_file).values()))
+    victims = {process.pid: process for process in (*enlisted, *_marked(home))}
+    count = 0
+    while victims:
+        count += len(victims)
+        for process in victims.values():
+            _kill(process)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while alive := [process.pid for process in victims.values() if _is_alive(process)]:
+            if time.monotonic() > deadline:
+                logger.warning("processes {} of the stack at {} do not end", alive, home.path)
+                return count
+            time.sleep(0.01)
+        victims = {process.pid: process for process in _marked(home)}  # born while we looked
+    return count
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        logger.debug("process {} has ended by itself", process.pid)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        logger.trace("process {} is gone", process.pid)
+        return False
+
+
+def _marked(home: StackHome) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _mark_of(process) == str(home.path)]
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK) if process.pid != os.getpid() and _is_alive(process) else None
+    except (psutil.Error, OSError) as error:
+        logger.trace("process {} is gone or not ours: {}", process.pid, error)
+        return None
+
+
+def _recall(entry: dict[str, float]) -> psutil.Process | None:
+    try:
+        process = psutil.Process(int(entry["pid"]))
+        same = abs(process.create_time() - entry["started"]) < 0.05
+    except (psutil.Error, KeyError, TypeError, ValueError) as error:
+        logger.trace("no process {}: {}", entry, error)
+        return None
+    return process if same and _is_alive(process) else None
+
+
+class Guard:
+    """Sweeps a home when this process ends, however it ends."""
+
+    def __init__(self, home: StackHome) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != MARK}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(home.path)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in the terminal is not for it
+            env=environment,
+        )
+
+    @logged
+    def close(self) -> None:
+        """Sweep now; return when nothing is left."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@logged
+def wait_and_sweep(home: StackHome) -> None:
+    """Wait until standard input ends, then sweep: the life of a guard."""
+    sys.stdin.buffer.read()
+    sweep(home)
+
+
+if __name__ == "__main__":
+    wait_and_sweep(StackHome.at(Path(sys.argv[1])))

@@ -1,0 +1,162 @@
+"""The embedded servers are real, keep what they acknowledged, hide their secrets, and start only where needed."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pymongo
+import pytest
+import redis
+from minio import Minio
+
+from stt_core.errors import ExecutableNotFoundError
+from stt_core.local_stack.home import StackHome, free_port, is_free
+from stt_core.local_stack.processes import Guard
+from stt_core.local_stack.servers import (
+    SERVERS,
+    EmbeddedMongo,
+    EmbeddedRedis,
+    EmbeddedS3,
+    EmbeddedServer,
+    find_redis_server,
+    given_variables,
+    missing_servers,
+)
+from tests.conftest import start_server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[StackHome]:
+    home = StackHome.at(tmp_path / "home of the stack")  # a blank in the path must not matter
+    with Guard(home):
+        yield home
+
+
+def write(server: EmbeddedServer, value: str) -> None:
+    variables = server.settings_environment()
+    match server:
+        case EmbeddedRedis():
+            redis.Redis(port=server.port, password=variables["REDIS_PASSWORD"]).set("key", value)
+        case EmbeddedS3():
+            client = s3_client(variables)
+            if not client.bucket_exists("bucket"):
+                client.make_bucket("bucket")
+            client.put_object("bucket", "a/key", io.BytesIO(value.encode()), len(value))
+        case EmbeddedMongo():
+            with pymongo.MongoClient(variables["MONGODB_URL"]) as mongo:
+                mongo["base"]["things"].insert_one({"_id": "key", "value": value})
+
+
+def read(server: EmbeddedServer) -> str:
+    variables = server.settings_environment()
+    match server:
+        case EmbeddedRedis():
+            return redis.Redis(port=server.port, password=variables["REDIS_PASSWORD"]).get("key").decode()
+        case EmbeddedS3():
+            return s3_client(variables).get_object("bucket", "a/key").data.decode()
+        case _:
+            with pymongo.MongoClient(variables["MONGODB_URL"]) as mongo:
+                return str(mongo["base"]["things"].find_one({"_id": "key"})["value"])
+
+
+def s3_client(variables: dict[str, str]) -> Minio:
+    return Minio(
+        variables["MINIO_ENDPOINT"],
+        access_key=variables["MINIO_ACCESS_KEY"],
+        secret_key=variables["MINIO_SECRET_KEY"],
+        secure=False,
+        region="us-east-1",
+    )
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_server_when_killed_and_started_again_then_has_what_it_acknowledged(
+    kind: type[EmbeddedServer], home: StackHome
+) -> None:
+    server = kind(home)
+    process = start_server(server)
+    write(server, "precious")
+    process.kill()
+    process.wait()
+    assert not server.is_ready()
+    start_server(server)
+    assert read(server) == "precious"
+
+
+def test_servers_when_running_then_show_no_secret_in_their_command_lines(home: StackHome) -> None:
+    processes = [start_server(kind(home)) for kind in SERVERS]
+    secrets = [home.secret(name) for name in ("redis", "s3-access", "s3-secret")]
+    lines = [" ".join(psutil.Process(process.pid).cmdline()) for process in processes]
+    assert len(set(secrets)) == 3
+    assert not [secret for secret in secrets for line in lines if secret in line]
+    for name in ("secrets.json", "redis/redis.conf"):
+        assert stat.S_IMODE((home.path / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+
+
+def test_servers_when_running_then_listen_on_loopback_only_and_ask_for_their_password(home: StackHome) -> None:
+    redis_server, s3_server = EmbeddedRedis(home), EmbeddedS3(home)
+    for process in [start_server(redis_server), start_server(s3_server)]:
+        connections = psutil.Process(process.pid).net_connections(kind="tcp")
+        assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=redis_server.port).ping()
+    with pytest.raises(Exception, match=r"Denied|SignatureDoesNotMatch|InvalidAccessKeyId"):
+        s3_client(s3_server.settings_environment() | {"MINIO_SECRET_KEY": "wrong"}).list_buckets()
+
+
+def test_s3_when_prepared_then_sweeps_broken_uploads_and_nothing_else(home: StackHome) -> None:
+    server = EmbeddedS3(home)
+    server.prepare()
+    (server.data / "bucket").mkdir()
+    (server.data / "bucket" / ".rclone_temp_put_x").write_bytes(b"torn")
+    (server.data / "bucket" / "kept").write_bytes(b"whole")
+    server.prepare()
+    assert [path.name for path in (server.data / "bucket").iterdir()] == ["kept"]
+
+
+def test_port_when_still_free_then_is_remembered_and_else_replaced(home: StackHome) -> None:
+    server = EmbeddedRedis(home)
+    first = server.port
+    assert StackHome.at(home.path).port("redis") == first
+    start_server(server)
+    assert not is_free(first)
+    assert home.port("redis") != first
+
+
+def test_free_port_when_asked_then_is_outside_the_range_of_outgoing_connections() -> None:
+    assert free_port() < 32_768
+
+
+def test_missing_servers_when_an_address_is_given_then_leaves_that_one_out(home: StackHome) -> None:
+    assert [server.name for server in missing_servers(home, {})] == ["redis", "s3", "mongo"]
+    given = {"REDIS_HOST": "redis.example", "MONGODB_URL": "mongodb://db.example", "MINIO_ENDPOINT": ""}
+    assert [server.name for server in missing_servers(home, given)] == ["s3"]
+
+
+def test_given_variables_when_in_dotenv_and_environment_then_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("REDIS_HOST=from-file\nMINIO_ENDPOINT=file:9000\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_HOST", "from-environment")
+    given = given_variables()
+    assert (given["REDIS_HOST"], given["MINIO_ENDPOINT"]) == ("from-environment", "file:9000")
+
+
+def test_find_redis_server_when_there_is_none_then_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.setattr("stt_core.local_stack.servers.find_spec", lambda name: None)
+    with pytest.raises(ExecutableNotFoundError, match="apt install redis-server"):
+        find_redis_server()
+
+
+def test_secrets_file_when_damaged_then_is_replaced(home: StackHome) -> None:
+    (home.path / "secrets.json").write_text("{torn")
+    assert len(home.secret("redis")) == 32
+    assert home.secret("redis") == home.secret("redis")
