@@ -1,0 +1,165 @@
+"""The languages whisper knows, and whether a model speaks one.
+
+The table is whisper.cpp's own (`g_lang` of version 1.8), in its order, so that an API process can refuse an unknown
+language without loading the engine; a test compares it with the library.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stt_core.errors import UnknownLanguageError
+from stt_core.logs import logged
+
+#: Asks the engine to detect the language.
+AUTO = "auto"
+#: The only language of models without others.
+ENGLISH = "en"
+#: Code to English name.
+LANGUAGES: dict[str, str] = {
+    "en": "english",
+    "zh": "chinese",
+    "de": "german",
+    "es": "spanish",
+    "ru": "russian",
+    "ko": "korean",
+    "fr": "french",
+    "ja": "japanese",
+    "pt": "portuguese",
+    "tr": "turkish",
+    "pl": "polish",
+    "ca": "catalan",
+    "nl": "dutch",
+    "ar": "arabic",
+    "sv": "swedish",
+    "it": "italian",
+    "id": "indonesian",
+    "hi": "hindi",
+    "fi": "finnish",
+    "vi": "vietnamese",
+    "he": "hebrew",
+    "uk": "ukrainian",
+    "el": "greek",
+    "ms": "malay",
+    "cs": "czech",
+    "ro": "romanian",
+    "da": "danish",
+    "hu": "hungarian",
+    "ta": "tamil",
+    "no": "norwegian",
+    "th": "thai",
+    "ur": "urdu",
+    "hr": "croatian",
+    "bg": "bulgarian",
+    "lt": "lithuanian",
+    "la": "latin",
+    "mi": "maori",
+    "ml": "malayalam",
+    "cy": "welsh",
+    "sk": "slovak",
+    "te": "telugu",
+    "fa": "persian",
+    "lv": "latvian",
+    "bn": "bengali",
+    "sr": "serbian",
+    "az": "azerbaijani",
+    "sl": "slovenian",
+    "kn": "kannada",
+    "et": "estonian",
+    "mk": "macedonian",
+    "br": "breton",
+    "eu": "basque",
+    "is": "icelandic",
+    "hy": "armenian",
+    "ne": "nepali",
+    "mn": "mongolian",
+    "bs": "bosnian",
+    "kk": "kazakh",
+    "sq": "albanian",
+    "sw": "swahili",
+    "gl": "galician",
+    "mr": "marathi",
+    "pa": "punjabi",
+    "si": "sinhala",
+    "km": "khmer",
+    "sn": "shona",
+    "yo": "yoruba",
+    "so": "somali",
+    "af": "afrikaans",
+    "oc": "occitan",
+    "ka": "georgian",
+    "be": "belarusian",
+    "tg": "tajik",
+    "sd": "sindhi",
+    "gu": "gujarati",
+    "am": "amharic",
+    "yi": "yiddish",
+    "lo": "lao",
+    "uz": "uzbek",
+    "fo": "faroese",
+    "ht": "haitian creole",
+    "ps": "pashto",
+    "tk": "turkmen",
+    "nn": "nynorsk",
+    "mt": "maltese",
+    "sa": "sanskrit",
+    "lb": "luxembourgish",
+    "my": "myanmar",
+    "bo": "tibetan",
+    "tl": "tagalog",
+    "mg": "malagasy",
+    "as": "assamese",
+    "tt": "tatar",
+    "haw": "hawaiian",
+    "ln": "lingala",
+    "ha": "hausa",
+    "ba": "bashkir",
+    "jw": "javanese",
+    "su": "sundanese",
+    "yue": "cantonese",
+}
+#: Languages written without spaces between words: there, every token counts as a word.
+UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+class SpeaksLanguages(Protocol):
+    """What `check_language` needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """Name the user chose."""
+        ...
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether it knows other languages than English."""
+        ...
+
+
+@logged
+def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
+    """Return the code that the engine takes for `language`: a code or English name of the table, or `auto`.
+
+    Args:
+        language: What the caller asked for; case and surrounding spaces do not matter.
+        model: The model that is to transcribe, when it is known already.
+
+    Raises:
+        UnknownLanguageError: Whisper does not know it, or the model speaks English only.
+    """
+    wanted = language.strip().lower()
+    code = wanted if wanted == AUTO or wanted in LANGUAGES else _CODES.get(wanted)
+    if code is None:
+        raise UnknownLanguageError(
+            f"Whisper does not know the language {language[:40]!r}.",
+            mend="Give an ISO 639-1 code such as en, de or fr, or auto to detect it.",
+        )
+    if model is not None and not model.multilingual and code not in (AUTO, ENGLISH):
+        raise UnknownLanguageError(
+            f"The model {model.name} speaks English only, not {LANGUAGES[code]}.",
+            mend="Choose a model without .en in its name (`stt models list`), or leave the language out.",
+        )
+    return code
+
+
+_CODES = {name: code for code, name in LANGUAGES.items()}

@@ -1,0 +1,147 @@
+"""One run of the engine as a process: found, started, watched, ended, and its exit code explained.
+
+Exit codes of whisper.cpp lie (0 without any output), so success is not decided here: the caller asks for the output.
+What is decided here is failure: a signal, an exit code other than 0, too much time, or a job that is no longer wanted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stt_core.errors import (
+    EngineError,
+    EngineStoppedError,
+    EngineTimeoutError,
+    ExecutableNotFoundError,
+    ModelInvalidError,
+)
+from stt_core.logs import get_logger, logged
+from stt_core.whisper import launcher
+
+logger = get_logger(__name__)
+
+#: How often `should_stop` is asked, seconds; a cancelled job must free its cores within 2 s.
+POLL_SECONDS = 1.0
+_EXIT_MODEL = 3
+_STDERR_LINES = 5
+#: What ended an engine, by signal, and what to do about it.
+_SIGNALS = {
+    signal.SIGKILL: "It was killed, most likely for want of memory: use a smaller model or fewer parallel steps.",
+    signal.SIGILL: "It was built for another processor: use the default executable or build whisper.cpp here.",
+    signal.SIGABRT: "It gave up: a damaged model, a limit on memory, or a defect of this build.",
+    signal.SIGSEGV: "It crashed: a damaged model, or a defect of this build.",
+}
+
+
+@logged
+def find_executable(name_or_path: str) -> Path:
+    """Find a program: a path as it is, a name on PATH or beside the running Python (a venv that is not activated).
+
+    Raises:
+        ExecutableNotFoundError: There is none, or it is not executable.
+    """
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which(name_or_path) or shutil.which(name_or_path, path=beside)
+    if found is None:
+        raise ExecutableNotFoundError(
+            f"WHISPER_CPP_EXECUTABLE: there is no executable program {name_or_path!r}.",
+            mend="Set it to the path of a whisper-cli, or leave it out for the default one, stt-whisper-cli.",
+        )
+    return Path(found).absolute()
+
+
+@logged
+def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None) -> str:
+    """Run the engine to its end and return what it wrote to standard error.
+
+    The engine has its own process group, which is ended whole; it dies when this process does.
+
+    Args:
+        command: Program (a path) and arguments.
+        timeout_seconds: How long it may take.
+        should_stop: Asked every second; true ends the engine.
+
+    Raises:
+        EngineError: It ended with an exit code other than 0 or by a signal.
+        EngineTimeoutError: It took too long.
+        EngineStoppedError: `should_stop` said so.
+        ModelInvalidError: It cannot load the model.
+        ExecutableNotFoundError: The program cannot be run.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    logger.debug("command: {}", shlex.join(command))
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # Threads that wait for work by spinning took four times the CPU on busy cores.
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        start_new_session=True,
+    )
+    logger.debug("engine started: pid={}, timeout {:.0f} s", process.pid, timeout_seconds)
+    try:
+        stderr = _wait(process, deadline, timeout_seconds, should_stop)
+    finally:
+        _end(process)
+    _check_exit(process.returncode, stderr, command[0])
+    return stderr
+
+
+def _wait(
+    process: subprocess.Popen[bytes], deadline: float, timeout_seconds: float, should_stop: Callable[[], bool] | None
+) -> str:
+    while True:
+        try:
+            _, stderr = process.communicate(timeout=max(0.0, min(POLL_SECONDS, deadline - time.monotonic())))
+            return stderr.decode("utf-8", "replace")
+        except subprocess.TimeoutExpired as waited:
+            if should_stop is not None and should_stop():
+                raise EngineStoppedError("The engine was stopped: its job is no longer wanted.") from waited
+            if time.monotonic() >= deadline:
+                raise EngineTimeoutError(
+                    f"The engine took longer than {timeout_seconds:.0f} s and was ended.",
+                    mend="Raise WHISPER_TIMEOUT_PER_AUDIO_SECOND, or use a smaller model.",
+                ) from waited
+            logger.debug("engine {} still at work", process.pid)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is not None:
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        logger.debug("engine {} was gone already", process.pid)
+    process.communicate()
+
+
+def _check_exit(code: int, stderr: str, program: str) -> None:
+    if code == 0:
+        return
+    said = " | ".join([line.strip() for line in stderr.splitlines() if line.strip()][-_STDERR_LINES:]) or "nothing"
+    if code == launcher.EXIT_CANNOT_RUN:
+        raise ExecutableNotFoundError(
+            f"WHISPER_CPP_EXECUTABLE: {program} cannot be run. It said: {said}",
+            mend="Set it to a program for this machine, or leave it out for the default one.",
+        )
+    if code == _EXIT_MODEL:
+        raise ModelInvalidError(
+            f"The engine cannot load the model. It said: {said}", mend="Download the model again.", exit_code=code
+        )
+    number = -code if code < 0 else code - 128  # a shell script in between turns signal n into 128 + n
+    known = {item.value for item in signal.Signals}
+    if number in known:
+        ended = signal.Signals(number)
+        raise EngineError(
+            f"The engine was ended by {ended.name}. It said: {said}", mend=_SIGNALS.get(ended), exit_code=code
+        )
+    raise EngineError(f"The engine failed with exit code {code}. It said: {said}", exit_code=code)
