@@ -70,6 +70,12 @@ class DatabaseRefusedError(PermanentError):
     kind = "database-refused"
 
 
+class InvalidDocumentError(PermanentError):
+    """A document that MongoDB holds does not fit its model: it was written by something else, or damaged."""
+
+    kind = "invalid-document"
+
+
 class QueueUnavailableError(TransientError):
     """Redis cannot be reached or did not answer in time."""
 
@@ -190,6 +196,12 @@ class ModelInvalidError(PermanentError):
     kind = "model-invalid"
 
 
+class ModelDownloadError(TransientError):
+    """A model could not be fetched from where models are published."""
+
+    kind = "model-download-failed"
+
+
 # Jobs
 
 
@@ -247,6 +259,12 @@ class QueueFullError(TransientError):
 
 
 # Transcription
+
+
+class DecoderError(TransientError):
+    """The decoder's process was killed from outside, or hung."""
+
+    kind = "decoder-failed"
 
 
 class EngineError(TransientError):

@@ -47,7 +47,8 @@ class Services:
         Raises:
             ConfigurationError: A setting cannot be used.
         """
-        database, queue, store = Database(settings), JobQueue(settings), ObjectStore(settings)
+        # The database last: it starts threads at once, and nothing after it can fail.
+        store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
         jobs = JobRepository(database)
         return cls(settings, database, jobs, queue, store, JobService(settings, jobs, queue, store))
 

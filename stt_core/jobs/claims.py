@@ -22,8 +22,14 @@ logger = get_logger(__name__)
 def describe_error(error: BaseException, stage: JobStage | None = None) -> JobError:
     """Return an exception as the job keeps it. One that nobody named counts as permanent: it is a defect of ours."""
     if isinstance(error, SttError):
-        return JobError(kind=error.kind, message=error.message, mend=error.mend, transient=error.transient, stage=stage)
-    return JobError(kind="unexpected", message=f"{type(error).__name__}: {error}"[:2000], stage=stage)
+        return JobError(
+            kind=error.kind,
+            message=_storable(error.message),
+            mend=error.mend,
+            transient=error.transient,
+            stage=stage,
+        )
+    return JobError(kind="unexpected", message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
 
 
 @logged
@@ -137,7 +143,7 @@ class Claim:
                 error=None,
                 language=result.language,
                 completed_at=utc_now(),
-                attempts=self._ended(job, None),
+                attempts=job.ended_attempts(self.run_id, None),
             )
 
         return self.jobs.modify_job(self.job_id, change)
@@ -148,7 +154,7 @@ class Claim:
 
         def change(job: JobModel) -> JobUpdate:
             self._check(job)
-            attempts = self._ended(job, error)
+            attempts = job.ended_attempts(self.run_id, error)
             if error.transient:
                 return JobUpdate(error=error, attempts=attempts)
             return JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now(), attempts=attempts)
@@ -162,8 +168,7 @@ class Claim:
                 f"attempt {self.attempt} of run {self.run_id} has no say any more."
             )
 
-    def _ended(self, job: JobModel, error: JobError | None) -> list[Attempt]:
-        return [
-            past.model_copy(update={"ended_at": utc_now(), "error": error}) if past.run_id == self.run_id else past
-            for past in job.attempts
-        ]
+
+def _storable(message: str) -> str:
+    """Return a message as MongoDB takes it: of a sane length, without half characters from broken file names."""
+    return message[:2000].encode("utf-8", "replace").decode()

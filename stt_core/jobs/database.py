@@ -11,12 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pymongo
+from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import ConfigurationError as MongoConfigurationError
-from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConnectionFailure,
+    CursorNotFound,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
 
-from stt_core.errors import ConfigurationError, DatabaseRefusedError, DatabaseUnavailableError
+from stt_core.errors import ConfigurationError, DatabaseRefusedError, DatabaseUnavailableError, DiskFullError
 from stt_core.logs import get_logger, logged, mask_secrets
 from stt_core.settings import Settings
 
@@ -24,8 +32,11 @@ logger = get_logger(__name__)
 
 MongoDocument = dict[str, Any]
 
-#: The error code of a MongoDB server for "the index is there, with other options".
-_INDEX_OPTIONS_CONFLICT = 85
+#: Error codes of a MongoDB server: "the index is there, with other options" (or keys), and a full disk.
+_INDEX_CONFLICTS = (85, 86)
+_OUT_OF_DISK_SPACE = 14031
+#: Failures of the moment: no connection, no primary (a ConnectionFailure too), a limit of time, a lost cursor.
+_PASSING = (ConnectionFailure, ExecutionTimeout, WriteConcernError, CursorNotFound)
 
 
 @contextmanager
@@ -34,33 +45,46 @@ def mongo_errors(operation: str) -> Iterator[None]:
 
     Raises:
         DatabaseUnavailableError: No connection, no primary, or no answer in time.
-        DatabaseRefusedError: The server answered and refused.
+        DiskFullError: The server has no room left.
+        DatabaseRefusedError: The server answered and refused, or the values cannot be stored (over 16 MB or 64 bit).
     """
     try:
         yield
-    except ConnectionFailure as error:  # ServerSelectionTimeoutError, AutoReconnect and NetworkTimeout are some
-        raise DatabaseUnavailableError(
-            f"MongoDB is not reachable ({operation}): {mask_secrets(str(error))[:300]}.",
-            mend="Check that it runs and that MONGODB_URL is right; `stt doctor` tests it.",
-        ) from error
-    except (OperationFailure, PyMongoError) as error:
+    except PyMongoError as error:
+        reason = mask_secrets(str(error))[:300]
+        if isinstance(error, _PASSING) or error.has_error_label("RetryableWriteError"):
+            raise DatabaseUnavailableError(
+                f"MongoDB is not reachable ({operation}): {reason}.",
+                mend="Check that it runs and that MONGODB_URL is right; `stt doctor` tests it.",
+            ) from error
+        if isinstance(error, OperationFailure) and error.code == _OUT_OF_DISK_SPACE:
+            raise DiskFullError(f"MongoDB has no room left ({operation}).", mend="Free space on its disk.") from error
         raise DatabaseRefusedError(
-            f"MongoDB refused {operation}: {mask_secrets(str(error))[:300]}.",
+            f"MongoDB refused {operation}: {reason}.",
             mend="Check the credentials in MONGODB_URL and the rights of its user.",
         ) from error
+    except (BSONError, OverflowError, UnicodeError) as error:
+        raise DatabaseRefusedError(f"MongoDB cannot store the values ({operation}): {str(error)[:300]}.") from error
 
 
 class Database:
-    """The connection to MongoDB: `jobs`, `chunks` and `attempts` of one database.
+    """The connection to MongoDB: the collections `jobs` and `chunks` of one database.
 
     Opening connects to nothing (the process starts while MongoDB is down); the first operation does, and fails within
     `MONGODB_TIMEOUT_SECONDS` where no server answers.
+
+    Args:
+        client_class: What speaks to the server; tests put another implementation of `MongoClient` here.
+
+    Raises:
+        ConfigurationError: `MONGODB_URL` cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        timeout_ms = int(settings.mongodb_timeout_seconds * 1000)
+    def __init__(self, settings: Settings, *, client_class: type[MongoClient[MongoDocument]] = MongoClient) -> None:
+        self._timeout_seconds = settings.mongodb_timeout_seconds
+        timeout_ms = int(self._timeout_seconds * 1000)
         try:
-            self._client: MongoClient[MongoDocument] = MongoClient(
+            self._client = client_class(
                 settings.mongodb_url,
                 maxPoolSize=settings.mongodb_max_pool_size,
                 minPoolSize=settings.mongodb_min_pool_size,
@@ -71,7 +95,7 @@ class Database:
                 tz_aware=True,
                 appname="stt",
             )
-        except (InvalidURI, MongoConfigurationError, ValueError) as error:
+        except (PyMongoError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"MONGODB_URL is not usable: {mask_secrets(str(error))}.",
                 mend="It must look like mongodb://[user:password@]host[:port][/?options].",
@@ -104,7 +128,7 @@ class Database:
             DatabaseUnavailableError: No answer within `MONGODB_TIMEOUT_SECONDS`.
         """
         started = time.perf_counter()
-        with mongo_errors("ping"):
+        with mongo_errors("ping"), pymongo.timeout(self._timeout_seconds):
             self._client.admin.command("ping")
         return time.perf_counter() - started
 
@@ -119,7 +143,7 @@ class Database:
                 self.jobs.create_index([("created_at", DESCENDING), ("_id", DESCENDING)], name="created_at_id")
                 self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
             except OperationFailure as error:
-                if error.code != _INDEX_OPTIONS_CONFLICT:
+                if error.code not in _INDEX_CONFLICTS:
                     raise
                 logger.warning("an index exists with other options and is kept: {}", error)
         self._indexed = True

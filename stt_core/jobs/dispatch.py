@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from stt_core.errors import JobNotFoundError
+from stt_core.errors import InvalidDocumentError, JobNotFoundError
 from stt_core.jobs.models import JobModel, JobStatus, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
@@ -68,7 +68,7 @@ def current_job(jobs: JobRepository, member: str) -> JobModel | None:
     """Return the job of a queue entry, or None where the entry is out of date."""
     try:
         job = jobs.get_job(member.rpartition(":")[0])
-    except JobNotFoundError as error:
-        logger.debug("{}", error)
+    except (JobNotFoundError, InvalidDocumentError) as error:
+        logger.warning("{}", error)
         return None
     return job if job.status is JobStatus.QUEUED and job.member == member else None

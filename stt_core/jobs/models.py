@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stt_core.errors import InvalidInputError
+from stt_core.errors import InvalidDocumentError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -49,7 +49,7 @@ class JobStatus(StrEnum):
 
 _FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
-#: The steps of the state machine; staying in `processing` (a new stage, a takeover by a re-execution) is one too.
+#: The steps of the state machine. `queued` and `processing` may follow themselves: the next attempt, a re-execution.
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.PENDING: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.QUEUED: frozenset({JobStatus.QUEUED, JobStatus.PROCESSING, JobStatus.FAILED, JobStatus.CANCELLED}),
@@ -112,15 +112,16 @@ class Document(BaseModel):
         """Read a document of MongoDB.
 
         Raises:
-            InvalidInputError: The document does not fit the model; every wrong field is logged with its reason.
+            InvalidDocumentError: It does not fit the model; every wrong field is logged with its reason.
         """
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             logger.error("{} {} does not fit: {}", cls.__name__, document.get("_id"), error.errors(include_url=False))
             fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-            raise InvalidInputError(
-                f"The stored {cls.__name__} {document.get('_id')} is invalid in: {fields}."
+            raise InvalidDocumentError(
+                f"The stored {cls.__name__} {document.get('_id')} is invalid in: {fields}.",
+                mend="Correct or delete that document in MongoDB.",
             ) from error
 
 
@@ -250,6 +251,16 @@ class JobModel(Document):
     def member(self) -> str:
         """The job's entry in the queue and the run key of its Dagster run."""
         return f"{self.job_id}:{self.attempt}"
+
+    @logged
+    def ended_attempts(self, run_id: str, error: JobError | None) -> list[Attempt]:
+        """Return the job's history with the attempt of that run ended, unless it was already."""
+        return [
+            past.model_copy(update={"ended_at": utc_now(), "error": error})
+            if past.run_id == run_id and past.ended_at is None
+            else past
+            for past in self.attempts
+        ]
 
 
 class ChunkModel(Document):

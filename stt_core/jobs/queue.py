@@ -25,7 +25,18 @@ from datetime import datetime
 from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
 from redis.client import PubSub
+from redis.exceptions import (
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.retry import Retry
 
 from stt_core.errors import QueueFullError, QueueRefusedError, QueueUnavailableError
 from stt_core.jobs.models import Priority
@@ -49,25 +60,42 @@ return 1
 
 _PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
+#: What Redis says of its login, and what it says while it is full, failing over, or cannot write to its disk.
+_LOGIN = (
+    redis.AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    NoPermissionError,
+)
+_PASSING = (
+    redis.ConnectionError,  # BusyLoadingError is one
+    redis.TimeoutError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+)
+_PASSING_CODES = ("MISCONF ", "NOREPLICAS ")
+
 
 @contextmanager
 def redis_errors(operation: str) -> Iterator[None]:
     """Turn redis-py's errors inside the block into ours, naming the operation.
 
     Raises:
-        QueueUnavailableError: No connection, or no answer in time.
+        QueueUnavailableError: No connection, no answer in time, or a server that cannot take writes now.
         QueueRefusedError: The server answered and refused.
     """
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+    except _LOGIN as error:
         raise QueueRefusedError(f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD.") from error
-    except (redis.ConnectionError, redis.TimeoutError) as error:  # BusyLoadingError is a ConnectionError
-        raise QueueUnavailableError(
-            f"Redis is not reachable ({operation}): {error}.",
-            mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",
-        ) from error
     except redis.RedisError as error:
+        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
+            raise QueueUnavailableError(
+                f"Redis is not reachable ({operation}): {error}.",
+                mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",
+            ) from error
         raise QueueRefusedError(
             f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD, REDIS_DB and QUEUE_NAME."
         ) from error
@@ -94,9 +122,15 @@ class Doorbell:
 
     @logged
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a ring; return False when none came in time."""
+        """Wait for a ring; return False when none came in time. Rings that came together count as one."""
         with redis_errors("waiting for jobs"):
-            return self._subscription.get_message(ignore_subscribe_messages=True, timeout=timeout_seconds) is not None
+            rang = self._next(timeout_seconds)
+            while rang and self._next(0.0):
+                pass
+        return rang
+
+    def _next(self, timeout_seconds: float) -> bool:
+        return self._subscription.get_message(timeout=timeout_seconds) is not None
 
 
 class JobQueue:
@@ -112,6 +146,7 @@ class JobQueue:
         }
         self.max_size = settings.queue_max_size
         self._lease_seconds = settings.queue_lease_seconds
+        self._timeout_seconds = settings.redis_timeout_seconds
         password = settings.redis_password
         self._redis = redis.Redis(
             host=settings.redis_host,
@@ -121,6 +156,9 @@ class JobQueue:
             ssl=settings.redis_ssl,
             socket_connect_timeout=settings.redis_timeout_seconds,
             socket_timeout=settings.redis_timeout_seconds,
+            # Once more at once, for a connection that a restarted server has left dead; every command here may be
+            # sent twice. redis-py's default would wait for seconds between its tries.
+            retry=Retry(NoBackoff(), retries=1),
             decode_responses=True,
             protocol=2,  # RESP3 answers with lists where RESP2 answers with tuples
         )
@@ -254,10 +292,12 @@ class JobQueue:
     @contextmanager
     def listen(self) -> Iterator[Doorbell]:
         """Open a doorbell that rings at every enqueue. Listen, then peek, then wait: no ring is missed so."""
-        with redis_errors("subscribing"):
-            subscription: Any = cast("Any", self._redis).pubsub()  # untyped in redis-py
-            subscription.subscribe(self._name)
+        subscription: Any = cast("Any", self._redis).pubsub()  # untyped in redis-py
         try:
+            with redis_errors("subscribing"):
+                subscription.subscribe(self._name)
+                # The server's confirmation: before it, a peek on another connection could overtake the subscription.
+                subscription.get_message(timeout=self._timeout_seconds)
             yield Doorbell(subscription)
         finally:
             subscription.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-from stt_core.errors import TransientError
+from stt_core.errors import QueueRefusedError, QueueUnavailableError
+from stt_core.jobs.dispatch import current_job
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
@@ -25,13 +26,20 @@ def backoff_seconds(failures: int, settings: Settings) -> float:
 
     The jitter keeps jobs that failed together (a server was away) from coming back together.
     """
-    ceiling = min(settings.retry_backoff_max_seconds, settings.retry_backoff_seconds * 2.0 ** max(failures - 1, 0))
+    ceiling = min(settings.retry_backoff_max_seconds, settings.retry_backoff_seconds * 2.0 ** min(max(failures - 1, 0), 30))
     return ceiling * random.uniform(0.5, 1.0)
 
 
 @logged
 def recover_failed_run(
-    jobs: JobRepository, queue: JobQueue, settings: Settings, *, job_id: str, run_id: str, attempt: int, reason: str
+    jobs: JobRepository,
+    queue: JobQueue,
+    settings: Settings,
+    *,
+    job_id: str,
+    run_id: str,
+    attempt: int | None,
+    reason: str,
 ) -> JobModel:
     """Decide what follows when a run is over and its job is not: called for every failed run, changes each job once.
 
@@ -42,7 +50,8 @@ def recover_failed_run(
     def change(job: JobModel) -> JobUpdate | None:
         if job.status is JobStatus.QUEUED and job.attempt == attempt:
             logger.warning("job {}: run {} ended before it claimed the job: {}", job_id, run_id, reason)
-            return _requeued(job, failures=job.failures, delay=settings.retry_backoff_seconds)
+            delay = backoff_seconds(job.attempt - job.failures, settings)
+            return _requeued(job, failures=job.failures, delay=delay)
         if job.status is not JobStatus.PROCESSING or job.run_id != run_id:
             return None
         failures = job.failures + 1
@@ -52,7 +61,13 @@ def recover_failed_run(
             logger.warning("job {}: failure {}/{}: {}", job_id, failures, settings.max_attempts, error.message)
             return _requeued(job, failures=failures, delay=delay, error=error)
         logger.error("job {} failed for good after {} failures: {}", job_id, failures, error.message)
-        return JobUpdate(status=JobStatus.FAILED, failures=failures, error=error, completed_at=utc_now())
+        return JobUpdate(
+            status=JobStatus.FAILED,
+            failures=failures,
+            error=error,
+            completed_at=utc_now(),
+            attempts=job.ended_attempts(run_id, error),
+        )
 
     job = jobs.modify_job(job_id, change)
     if job.status is JobStatus.QUEUED:
@@ -61,33 +76,54 @@ def recover_failed_run(
 
 
 @logged
+def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None) -> JobModel:
+    """Cancel a job that is not finished; with `run_id`, only if that run has it. Its run sees it and stops."""
+
+    def change(job: JobModel) -> JobUpdate | None:
+        if job.status.is_final or (run_id is not None and job.run_id != run_id):
+            return None
+        return JobUpdate(status=JobStatus.CANCELLED, stage=None, completed_at=utc_now())
+
+    return jobs.modify_job(job_id, change)
+
+
+@logged
 def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> int:
-    """Enqueue again what MongoDB says is waiting and Redis does not have; return how many jobs that were."""
-    waiting = queue.members()
-    missing = [job for job in jobs.get_pending_jobs(limit) if job.member not in waiting]
-    for job in missing:
-        logger.warning("job {} was waiting, but not in the queue: enqueued again", job.member)
-        enqueue_job(queue, job)
-    return len(missing)
+    """Enqueue again what MongoDB says is waiting and Redis does not have; return how many jobs that were.
+
+    At most `limit` jobs at a time, those queued first before the others; the next call goes on.
+    """
+    members = jobs.get_pending_members()
+    waiting = queue.members()  # read second: a job that was queued meanwhile is seen in both
+    restored = 0
+    for member in members:
+        if restored == limit:
+            break
+        job = None if member in waiting else current_job(jobs, member)
+        if job is not None:
+            logger.warning("job {} was waiting, but not in the queue: enqueued again", job.member)
+            enqueue_job(queue, job)
+            restored += 1
+    return restored
 
 
 @logged
 def enqueue_job(queue: JobQueue, job: JobModel) -> None:
-    """Put an accepted, queued job into the queue; when Redis is away, `restore_queue` does it later."""
-    if job.queued_at is None:
-        raise ValueError(f"job {job.job_id} is {job.status} without queued_at")
+    """Put an accepted, queued job into the queue; where Redis does not take it, `restore_queue` does it later."""
     try:
-        queue.enqueue(job.member, job.priority, job.queued_at, bounded=False)
-    except TransientError as error:
+        queue.enqueue(job.member, job.priority, job.queued_at or job.created_at, bounded=False)
+    except (QueueUnavailableError, QueueRefusedError) as error:
         logger.warning("job {} waits in MongoDB until the queue is back: {}", job.member, error)
 
 
 def _requeued(job: JobModel, *, failures: int, delay: float, error: JobError | None = None) -> JobUpdate:
+    attempts = job.ended_attempts(job.run_id, error) if job.run_id else job.attempts
     return JobUpdate(
         status=JobStatus.QUEUED,
         stage=None,
         attempt=job.attempt + 1,
         failures=failures,
+        attempts=attempts,
         run_id=None,
         error=error,
         not_before=utc_now() + timedelta(seconds=delay),

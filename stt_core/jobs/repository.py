@@ -1,24 +1,39 @@
 """Jobs and chunks in MongoDB: whole-document writes, each a compare-and-set.
 
 A job is replaced on `(_id, version)`; whoever read an older version loses with `ConflictError` and overwrites nothing.
-Every write carries a fresh `write_id`: when the server died after writing and before answering, the re-read shows
-one's own id, and that means success. There are no positional updates, upserts or transactions (see
-docs/decisions on whole-document writes).
+Every write carries a fresh `write_id`. Where the server fell silent before it confirmed a write, the write is sent once
+more under the same id: it takes effect once, whichever of the two arrives, and one's own id in the document means
+success. There are no positional updates, upserts or transactions (see docs/decisions on whole-document writes).
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from pymongo.errors import ConnectionFailure, DuplicateKeyError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+    WriteConcernError,
+)
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from stt_core.errors import ConflictError, InvalidInputError, InvalidTransitionError, JobNotFoundError
+from stt_core.errors import (
+    ConflictError,
+    InvalidDocumentError,
+    InvalidInputError,
+    InvalidTransitionError,
+    JobNotFoundError,
+    SupersededError,
+)
 from stt_core.jobs.database import Database, mongo_errors
 from stt_core.jobs.models import (
     TRANSITIONS,
@@ -35,8 +50,17 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-#: How often `modify_job` reads again after losing a race. A job has few writers: its run, the client, the sensors.
+T = TypeVar("T")
+
+#: How often `modify_job` tries, and up to how long it steps aside after a lost race (random, doubling, seconds). A job
+#: has few writers: its run, the client, the sensors.
 _MAX_RACES = 20
+_RACE_PAUSE_SECONDS = 0.005
+_RACE_PAUSE_MAX_SECONDS = 0.2
+#: The error code of a MongoDB server for a unique key that is taken.
+_DUPLICATE_KEY = 11000
+#: The longest cursor that is looked at, characters; ours have 92.
+_MAX_CURSOR = 200
 
 
 @dataclass(frozen=True)
@@ -57,15 +81,15 @@ class JobRepository:
     def create_job(self, create: JobCreate) -> JobModel:
         """Insert a new `pending` job and return it."""
         job = JobModel(**dict(create), write_id=uuid4().hex)
+        document = job.to_document()
         with mongo_errors(f"inserting job {job.job_id}"):
             try:
-                self._database.jobs.insert_one(job.to_document())
-            except (DuplicateKeyError, ConnectionFailure) as error:
-                # The server may have written before it went silent: our own write_id there means success.
-                logger.warning("insert of job {} was not confirmed, reading it back: {}", job.job_id, error)
+                _write(lambda: self._database.jobs.insert_one(document))
+            except DuplicateKeyError as error:
                 stored = self._database.jobs.find_one({"_id": job.job_id})
                 if stored is None or stored.get("write_id") != job.write_id:
                     raise
+                logger.debug("the first insert of job {} had arrived: {}", job.job_id, error)
         logger.info("job created: job_id={} filename={!r} priority={}", job.job_id, job.filename, job.priority)
         return job
 
@@ -88,24 +112,19 @@ class JobRepository:
 
         Raises:
             ConflictError: The job was changed since it was read.
-            InvalidTransitionError: The state machine has no step from the job's status to the new one.
+            InvalidTransitionError: The state machine has no step from the job's status to the one that `update` sets.
             JobNotFoundError: The job was deleted.
         """
         fields = {name: getattr(update, name) for name in update.model_fields_set}
         status: JobStatus = fields.get("status", job.status)
-        if status != job.status and status not in TRANSITIONS[job.status]:
+        if "status" in fields and status not in TRANSITIONS[job.status]:
             raise InvalidTransitionError(f"Job {job.job_id} is {job.status}: it cannot become {status}.")
         changed = job.model_copy(
             update={**fields, "version": job.version + 1, "write_id": uuid4().hex, "updated_at": utc_now()}
         )
+        as_read, document = {"_id": job.job_id, "version": job.version}, changed.to_document()
         with mongo_errors(f"updating job {job.job_id}"):
-            try:
-                matched = self._database.jobs.replace_one(
-                    {"_id": job.job_id, "version": job.version}, changed.to_document()
-                ).matched_count
-            except ConnectionFailure as error:
-                logger.warning("update of job {} was not confirmed, reading it back: {}", job.job_id, error)
-                matched = 0
+            matched = _write(lambda: self._database.jobs.replace_one(as_read, document)).matched_count
         if not matched and self.get_job(job.job_id).write_id != changed.write_id:
             raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
         if status != job.status:
@@ -126,23 +145,33 @@ class JobRepository:
         Raises:
             ConflictError: Other writers came between every time.
         """
-        for _ in range(_MAX_RACES):
+
+        def race() -> JobModel:
             job = self.get_job(job_id)
             update = change(job)
-            if update is None:
-                return job
-            try:
-                return self.update_job(job, update)
-            except ConflictError as error:
-                logger.debug("reading job {} again: {}", job_id, error)
-        raise ConflictError(f"Job {job_id} was changed by others {_MAX_RACES} times in a row.", mend="Try again.")
+            return job if update is None else self.update_job(job, update)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(ConflictError),
+            wait=wait_random_exponential(_RACE_PAUSE_SECONDS, _RACE_PAUSE_MAX_SECONDS),
+            stop=stop_after_attempt(_MAX_RACES),
+            reraise=True,
+        )
+        return retrying(race)
 
     @logged
     def get_pending_jobs(self, limit: int = 100) -> list[JobModel]:
         """Return up to `limit` jobs that wait for a run (`queued`), those queued first before the others."""
         with mongo_errors("reading queued jobs"):
-            cursor = self._database.jobs.find({"status": JobStatus.QUEUED.value}).sort("queued_at", 1).limit(limit)
-            return [JobModel.from_document(document) for document in cursor]
+            found = self._database.jobs.find({"status": JobStatus.QUEUED.value}).sort("queued_at", 1).limit(limit)
+            return list(_readable(found))
+
+    @logged
+    def get_pending_members(self) -> list[str]:
+        """Return the queue entry (`<job_id>:<attempt>`) of every job that waits for a run, those queued first first."""
+        with mongo_errors("reading queued jobs"):
+            found = self._database.jobs.find({"status": JobStatus.QUEUED.value}, {"attempt": 1}).sort("queued_at", 1)
+            return [f"{document['_id']}:{document.get('attempt')}" for document in found]
 
     @logged
     def list_jobs(self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
@@ -160,9 +189,10 @@ class JobRepository:
         query = {"$and": conditions} if len(conditions) > 1 else conditions[0] if conditions else {}
         with mongo_errors("listing jobs"):
             found = self._database.jobs.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit + 1)
-            jobs = [JobModel.from_document(document) for document in found]
-        has_more = len(jobs) > limit
-        return JobPage(jobs[:limit], _encode_cursor(jobs[limit - 1]) if has_more else None)
+            documents = list(found)
+        page = documents[:limit]
+        next_cursor = _encode_cursor(page[-1]["created_at"], page[-1]["_id"]) if len(documents) > limit else None
+        return JobPage(list(_readable(page)), next_cursor)
 
     @logged
     def count_by_status(self) -> dict[JobStatus, int]:
@@ -182,12 +212,22 @@ class JobRepository:
 
     @logged
     def replace_chunks(self, job_id: str, chunks: Iterable[ChunkModel]) -> None:
-        """Make `chunks` the plan of the job, whatever an earlier attempt had planned."""
+        """Make `chunks` the plan of the job, whatever an earlier attempt had planned.
+
+        Raises:
+            ConflictError: Another attempt writes its plan; a later one's is never touched.
+        """
         documents = [chunk.to_document() for chunk in chunks]
+        earlier: dict[str, Any] = {"attempt": {"$lte": documents[0]["attempt"]}} if documents else {}
         with mongo_errors(f"writing the chunks of job {job_id}"):
-            self._database.chunks.delete_many({"job_id": job_id})
+            self._database.chunks.delete_many({"job_id": job_id, **earlier})
             if documents:
-                self._database.chunks.insert_many(documents, ordered=False)
+                try:
+                    self._database.chunks.insert_many(documents)  # ordered: it stops at the first that is taken
+                except BulkWriteError as error:
+                    if not any(problem["code"] == _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                        raise
+                    raise ConflictError(f"Another attempt writes the chunks of job {job_id}.") from error
         logger.info("job {}: {} chunks planned", job_id, len(documents))
 
     @logged
@@ -195,14 +235,14 @@ class JobRepository:
         """Write one chunk whole. Each chunk has one writer at a time: the step that transcribes it.
 
         Raises:
-            ConflictError: The job's plan was replaced: another attempt is at work.
+            SupersededError: The job's plan was replaced: another attempt is at work.
         """
         with mongo_errors(f"updating chunk {chunk.chunk_id}"):
             replaced = self._database.chunks.replace_one(
                 {"_id": chunk.chunk_id, "attempt": chunk.attempt}, chunk.to_document()
             )
         if not replaced.matched_count:
-            raise ConflictError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")
+            raise SupersededError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")
 
     @logged
     def get_chunks(self, job_id: str) -> list[ChunkModel]:
@@ -230,13 +270,35 @@ class JobRepository:
         return progress
 
 
-def _encode_cursor(job: JobModel) -> str:
-    text = json.dumps([job.created_at.isoformat(), job.job_id])
+def _write(write: Callable[[], T]) -> T:
+    """Run a write; once more where the server fell silent and may or may not have written."""
+    try:
+        return write()
+    except (ServerSelectionTimeoutError, WaitQueueTimeoutError):
+        raise  # nothing was sent
+    except (ConnectionFailure, WriteConcernError) as error:
+        logger.warning("a write was not confirmed and is sent again: {}", error)
+        return write()
+
+
+def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:
+    """Read jobs; one that cannot be read must not keep the others from their owners."""
+    for document in documents:
+        try:
+            yield JobModel.from_document(document)
+        except InvalidDocumentError as error:
+            logger.error("skipped: {}", error)
+
+
+def _encode_cursor(created_at: datetime, job_id: str) -> str:
+    text = json.dumps([created_at.isoformat(), job_id])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _decode_cursor(cursor: str) -> tuple[datetime, str]:
     try:
+        if len(cursor) > _MAX_CURSOR:
+            raise ValueError(f"{len(cursor)} characters")
         created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         return datetime.fromisoformat(created_at), str(job_id)
     except (ValueError, TypeError) as error:

@@ -15,10 +15,12 @@ from stt_core.errors import (
     FileTooLargeError,
     InvalidInputError,
     JobFailedError,
+    QueueRefusedError,
     QueueUnavailableError,
     ResultNotReadyError,
     SttError,
 )
+from stt_core.jobs.claims import describe_error
 from stt_core.jobs.models import (
     JobCreate,
     JobModel,
@@ -27,6 +29,7 @@ from stt_core.jobs.models import (
     JobUpdate,
     JobView,
     Priority,
+    Progress,
     Source,
     utc_now,
 )
@@ -96,7 +99,8 @@ class JobService:
         Raises:
             EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
             ModelNotFoundError, UnknownLanguageError: The options are not.
-            QueueFullError: The queue filled up meanwhile; nothing is left behind.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting. Uploads under way at once may exceed it by their number.
+            TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
         """
         if size_bytes == 0:
             raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
@@ -136,10 +140,11 @@ class JobService:
                 job = self._jobs.update_job(job, queued)
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
-                self._take_back(job)
+                self._take_back(job.job_id, error)
                 raise
             enqueue_job(self._queue, job)
-        return self.view(job)
+        # From here on the job is accepted: what the answer lacks must not make it look refused.
+        return self._view(job, Progress())
 
     @logged
     def get_task_status(self, job_id: str) -> JobView:
@@ -180,10 +185,13 @@ class JobService:
     @logged
     def view(self, job: JobModel) -> JobView:
         """Return a job as its owner sees it, with its progress and its place in the queue."""
+        return self._view(job, self._jobs.get_progress(job.job_id))
+
+    def _view(self, job: JobModel, progress: Progress) -> JobView:
         run_url = f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None
         return JobView(
             **job.model_dump(include=_SHARED_FIELDS),
-            progress=self._jobs.get_progress(job.job_id),
+            progress=progress,
             model=job.options.model,
             language=job.language or job.options.language,
             queue_position=self._position(job),
@@ -195,16 +203,22 @@ class JobService:
             return None
         try:
             return self._queue.position(job.member)
-        except QueueUnavailableError as error:
+        except (QueueUnavailableError, QueueRefusedError) as error:
             logger.warning("the place of job {} is not known: {}", job.job_id, error)
             return None
 
-    def _take_back(self, job: JobModel) -> None:
+    def _take_back(self, job_id: str, reason: Exception) -> None:
+        """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it."""
         try:
-            self._store.remove_prefix(keys.source_prefix(job.job_id))
-            self._jobs.delete_job(job.job_id)
+            self._store.remove_prefix(keys.source_prefix(job_id))
+            self._jobs.delete_job(job_id)
         except SttError as error:
-            logger.error("job {} could not be taken back wholly, it stays pending: {}", job.job_id, error)
+            logger.error("job {} could not be taken back, it is marked as failed: {}", job_id, error)
+            failed = JobUpdate(status=JobStatus.FAILED, error=describe_error(reason), completed_at=utc_now())
+            try:
+                self._jobs.modify_job(job_id, lambda job: None if job.status.is_final else failed)
+            except SttError as problem:
+                logger.error("job {} could not be marked as failed: {}", job_id, problem)
 
 
 _SHARED_FIELDS = set(JobView.model_fields) & set(JobModel.model_fields) - {"language"}

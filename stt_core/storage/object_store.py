@@ -5,6 +5,7 @@ Streams in and out; nothing here holds a recording whole. Keys come from `stt_co
 
 from __future__ import annotations
 
+import errno
 import io
 import time
 from collections.abc import Iterator
@@ -29,12 +30,13 @@ from stt_core.settings import Settings
 
 logger = get_logger(__name__)
 
-#: Part size of uploads of unknown length, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
+#: Part size of uploads, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
 PART_SIZE = 16 * 1024**2
 #: Block size of downloads, bytes.
 BLOCK_SIZE = 1024**2
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 _FULL = {"XMinioStorageFull", "StorageFull", "QuotaExceeded", "InsufficientStorage"}
 _TRY_AGAIN = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "SlowDownRead", "SlowDownWrite"}
 
@@ -46,8 +48,8 @@ def store_errors(operation: str) -> Iterator[None]:
     Raises:
         StoreUnavailableError: No connection, no answer in time, or a server error.
         ObjectNotFoundError: The key does not exist.
-        DiskFullError: The server has no room left.
-        StoreRefusedError: The server refused: credentials, names, rights.
+        DiskFullError: The server, or the disk of a download, has no room left.
+        StoreRefusedError: The server refused (credentials, names, rights), or the local file or stream did.
     """
     try:
         yield
@@ -69,6 +71,10 @@ def store_errors(operation: str) -> Iterator[None]:
             f"The object store is not reachable ({operation}): {error}.",
             mend="Check that it runs and that MINIO_ENDPOINT is right; `stt doctor` tests it.",
         ) from error
+    except OSError as error:
+        if error.errno in _FULL_DISK:
+            raise DiskFullError(f"The disk is full ({operation}).", mend="Free space.") from error
+        raise StoreRefusedError(f"The local side of {operation} failed: {error}.") from error
     except (MinioException, ValueError) as error:
         raise StoreRefusedError(f"The object store client refused {operation}: {error}.") from error
 
@@ -140,7 +146,14 @@ class ObjectStore:
     def put_stream(
         self, key: str, stream: BinaryIO, *, length: int = -1, content_type: str = "application/octet-stream"
     ) -> None:
-        """Write an object from a readable stream; with `length` -1 (unknown) it goes up in parts of `PART_SIZE`."""
+        """Write an object from a readable stream, in parts of `PART_SIZE`.
+
+        Args:
+            length: Bytes to take from the stream; -1 takes all there are.
+
+        Raises:
+            StoreRefusedError: The stream has fewer than `length` bytes; nothing was written.
+        """
         with store_errors(f"writing {key}"):
             self._client.put_object(
                 self.bucket,
@@ -148,7 +161,8 @@ class ObjectStore:
                 stream,
                 length,
                 content_type=content_type,
-                part_size=PART_SIZE if length < 0 else 0,
+                part_size=PART_SIZE,
+                num_parallel_uploads=1,  # more hold several parts each, and leave threads behind after an error
             )
         logger.info("object written: {}", key)
 
@@ -165,17 +179,26 @@ class ObjectStore:
 
     @logged
     def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`; fewer where the object ends."""
+        """Return `length` bytes from `offset`; fewer where the object ends, none from its end on."""
+        if length == 0:
+            return b""
         with self.open(key, offset=offset, length=length) as stream, store_errors(f"reading {key}"):
             return stream.read()
 
     @contextmanager
     def open(self, key: str, *, offset: int = 0, length: int = 0) -> Iterator[BinaryIO]:
-        """Open an object for streaming, from `offset`, `length` bytes (0: to its end)."""
+        """Open an object for streaming, from `offset`, `length` bytes (0: to its end).
+
+        Raises:
+            StoreUnavailableError: Also while the block reads: the connection broke, the object came incomplete.
+        """
         with store_errors(f"opening {key}"):
             response = self._client.get_object(self.bucket, key, offset=offset, length=length)
         try:
             yield cast("BinaryIO", response)
+        except urllib3.exceptions.HTTPError:
+            with store_errors(f"reading {key}"):
+                raise
         finally:
             response.close()
             response.release_conn()
@@ -184,7 +207,7 @@ class ObjectStore:
     def download(self, key: str, path: Path) -> int:
         """Write an object to a local file, block by block, and return its size in bytes."""
         size = 0
-        with self.open(key) as stream, path.open("wb") as file, store_errors(f"downloading {key}"):
+        with store_errors(f"downloading {key}"), self.open(key) as stream, path.open("wb") as file:
             while block := stream.read(BLOCK_SIZE):
                 size += file.write(block)
         logger.info("object downloaded: {} ({} bytes)", key, size)
