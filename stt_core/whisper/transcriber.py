@@ -30,6 +30,8 @@ from stt_core.whisper.process import find_executable, run_engine
 
 logger = get_logger(__name__)
 
+#: Told the position of a chunk and its text.
+OnTranscript = Callable[[int, ChunkTranscript], None]
 #: The flag on a segment whose text still runs in a loop after the second decoding.
 REPETITION_FLAG = "repetition"
 #: How much sound before a loop the second decoding hears, seconds: enough for the first consonant.
@@ -93,6 +95,7 @@ class Transcriber:
         language: str,
         threads: int,
         should_stop: Callable[[], bool] | None = None,
+        on_transcript: OnTranscript | None = None,
     ) -> list[ChunkTranscript]:
         """Transcribe chunks in one process and return their texts in the same order.
 
@@ -102,6 +105,7 @@ class Transcriber:
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
             threads: Threads of the process.
             should_stop: Asked every second; true ends the engine.
+            on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on.
 
         Raises:
             UnknownLanguageError: Whisper or the model does not know the language.
@@ -122,9 +126,17 @@ class Transcriber:
             len(jobs), seconds, model.name, language, threads,
         )  # fmt: skip
         started = time.monotonic()
-        transcripts = self._run(jobs, flags, seconds, should_stop)
+        tell = on_transcript or (lambda position, transcript: None)
+
+        def tell_if_sound(position: int, transcript: ChunkTranscript) -> None:
+            if not _loops(transcript):
+                tell(position, transcript)
+
+        transcripts = self._run(jobs, flags, seconds, should_stop, tell_if_sound)
         for position, job in enumerate(jobs):
-            transcripts[position] = self._mend_loops(transcripts[position], job, flags, should_stop)
+            if _loops(transcripts[position]):
+                transcripts[position] = self._mend_loops(transcripts[position], job, flags, should_stop)
+                tell(position, transcripts[position])
         elapsed = time.monotonic() - started
         logger.info(
             "transcribed {} chunks: {} characters in {:.2f} s, {:.1f} times real time",
@@ -148,25 +160,42 @@ class Transcriber:
         return flags
 
     def _run(
-        self, jobs: Sequence[_Job], flags: Sequence[str], seconds: float, should_stop: Callable[[], bool] | None
+        self,
+        jobs: Sequence[_Job],
+        flags: Sequence[str],
+        seconds: float,
+        should_stop: Callable[[], bool] | None,
+        on_output: OnTranscript = lambda position, transcript: None,
     ) -> list[ChunkTranscript]:
         """Run the engine once; `seconds` of audio decide how long it may take."""
+        read: dict[int, ChunkTranscript] = {}
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             bases = [Path(folder) / str(position) for position in range(len(jobs))]
             command = [str(self.executable), *flags, "-ojf"]
             for job, base in zip(jobs, bases, strict=True):
                 command += ["-f", str(job.wav), "-of", str(base)]
+
+            def read_output(position: int) -> None:
+                read[position] = _read_output(bases[position].with_suffix(".json"), jobs[position])
+                on_output(position, read[position])
+
+            def look() -> bool:
+                # The engine writes its files in order: one is whole when the next has been begun.
+                while len(read) + 1 < len(jobs) and bases[len(read) + 1].with_suffix(".json").exists():
+                    read_output(len(read))
+                return should_stop is not None and should_stop()
+
             timeout = self.timeout_seconds + self.timeout_per_audio_second * seconds
-            run_engine(command, timeout_seconds=timeout, should_stop=should_stop)
-            return [_read_output(base.with_suffix(".json"), job) for job, base in zip(jobs, bases, strict=True)]
+            run_engine(command, timeout_seconds=timeout, should_stop=look)
+            for position in range(len(read), len(jobs)):
+                read_output(position)
+        return [read[position] for position in range(len(jobs))]
 
     def _mend_loops(
         self, first: ChunkTranscript, job: _Job, flags: Sequence[str], should_stop: Callable[[], bool] | None
     ) -> ChunkTranscript:
         """Decode a chunk once more from where its text begins to loop, keep the better text, flag what still loops."""
         loops = _loops(first)
-        if not loops:
-            return first
         position = _segment_of_word(first.segments, loops[0].start)
         before = first.segments[:position]
         begin = max(first.segments[position].start - _RUN_UP_SECONDS, before[-1].end if before else 0.0)
