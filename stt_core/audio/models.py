@@ -56,6 +56,11 @@ class Chunk(BaseModel):
         return sum(span.length for span in self.spans)
 
     @property
+    def speech_seconds(self) -> float:
+        """Seconds taken from the source."""
+        return self.speech_samples / SAMPLE_RATE
+
+    @property
     def start_seconds(self) -> float:
         """Where the chunk begins in the source."""
         return self.spans[0].start / SAMPLE_RATE

@@ -1,0 +1,251 @@
+"""Any recording to 16 kHz mono 16-bit samples, as a stream, by ffmpeg in a process of its own.
+
+Nothing holds a recording whole: whoever reads gets the samples as they are decoded. The input is hostile until proved
+otherwise, so the demuxer is fixed beforehand (`formats`), ffmpeg may open that one file only (`ffmpeg`), and CPU time,
+memory and output are limited (`confine`). Where the limits come from: ffmpeg decodes at 1 400 times real time; a
+machine that manages 50 times still finishes within the CPU limit. It maps under 300 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from stt_core.audio import confine
+from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, find_ffmpeg
+from stt_core.audio.formats import AudioFormat
+from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioInfo
+from stt_core.errors import (
+    AudioTooLongError,
+    DecoderError,
+    ExecutableNotFoundError,
+    NoAudioError,
+    UnreadableAudioError,
+)
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+
+logger = get_logger(__name__)
+
+#: What `blocks` yields at once: 8 s of audio.
+BLOCK_BYTES = 256 * 1024
+_CPU_SECONDS_AT_LEAST = 60
+_SLOWEST_SPEED = 50
+_MEMORY_BYTES = 1024**3
+#: How long ffmpeg may be silent; decoding a block takes it milliseconds.
+_STALL_SECONDS = 120.0
+#: The header's length and what came out may differ by so much (encoder delay, rounding) before a recording is damaged.
+_MISSING_SECONDS = 1.0
+_MISSING_SHARE = 0.02
+_LINE_BYTES = 4096
+
+
+class PcmStream:
+    """One recording being decoded: a context manager, and a file to read samples from.
+
+    Args:
+        path: The recording, a local file (containers such as MP4 are read back and forth).
+        audio_format: Its format, from `detect_format`.
+        settings: `max_audio_seconds` and `ffmpeg_executable` are used.
+        channel: One channel of the source by itself (0 is left) instead of the mix of all.
+
+    Raises (from `read`, `blocks` and the `with` statement):
+        ExecutableNotFoundError: There is no ffmpeg.
+        AudioTooLongError: More than `max_audio_seconds` of audio, or more work than that much audio can be.
+        NoAudioError: No audio track, no such channel, or a track without samples.
+        UnreadableAudioError: Damaged beyond decoding.
+        DecoderError: ffmpeg was killed from outside, or hung.
+    """
+
+    def __init__(
+        self, path: Path, audio_format: AudioFormat, settings: Settings, *, channel: int | None = None
+    ) -> None:
+        self._path = path
+        self._format = audio_format
+        self._settings = settings
+        self._channel = channel
+        self._report = FfmpegReport()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reporter: threading.Thread | None = None
+        self._bytes_read = 0
+        self._info: AudioInfo | None = None
+
+    def __enter__(self) -> Self:
+        limit = self._settings.max_audio_seconds
+        executable = find_ffmpeg(self._settings.ffmpeg_executable)
+        arguments = decode_arguments(
+            self._path.absolute(), self._format, max_seconds=limit + 1, channel=self._channel
+        )
+        cpu_seconds = int(_CPU_SECONDS_AT_LEAST + limit / _SLOWEST_SPEED)
+        launcher = [sys.executable, "-I", "-S", confine.__file__, str(os.getpid()), str(cpu_seconds)]
+        try:
+            self._process = subprocess.Popen(
+                [*launcher, str(_MEMORY_BYTES), executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
+            )
+        except OSError as error:
+            raise ExecutableNotFoundError(
+                f"ffmpeg ({executable}) cannot be started: {error}.", mend="Check FFMPEG_EXECUTABLE."
+            ) from error
+        self._reporter = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._reporter.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is None or self._reporter is None:
+            return
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reporter.join()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def info(self) -> AudioInfo:
+        """Facts about the recording; there once the stream has been read to its end."""
+        if self._info is None:
+            raise RuntimeError("the stream was not read to its end")
+        return self._info
+
+    @logged
+    def read(self, size: int = BLOCK_BYTES) -> bytes:
+        """Return the next `size` bytes of samples; fewer only at the end, none after it."""
+        if self._info is not None:
+            return b""
+        parts: list[bytes] = []
+        wanted = size
+        while wanted > 0:
+            part = self._read_part(wanted)
+            if not part:
+                self._info = self._conclude()
+                break
+            parts.append(part)
+            wanted -= len(part)
+            self._bytes_read += len(part)
+            self._refuse_too_long()
+        return b"".join(parts)
+
+    @logged
+    def blocks(self, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """Yield the samples in blocks of `size` bytes, the last one shorter."""
+        while block := self.read(size):
+            yield block
+
+    def _read_part(self, size: int) -> bytes:
+        assert self._process is not None and self._process.stdout is not None, "use the stream in a `with` statement"
+        pipe = self._process.stdout.fileno()
+        if not select.select([pipe], [], [], _STALL_SECONDS)[0]:
+            self._process.kill()
+            raise DecoderError(f"ffmpeg gave no output for {_STALL_SECONDS:.0f} s and was stopped.")
+        return os.read(pipe, size)
+
+    def _refuse_too_long(self) -> None:
+        limit = self._settings.max_audio_seconds
+        # Headers of uncompressed formats often lie (a recorder's 4 GB), and their length is bounded by the upload's.
+        promised = self._report.duration_seconds if self._format.compressed else None
+        decoded = self._bytes_read / (SAMPLE_RATE * SAMPLE_BYTES)
+        longest = max(decoded, promised or 0.0)
+        if longest > limit:
+            raise AudioTooLongError(
+                f"The recording is longer than the limit of {limit:g} s.",
+                mend="Split it, or raise MAX_AUDIO_SECONDS.",
+                limit_seconds=limit,
+                seconds=round(longest, 3),
+            )
+
+    def _conclude(self) -> AudioInfo:
+        """Tell apart, once there is no more output, a sound recording, a damaged one and none at all."""
+        assert self._process is not None and self._reporter is not None
+        code = self._wait()
+        self._reporter.join()
+        report = self._report
+        samples = self._bytes_read // SAMPLE_BYTES
+        if code < 0:
+            self._raise_killed(-code)
+        if self._channel is not None and samples and self._channel >= report.channels:
+            raise NoAudioError(
+                f"The recording has {report.channels} channel(s), so there is no channel {self._channel}.",
+                mend="Transcribe its channels mixed.",
+            )
+        if samples == 0:
+            self._raise_nothing_decoded(code)
+        info = AudioInfo(
+            samples=samples,
+            channels=report.channels,
+            codec=report.codec,
+            source_sample_rate=report.sample_rate,
+            truncated=code != 0 or report.problem_count > 0 or self._is_short(samples / SAMPLE_RATE),
+        )
+        if info.truncated:
+            logger.warning("the recording is damaged or cut off: {} problems, {}", report.problem_count, self._reasons())
+        logger.info(
+            "decoded {:.2f} s of {} ({} channels, {} Hz)",
+            info.duration_seconds, info.codec, info.channels, info.source_sample_rate,
+        )  # fmt: skip
+        return info
+
+    def _wait(self) -> int:
+        """Return ffmpeg's exit status; it has closed its output, so it is about to end."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout=_STALL_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            raise DecoderError("ffmpeg closed its output, did not end and was stopped.") from error
+
+    def _is_short(self, seconds: float) -> bool:
+        promised = self._report.duration_seconds
+        if promised is None or self._report.has_video:  # then it is the picture's length
+            return False
+        return promised - seconds > max(_MISSING_SECONDS, promised * _MISSING_SHARE)
+
+    def _raise_killed(self, number: int) -> None:
+        if number == signal.SIGXCPU:
+            raise AudioTooLongError(
+                "Decoding took more CPU time than a recording of the permitted length can need.",
+                mend="Convert it to FLAC or MP3, or raise MAX_AUDIO_SECONDS.",
+            )
+        if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
+            raise UnreadableAudioError(
+                f"The recording crashed the decoder ({signal.Signals(number).name}).",
+                mend="Convert it to FLAC or MP3 and send that.",
+            )
+        raise DecoderError(f"ffmpeg was killed from outside ({signal.Signals(number).name}).")
+
+    def _raise_nothing_decoded(self, code: int) -> None:
+        reasons = self._reasons()
+        if "matches no streams" in reasons:
+            raise NoAudioError("The file has no audio track.", mend="Send a recording with sound.")
+        if code == 0 and self._report.problem_count == 0:
+            raise NoAudioError("The file has a header and no samples.", mend="Send a recording that is not empty.")
+        if "Cannot allocate memory" in reasons:
+            reasons = f"it needs more than {_MEMORY_BYTES >> 20} MB to decode"
+        raise UnreadableAudioError(
+            f"The {self._format.name} file is damaged beyond decoding: {reasons or f'ffmpeg ended with {code}'}.",
+            mend="Check that it plays, and send it again.",
+        )
+
+    def _reasons(self) -> str:
+        """Return what ffmpeg complained of, without the name of our file."""
+        texts = dict.fromkeys(text.replace(str(self._path.absolute()), "the file") for text in self._report.problems)
+        return "; ".join(list(texts)[:4])
+
+    def _listen(self, pipe: IO[bytes]) -> None:
+        while line := pipe.readline(_LINE_BYTES):
+            self._report.add_line(line.decode("utf-8", "replace").rstrip())
