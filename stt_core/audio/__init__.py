@@ -1,0 +1,27 @@
+"""From the bytes of any recording to the pieces that whisper hears.
+
+`detect_format` decides what a file is, `RecordingStream` decodes it as a stream, `plan_recording` cuts it into chunks,
+`render_chunk` makes a chunk's sound. Times are exact: `Chunk` maps its positions to samples of the source.
+"""
+
+from stt_core.audio.clips import Clip, render_chunk
+from stt_core.audio.energies import FrameEnergies
+from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.audio.models import AudioInfo, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.prepare import RecordingStream, plan_recording
+
+__all__ = [
+    "HEAD_BYTES",
+    "AudioFormat",
+    "AudioInfo",
+    "Chunk",
+    "ChunkPlan",
+    "ChunkStatistics",
+    "Clip",
+    "FrameEnergies",
+    "RecordingStream",
+    "Span",
+    "detect_format",
+    "plan_recording",
+    "render_chunk",
+]

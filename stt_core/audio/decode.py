@@ -81,9 +81,7 @@ class PcmStream:
     def __enter__(self) -> Self:
         limit = self._settings.max_audio_seconds
         executable = find_ffmpeg(self._settings.ffmpeg_executable)
-        arguments = decode_arguments(
-            self._path.absolute(), self._format, max_seconds=limit + 1, channel=self._channel
-        )
+        arguments = decode_arguments(self._path.absolute(), self._format, max_seconds=limit + 1, channel=self._channel)
         cpu_seconds = int(_CPU_SECONDS_AT_LEAST + limit / _SLOWEST_SPEED)
         launcher = [sys.executable, "-I", "-S", confine.__file__, str(os.getpid()), str(cpu_seconds)]
         try:
@@ -193,7 +191,7 @@ class PcmStream:
             truncated=code != 0 or report.problem_count > 0 or self._is_short(samples / SAMPLE_RATE),
         )
         if info.truncated:
-            logger.warning("the recording is damaged or cut off: {} problems, {}", report.problem_count, self._reasons())
+            logger.warning("the recording is damaged or cut off: {} problems {}", report.problem_count, self._reasons())
         logger.info(
             "decoded {:.2f} s of {} ({} channels, {} Hz)",
             info.duration_seconds, info.codec, info.channels, info.source_sample_rate,

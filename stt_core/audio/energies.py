@@ -112,7 +112,8 @@ class EnergyMeter:
     def _sum_squares(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
         # float64 is exact up to 2**53; a 10 ms frame sums to 2**38 at most.
         frames = samples.reshape(-1, self._frame_samples).astype(np.float64)
-        return np.einsum("ij,ij->i", frames, frames).astype(np.int64)
+        sums: npt.NDArray[np.int64] = np.einsum("ij,ij->i", frames, frames).astype(np.int64)
+        return sums
 
 
 @logged

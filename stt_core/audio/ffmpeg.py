@@ -1,14 +1,13 @@
-"""ffmpeg's command line and what it says: which executable, how it is called for hostile input, how its report reads."""
+"""ffmpeg: which executable, how it is called for hostile input, and how its report reads."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import imageio_ffmpeg
+from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[attr-defined]
 
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_RATE
@@ -34,13 +33,13 @@ def find_ffmpeg(configured: str | None) -> str:
     """
     if configured is None:
         try:
-            return str(imageio_ffmpeg.get_ffmpeg_exe())
+            return str(get_ffmpeg_exe())
         except RuntimeError as error:
             raise ExecutableNotFoundError(
                 f"No ffmpeg comes with imageio-ffmpeg on this platform: {error}.",
                 mend="Install ffmpeg and set FFMPEG_EXECUTABLE to its path.",
             ) from error
-    found = shutil.which(os.path.expanduser(configured))
+    found = shutil.which(Path(configured).expanduser())
     if found is None:
         raise ExecutableNotFoundError(
             f"FFMPEG_EXECUTABLE is {configured!r}, which is not an executable file.",

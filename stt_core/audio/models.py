@@ -7,8 +7,11 @@ appear only at the borders.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from stt_core.logs import logged
 
 #: Sample rate whisper works at, Hz.
 SAMPLE_RATE = 16_000
@@ -70,6 +73,7 @@ class Chunk(BaseModel):
         """Where the chunk ends in the source."""
         return self.spans[-1].end / SAMPLE_RATE
 
+    @logged
     def pieces(self) -> Iterator[tuple[int, Span]]:
         """Yield each span with the position in the chunk at which it begins."""
         position = 0
@@ -77,21 +81,30 @@ class Chunk(BaseModel):
             yield position, span
             position += span.length + self.joint
 
-    def to_source(self, position: int) -> int:
+    @logged
+    def to_source(self, position: int, edge: Literal["nearest", "start", "end"] = "nearest") -> int:
         """Map a position in the chunk to the source, in samples.
 
-        Monotonic, and exact inside spans. A position in a joint maps to the nearer span border; one outside the chunk
-        is clamped to it, since whisper's own end times are not (29.0 s out of a 10 s file was seen).
+        Monotonic, exact inside spans, and the inverse of `to_chunk` there. A position outside the chunk is clamped to
+        it, since whisper's own end times are not (29.0 s out of a 10 s file was seen). A joint is no place in the
+        source, and the border of two spans is two places; `edge` says which one is meant:
+
+        * `start`: the position begins something: the start of the next span;
+        * `end`: the position ends something: the end of the previous span;
+        * `nearest`: the nearer border of the two.
         """
-        mapped = self.spans[0].start
+        previous_end = self.spans[0].start
         for begin, span in self.pieces():
-            if position < begin:  # inside the joint before this span
-                return span.start if begin - position <= self.joint / 2 else mapped
+            if position < begin or (position == begin and edge == "end"):  # in the joint before this span, or its rim
+                if edge == "nearest":
+                    return span.start if begin - position <= self.joint / 2 else previous_end
+                return span.start if edge == "start" else previous_end
             if position < begin + span.length:
                 return span.start + position - begin
-            mapped = span.end
-        return mapped
+            previous_end = span.end
+        return previous_end
 
+    @logged
     def to_chunk(self, source: int) -> int | None:
         """Map a source sample to its position in the chunk, or None where the chunk does not hold it."""
         for begin, span in self.pieces():
@@ -113,3 +126,26 @@ class AudioInfo(BaseModel):
     def duration_seconds(self) -> float:
         """Length of the recording."""
         return self.samples / SAMPLE_RATE
+
+
+class ChunkStatistics(BaseModel):
+    """Figures about a plan. `speech_seconds` counts doubled samples once, `silence_seconds` is what no chunk holds."""
+
+    chunks: int
+    duration_seconds: float
+    speech_seconds: float
+    silence_seconds: float
+    mean_seconds: float
+    shortest_seconds: float
+    longest_seconds: float
+    overlaps: int
+
+
+class ChunkPlan(BaseModel):
+    """How a recording (or one channel of it) is cut: the chunks in order, and figures about them."""
+
+    strategy: Literal["silence", "vad", "fixed"]
+    #: The level over which frames counted as sound, dBFS.
+    threshold_dbfs: float
+    chunks: list[Chunk]
+    statistics: ChunkStatistics

@@ -12,7 +12,6 @@ pads each side. No sound over the threshold is left out, except a click: up to 2
 
 from __future__ import annotations
 
-
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +21,9 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-#: Percentiles of the frame levels taken for the noise floor and for speech.
-_FLOOR_PERCENTILE, _SPEECH_PERCENTILE = 5, 95
+#: Percentiles of the frame levels taken for the noise floor and for speech. The floor's is low, so that it is the floor
+#: even where speech leaves few gaps, or where gaps are digital silence and only the soft ends of words are left.
+_FLOOR_PERCENTILE, _SPEECH_PERCENTILE = 1, 95
 #: The threshold lies this far above the floor, dB, or a third of the way up to speech where that is less.
 _FLOOR_MARGIN_DB = 6.0
 #: Speech spans about this range, dB; what is quieter by more is not looked for, however quiet the floor is.
@@ -32,6 +32,8 @@ _SPEECH_RANGE_DB = 45.0
 _STEADY_DB = 4.0
 #: With fewer frames than this, steadiness says nothing: half a second may be one vowel.
 _STEADY_FRAMES = 100
+#: Share of digital silence beside which a steady sound stands out.
+_SILENT_SHARE = 0.05
 #: Sounds of up to this many frames, alone between two pauses, are clicks: the shortest syllables take 80 ms.
 _CLICK_FRAMES = 2
 
@@ -108,7 +110,7 @@ def _silent_ranges(
 def estimate_threshold(energies: FrameEnergies) -> float:
     """Return the level, dBFS, over which a recording's frames are speech, judged from the recording itself.
 
-    The floor is the 5th percentile of its frames (digital silence left out: a muted or gated stretch says nothing
+    The floor is the 1st percentile of its frames (digital silence left out: a muted or gated stretch says nothing
     about the noise elsewhere), speech the 95th. The threshold is 6 dB over the floor, less where speech is hardly
     louder than the noise, and never more than 45 dB below speech. So a recording that is quiet as a whole is not all
     silence, and a noisy one is not all speech. A sound that stays within 4 dB for its whole length (hiss, hum, a tone)
@@ -125,7 +127,7 @@ def estimate_threshold(energies: FrameEnergies) -> float:
     contrast = speech - floor
     lowest = max(speech - _SPEECH_RANGE_DB, DIGITAL_SILENCE_DBFS)
     if contrast < _STEADY_DB:
-        stands_out = len(audible) < (1 - _FLOOR_PERCENTILE / 100) * len(levels) or len(levels) < _STEADY_FRAMES
+        stands_out = len(audible) < (1 - _SILENT_SHARE) * len(levels) or len(levels) < _STEADY_FRAMES
         threshold = lowest if stands_out else 0.0
     else:
         threshold = max(floor + min(_FLOOR_MARGIN_DB, contrast / 3), lowest)
@@ -134,9 +136,7 @@ def estimate_threshold(energies: FrameEnergies) -> float:
 
 
 @logged
-def find_speech(
-    energies: FrameEnergies, *, threshold_dbfs: float, min_silence_ms: int, padding_ms: int
-) -> list[Span]:
+def find_speech(energies: FrameEnergies, *, threshold_dbfs: float, min_silence_ms: int, padding_ms: int) -> list[Span]:
     """Return the intervals in which somebody speaks.
 
     Args:
@@ -164,7 +164,7 @@ def find_speech(
 
 @logged
 def runs(flags: npt.NDArray[np.bool_], *, bridge: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the starts and ends (exclusive) of runs of True in `flags`; gaps shorter than `bridge` are part of a run."""
+    """Return starts and ends (exclusive) of runs of True; a gap shorter than `bridge` is part of its run."""
     hits = np.flatnonzero(flags)
     if not len(hits):
         return np.empty(0, np.int64), np.empty(0, np.int64)

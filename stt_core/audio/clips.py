@@ -1,0 +1,103 @@
+"""A chunk as whisper hears it: its spans read from the prepared samples, joined, written as a WAV file.
+
+This is where pydub works: a chunk is at most half a minute, so it is held in memory as an `AudioSegment`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
+from stt_core.errors import DiskFullError, ObjectNotFoundError
+from stt_core.logs import logged
+
+with warnings.catch_warnings():
+    # pydub looks for an ffmpeg on PATH (we give it none to do) and imports the deprecated audioop.
+    warnings.simplefilter("ignore")
+    from pydub.audio_segment import AudioSegment
+
+#: Whisper answers 0.1 s of audio with nothing; chunks are filled up with silence to this, seconds.
+SHORTEST_SECONDS = 0.5
+#: Spans no further apart than this are read in one request: 16 s are 512 KB, which take less time than a round trip.
+_NEAR_SAMPLES = 16 * SAMPLE_RATE
+
+ReadRange = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """The sound of one chunk. `digest` is the SHA-256 of its samples; `dbfs` is None for digital silence."""
+
+    segment: AudioSegment
+    digest: str
+    dbfs: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return float(self.segment.frame_count()) / SAMPLE_RATE
+
+    @logged
+    def write_wav(self, path: Path) -> None:
+        """Write the clip as a WAV file (16 kHz, mono, 16 bit).
+
+        Raises:
+            DiskFullError: There is no room for it.
+        """
+        try:
+            with path.open("wb") as file:
+                self.segment.export(file, format="wav")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(
+                    f"No room to write a chunk of {self.seconds:.0f} s.", mend="Free space in the temporary folder."
+                ) from error
+            raise
+
+
+@logged
+def render_chunk(chunk: Chunk, read_range: ReadRange) -> Clip:
+    """Return the sound of a chunk.
+
+    Args:
+        chunk: What it holds.
+        read_range: Reads the prepared samples: `(offset, length)` in bytes to exactly so many bytes.
+
+    Raises:
+        ObjectNotFoundError: The prepared samples are shorter than the chunk says.
+    """
+    joint = b"\0" * (chunk.joint * SAMPLE_BYTES)
+    pcm = joint.join(_read_spans(chunk.spans, read_range))
+    pcm += b"\0" * (math.ceil(SHORTEST_SECONDS * SAMPLE_RATE) * SAMPLE_BYTES - len(pcm))
+    segment = AudioSegment(pcm, sample_width=SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1)
+    dbfs = float(segment.dBFS)
+    return Clip(segment, hashlib.sha256(pcm).hexdigest(), dbfs if math.isfinite(dbfs) else None)
+
+
+def _read_spans(spans: tuple[Span, ...], read_range: ReadRange) -> list[bytes]:
+    """Read the samples of each span, spans that lie near each other in one request."""
+    groups: list[list[Span]] = []
+    for span in spans:
+        if groups and span.start - groups[-1][-1].end <= _NEAR_SAMPLES:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    parts: list[bytes] = []
+    for group in groups:
+        origin = group[0].start
+        length = (group[-1].end - origin) * SAMPLE_BYTES
+        data = read_range(origin * SAMPLE_BYTES, length)
+        if len(data) != length:
+            raise ObjectNotFoundError(
+                f"The prepared audio ends early: {len(data)} of {length} bytes at {origin / SAMPLE_RATE:.2f} s.",
+                mend="Send the job again; its audio is prepared anew.",
+            )
+        for span in group:
+            parts.append(data[(span.start - origin) * SAMPLE_BYTES : (span.end - origin) * SAMPLE_BYTES])
+    return parts

@@ -1,0 +1,127 @@
+"""The two calls with which a recording goes through this room.
+
+    with RecordingStream(path, detect_format(head), settings) as recording:   # decodes while it is read
+        object_store.put_stream(key, recording)
+    plan = plan_recording(recording.energies, settings)                       # no samples are read again
+
+The second needs the energies only, so it may happen on another machine; the strategy `vad` wants the samples too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from stt_core.audio.chunking import cut_fixed, plan_chunks
+from stt_core.audio.decode import BLOCK_BYTES, PcmStream
+from stt_core.audio.energies import EnergyMeter, FrameEnergies
+from stt_core.audio.formats import AudioFormat
+from stt_core.audio.models import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.silence import estimate_threshold, find_speech
+from stt_core.audio.vad import find_voice
+from stt_core.errors import ConfigurationError
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+
+logger = get_logger(__name__)
+
+Strategy = Literal["silence", "vad", "fixed"]
+
+
+class RecordingStream(PcmStream):
+    """A `PcmStream` that measures the recording while somebody reads it."""
+
+    def __init__(
+        self, path: Path, audio_format: AudioFormat, settings: Settings, *, channel: int | None = None
+    ) -> None:
+        super().__init__(path, audio_format, settings, channel=channel)
+        self._meter = EnergyMeter()
+
+    @logged
+    def read(self, size: int = BLOCK_BYTES) -> bytes:
+        """Return the next `size` bytes of samples; fewer only at the end, none after it."""
+        block = super().read(size)
+        self._meter.add(block)
+        return block
+
+    @property
+    def energies(self) -> FrameEnergies:
+        """The frame energies of what was read so far."""
+        return self._meter.finish()
+
+
+@logged
+def plan_recording(
+    energies: FrameEnergies,
+    settings: Settings,
+    *,
+    strategy: Strategy | None = None,
+    pcm_blocks: Iterable[bytes] | None = None,
+    channel: int | None = None,
+    first_index: int = 0,
+) -> ChunkPlan:
+    """Decide what whisper hears of a recording, and in which pieces.
+
+    Args:
+        energies: Of the recording (or of the one channel).
+        settings: The chunking settings are used.
+        strategy: Instead of `settings.chunk_strategy`.
+        pcm_blocks: The samples, needed for the strategy `vad`.
+        channel: The channel of the source that the recording is, noted in its chunks.
+        first_index: Index of the first chunk, for the second channel of a recording.
+
+    Returns:
+        The plan; without chunks where nothing is heard.
+
+    Raises:
+        ConfigurationError: The strategy is `vad` and there are no samples.
+    """
+    strategy = strategy or settings.chunk_strategy
+    auto = settings.silence_threshold_dbfs == "auto"
+    threshold = estimate_threshold(energies) if auto else float(settings.silence_threshold_dbfs)
+    limits = {"max_seconds": settings.chunk_max_seconds, "overlap_seconds": settings.chunk_overlap_seconds}
+    widths = {"min_silence_ms": settings.silence_min_ms, "padding_ms": settings.speech_padding_ms}
+    if strategy == "vad":
+        if pcm_blocks is None:
+            raise ConfigurationError("The strategy `vad` listens to the samples, and none were given.")
+        speech = find_voice(pcm_blocks, **widths)
+    else:
+        speech = find_speech(energies, threshold_dbfs=threshold, **widths)
+    if strategy == "fixed":
+        cut = [chunk for chunk in cut_fixed(energies.total_samples, **limits) if _is_heard(chunk, speech)]
+    else:
+        cut = plan_chunks(speech, energies, joint_ms=settings.chunk_joint_ms, **limits)
+    chunks = [
+        chunk.model_copy(update={"index": first_index + number, "channel": channel}) for number, chunk in enumerate(cut)
+    ]
+    statistics = _describe(chunks, energies.total_samples)
+    logger.info(
+        "{} chunks by {}: {:.1f} s of {:.1f} s, {:.1f} s on average, {} without a pause before them",
+        statistics.chunks, strategy, statistics.speech_seconds, statistics.duration_seconds,
+        statistics.mean_seconds, statistics.overlaps,
+    )  # fmt: skip
+    return ChunkPlan(strategy=strategy, threshold_dbfs=threshold, chunks=chunks, statistics=statistics)
+
+
+def _is_heard(chunk: Chunk, speech: list[Span]) -> bool:
+    whole = chunk.spans[0]
+    return any(span.start < whole.end and whole.start < span.end for span in speech)
+
+
+def _describe(chunks: list[Chunk], total_samples: int) -> ChunkStatistics:
+    seconds = [chunk.length / SAMPLE_RATE for chunk in chunks]
+    covered = covered_until = 0
+    for span in (span for chunk in chunks for span in chunk.spans):
+        covered += max(0, span.end - max(span.start, covered_until))
+        covered_until = max(covered_until, span.end)
+    return ChunkStatistics(
+        chunks=len(chunks),
+        duration_seconds=total_samples / SAMPLE_RATE,
+        speech_seconds=covered / SAMPLE_RATE,
+        silence_seconds=(total_samples - covered) / SAMPLE_RATE,
+        mean_seconds=sum(seconds) / len(seconds) if seconds else 0.0,
+        shortest_seconds=min(seconds, default=0.0),
+        longest_seconds=max(seconds, default=0.0),
+        overlaps=sum(chunk.overlaps_previous for chunk in chunks),
+    )
