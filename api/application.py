@@ -1,0 +1,101 @@
+"""The app: opened with the process, closed with it, and told what to do where a server is down.
+
+It starts whatever is down: `/health` answers from the first moment on, `/ready` says what is missing, and what the
+servers need once (indexes, the bucket) is created as soon as they are back. Only a wrong configuration ends the
+process, with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+
+from api.middleware import ConciseStartup, RequestScope
+from api.problems import install_problem_handlers
+from api.readiness import Readiness
+from api.routes import health, tasks
+from api.schemas import Problem
+from stt_core.logs import get_logger, logged, setup_logging
+from stt_core.services import Services
+from stt_core.settings import Settings, load_settings
+
+logger = get_logger(__name__)
+
+_DESCRIPTION = """
+Upload a recording, follow its job, fetch the transcript.
+
+1. `POST /api/v1/tasks/upload` answers `202` with a `job_id`.
+2. `GET /api/v1/tasks/{job_id}` shows its status, stage and progress.
+3. `GET /api/v1/tasks/{job_id}/result` answers with the transcript once the status is `completed`.
+
+Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`, what is wrong (`detail`),
+how to put it right (`mend`) and the request's id, which is on every log line of the request too.
+"""
+
+
+@logged
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app.
+
+    Args:
+        settings: Its settings; None loads them from the environment when the app starts, and sets up logging by them.
+    """
+    app = _Application(
+        title="Speech to text",
+        summary="Recordings to transcripts, by whisper.cpp and Dagster.",
+        description=_DESCRIPTION,
+        version="1",
+        lifespan=_lifespan(settings),
+        generate_unique_id_function=_operation_id,
+        openapi_tags=[
+            {"name": "tasks", "description": "Transcription jobs."},
+            {"name": "health", "description": "Whether the API lives, and whether its servers answer."},
+        ],
+    )
+    app.add_middleware(RequestScope)
+    app.add_middleware(ConciseStartup)
+    install_problem_handlers(app)
+    app.include_router(tasks.router)
+    app.include_router(health.router)
+    return app
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document with the schema that every error response refers to."""
+        document = super().openapi()
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name  # a readable method name for generated clients
+
+
+def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        settings = given or load_settings()
+        if given is None:
+            setup_logging(settings.log_level, json=settings.log_json)
+        services = Services.open(settings)
+        readiness = Readiness(services)
+        app.state.services, app.state.readiness = services, readiness
+        logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
+        # Beside serving, since a server that is down takes its timeout to be found so.
+        first_check = asyncio.create_task(run_in_threadpool(readiness.check))
+        try:
+            yield
+        finally:
+            logger.info("API shuts down")
+            await asyncio.wait([first_check])
+            await run_in_threadpool(services.close)
+            logger.info("API is closed")
+
+    return lifespan

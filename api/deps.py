@@ -1,0 +1,42 @@
+"""What routes ask for, each as an `Annotated` alias, so that a route's signature reads like a sentence."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Request
+
+from api.readiness import Readiness
+from stt_core.jobs.service import JobService
+from stt_core.logs import logged
+from stt_core.services import Services
+
+
+@logged
+async def get_services(request: Request) -> Services:
+    """Return the core that the app opened."""
+    return cast("Services", request.app.state.services)
+
+
+@logged
+async def get_tasks(request: Request) -> JobService:
+    """Return the use cases of a job's owner."""
+    return (await get_services(request)).tasks
+
+
+@logged
+async def get_readiness(request: Request) -> Readiness:
+    """Return the view on the servers behind the app."""
+    return cast("Readiness", request.app.state.readiness)
+
+
+TasksDep = Annotated[JobService, Depends(get_tasks)]
+ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
+JobId = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9a-f]{32}$",
+        description="The `job_id` that the upload answered with: 32 hexadecimal digits.",
+        examples=["0f8fad5bd9cb469fa16570867728950e"],
+    ),
+]

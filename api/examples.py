@@ -1,0 +1,68 @@
+"""Bodies as the API's documentation shows them; built from the models, so that they cannot lie."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stt_core.jobs.models import JobResult, JobStatus, JobView, Priority, Progress
+from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+
+_JOB_ID = "0f8fad5bd9cb469fa16570867728950e"
+_CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
+_TEXT = "Good morning. Shall we begin?"
+
+_queued = JobView(
+    job_id=_JOB_ID,
+    status=JobStatus.QUEUED,
+    stage=None,
+    progress=Progress(),
+    priority=Priority.NORMAL,
+    filename="meeting.m4a",
+    language="auto",
+    model="base",
+    attempt=1,
+    error=None,
+    queue_position=1,
+    created_at=_CREATED,
+    updated_at=_CREATED,
+)
+_completed = _queued.model_copy(
+    update={
+        "status": JobStatus.COMPLETED,
+        "progress": Progress(chunks_done=1, chunks_total=1, audio_seconds_done=2.9, audio_seconds_total=2.9),
+        "language": "en",
+        "queue_position": None,
+        "duration_seconds": 3.4,
+        "started_at": _CREATED + timedelta(seconds=1),
+        "updated_at": _CREATED + timedelta(seconds=6),
+        "completed_at": _CREATED + timedelta(seconds=6),
+        "run_id": "5b1f1f0e-9d5b-4a7e-8f3c-2b6f0c1d7e9a",
+        "run_url": "http://127.0.0.1:3000/runs/5b1f1f0e-9d5b-4a7e-8f3c-2b6f0c1d7e9a",
+        "result": JobResult(
+            prefix=f"results/{_JOB_ID}/1/",
+            formats=["json", "txt", "srt", "vtt", "tsv"],
+            language="en",
+            duration_seconds=3.4,
+            words=5,
+            segments=2,
+            text_preview=_TEXT,
+        ),
+    }
+)
+_transcript = Transcript(
+    job_id=_JOB_ID,
+    text=_TEXT,
+    language="en",
+    model="base",
+    duration_seconds=3.4,
+    segments=[
+        Segment(index=0, start=0.3, end=1.2, text="Good morning.", chunk=0, confidence=0.94),
+        Segment(index=1, start=1.6, end=3.1, text="Shall we begin?", chunk=0, confidence=0.91),
+    ],
+    statistics=TranscriptStatistics(words=5, speech_seconds=2.9, chunks=1, confidence=0.92),
+)
+
+QUEUED_JOB: dict[str, Any] = _queued.model_dump(mode="json")
+COMPLETED_JOB: dict[str, Any] = _completed.model_dump(mode="json")
+TRANSCRIPT: dict[str, Any] = _transcript.model_dump(mode="json")

@@ -1,0 +1,106 @@
+"""What surrounds every request, as plain ASGI, so that bodies stream through untouched."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import CLIENT_CLOSED_REQUEST, unexpected_problem
+from stt_core.errors import ConfigurationError
+from stt_core.logs import get_logger, log_context, log_exception
+
+logger = get_logger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+#: A caller's own id is taken over when it is one: it appears in logs and headers.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",  # a status is old the moment it is read
+}
+
+
+class RequestScope:
+    """Gives a request its id, its log line and, where an exception escaped everything else, its answer.
+
+    The line is at DEBUG for a successful GET (clients poll, probes probe), at INFO for what changes something, at
+    WARNING for a refusal and at ERROR for a failure of ours.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        with log_context(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_marked)
+            except Exception as error:
+                log_exception(logger, _route(scope), error, time.perf_counter() - started)
+                if status is not None:  # too late for another answer: the server must break the connection
+                    raise
+                await unexpected_problem(Request(scope))(scope, receive, send_marked)
+            finally:
+                _log_request(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - started)
+
+
+class ConciseStartup:
+    """Says in one line why the app cannot start, where Starlette hands the server a stack trace to print."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the life of the app."""
+
+        async def send_concisely(message: Message) -> None:
+            error = sys.exception()
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, ConfigurationError):
+                message = {**message, "message": str(error)}
+            await send(message)
+
+        await self._app(scope, receive, send_concisely if scope["type"] == "lifespan" else send)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    path = getattr(scope.get("route"), "path", None) or f"{scope['path'][:100]!r}"
+    return f"{scope['method']} {path}"
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if status >= 500 and status != 503:  # a 503 passes by itself, and its cause is logged where it was met
+        level = "ERROR"
+    elif status >= 400:
+        level = "WARNING"
+    else:
+        level = "DEBUG" if scope["method"] in ("GET", "HEAD") else "INFO"
+    logger.log(level, "{} -> {} in {:.1f} ms", _route(scope), status, seconds * 1000)

@@ -1,0 +1,161 @@
+"""Errors as problem documents (RFC 9457): the one place where an error of the core becomes an HTTP answer.
+
+`type` is `urn:stt:error:<kind>` with the `kind` of `stt_core.errors`, so it is as stable as that tree; errors of HTTP
+itself (no such route, wrong method) take the phrase of their status as their kind.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api.schemas import Problem
+from stt_core.errors import InvalidInputError, SttError
+from stt_core.logs import get_logger, log_exception, logged
+
+logger = get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+#: When to come back after a 503, seconds: long enough for a server to restart, short enough not to be noticed.
+RETRY_AFTER_SECONDS = 10
+#: nginx's status for a client that went away; nobody receives it, the log shows it.
+CLIENT_CLOSED_REQUEST = 499
+
+
+@logged
+def problem_response(
+    request: Request,
+    *,
+    kind: str,
+    status: int,
+    detail: str,
+    mend: str | None = None,
+    details: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem document as an answer; a 503 says when to come back."""
+    problem = Problem(
+        type=_type(kind),
+        title=_title(kind),
+        status=status,
+        detail=detail,
+        mend=mend,
+        instance=quote(request.url.path)[:300],
+        request_id=request.state.request_id,
+        details={name: value for name, value in (details or {}).items() if value is not None},
+    )
+    headers = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    body = problem.model_dump_json(exclude_none=True, fallback=str)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+@logged
+def unexpected_problem(request: Request) -> Response:
+    """Return the answer to an exception that nobody named: nothing of its text leaves the process."""
+    return problem_response(
+        request,
+        kind="unexpected",
+        status=500,
+        detail="Something went wrong on our side.",
+        mend="Look for the request_id in the log of the API, and report it.",
+    )
+
+
+@logged
+def problem_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route for its OpenAPI description, from the errors it may raise."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        meaning = (error.__doc__ or "").partition("\n")[0]
+        answer = documented.setdefault(error.status, {"content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}})
+        answer["description"] = " ".join(filter(None, [answer.get("description"), meaning]))
+        answer["content"][MEDIA_TYPE]["examples"][error.kind] = {"summary": meaning, "value": _example(error, meaning)}
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return documented | {"default": {"description": "Any other error.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}}
+
+
+@logged
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of a request a problem document. What nobody named is answered by the middleware."""
+    app.add_exception_handler(SttError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_wrong_fields)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    error = cast("SttError", error)
+    log_exception(logger, request.method, error)  # unless it was logged where it was raised
+    return problem_response(
+        request, kind=error.kind, status=error.status, detail=error.message, mend=error.mend, details=error.details
+    )
+
+
+async def _answer_wrong_fields(request: Request, error: Exception) -> Response:
+    wrong = [
+        {"field": ".".join(str(part) for part in item["loc"][1:])[:100], "problem": item["msg"]}
+        for item in cast("RequestValidationError", error).errors()
+    ]
+    detail = "; ".join(f"{field['field']}: {field['problem']}" for field in wrong)
+    logger.warning("request refused: {}", detail)
+    return problem_response(
+        request,
+        kind=InvalidInputError.kind,
+        status=InvalidInputError.status,
+        detail=f"{detail}.",
+        mend="Correct the fields named; /docs describes the request.",
+        details={"fields": wrong},
+    )
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    error = cast("HTTPException", error)
+    phrase = HTTPStatus(error.status_code).phrase
+    logger.warning("request refused: {} {}", error.status_code, error.detail)
+    return problem_response(
+        request,
+        kind=phrase.lower().replace(" ", "-"),
+        status=error.status_code,
+        detail=f"{phrase}: {request.method} {quote(request.url.path)[:200]}.",
+        mend="/docs lists the routes.",
+        headers=dict(error.headers or {}),
+    )
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    logger.warning("the client went away before its request was read: {}", type(error).__name__)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def _type(kind: str) -> str:
+    return f"urn:stt:error:{kind}"
+
+
+def _title(kind: str) -> str:
+    return kind.replace("-", " ").capitalize()
+
+
+def _example(error: type[SttError], meaning: str) -> dict[str, Any]:
+    problem = Problem(
+        type=_type(error.kind),
+        title=_title(error.kind),
+        status=error.status,
+        detail=meaning,
+        mend="What to do about it.",
+        instance="/api/v1/tasks/upload",
+        request_id="6f1c2a9e8b7d4c3f9a0e5d6b7c8f9a01",
+    )
+    return problem.model_dump(exclude_none=True)
+
+
+_SCHEMA = {"$ref": "#/components/schemas/Problem"}

@@ -1,0 +1,116 @@
+"""Transcription jobs over HTTP. The routes are plain functions: they run in worker threads, beside the event loop."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Response
+
+from api.deps import JobId, TasksDep
+from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
+from api.problems import problem_responses
+from api.schemas import UploadForm
+from api.uploads import UploadRoute
+from stt_core.errors import (
+    DatabaseUnavailableError,
+    EmptyFileError,
+    FileTooLargeError,
+    InvalidInputError,
+    JobFailedError,
+    JobNotFoundError,
+    ModelNotFoundError,
+    QueueFullError,
+    QueueUnavailableError,
+    ResultNotReadyError,
+    StoreUnavailableError,
+    UnknownLanguageError,
+    UnsupportedFormatError,
+)
+from stt_core.jobs.models import JobView
+from stt_core.logs import logged
+from stt_core.transcript.models import Transcript
+
+_uploads = APIRouter(route_class=UploadRoute)
+
+
+@_uploads.post(
+    "/upload",
+    status_code=202,
+    summary="Upload a recording",
+    response_description="The recording is stored and its job waits for its turn.",
+    responses={
+        202: {
+            "content": {"application/json": {"example": QUEUED_JOB}},
+            "headers": {"Location": {"description": "Where to follow the job.", "schema": {"type": "string"}}},
+        },
+        **problem_responses(
+            InvalidInputError,
+            EmptyFileError,
+            ModelNotFoundError,
+            UnknownLanguageError,
+            FileTooLargeError,
+            UnsupportedFormatError,
+            QueueFullError,
+            QueueUnavailableError,
+            DatabaseUnavailableError,
+            StoreUnavailableError,
+        ),
+    },
+)
+@logged
+def upload_task(form: Annotated[UploadForm, File()], tasks: TasksDep, response: Response) -> JobView:
+    """Store a recording and create its job.
+
+    The size limit and the room in the queue are checked before the body is read; send `Expect: 100-continue` (curl
+    does for large files) to be spared the upload of a recording that would be refused.
+    """
+    job = tasks.create_task(
+        form.file.file,
+        filename=form.file.filename or "",
+        size_bytes=form.file.size or 0,
+        language=form.language,
+        model=form.model,
+        priority=form.priority,
+    )
+    response.headers["Location"] = router.url_path_for("get_task_status", job_id=job.job_id)
+    return job
+
+
+router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
+router.include_router(_uploads)
+
+
+@router.get(
+    "/{job_id}",
+    summary="Look at a job",
+    responses={
+        200: {"content": {"application/json": {"example": COMPLETED_JOB}}},
+        **problem_responses(InvalidInputError, JobNotFoundError, DatabaseUnavailableError),
+    },
+)
+@logged
+def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
+    """Return the job's status, stage and progress, its place in the queue, and why it failed if it did."""
+    return tasks.get_task_status(job_id)
+
+
+@router.get(
+    "/{job_id}/result",
+    summary="Fetch a transcript",
+    responses={
+        200: {"content": {"application/json": {"example": TRANSCRIPT}}},
+        **problem_responses(
+            InvalidInputError,
+            JobNotFoundError,
+            ResultNotReadyError,
+            JobFailedError,
+            DatabaseUnavailableError,
+            StoreUnavailableError,
+        ),
+    },
+)
+@logged
+def get_task_result(job_id: JobId, tasks: TasksDep) -> Transcript:
+    """Return the transcript of a completed job; times are seconds of the recording.
+
+    A job that is not completed answers 409: with its progress while it runs, with the reason when it failed.
+    """
+    return tasks.get_task_result(job_id)

@@ -1,0 +1,108 @@
+"""The way in for a recording: refused before its body is read where it can be, and while it is read where it must.
+
+FastAPI reads a form before it runs any dependency. `UploadRoute` comes before that: it checks the kind of body, the
+announced size and the room in the queue, and counts the bytes of a body that announced nothing. The form's file is
+spooled to an unnamed temporary file (over 1 MiB, in `TMPDIR`), which the operating system removes however this ends.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.types import Message
+
+from api.readiness import Readiness
+from api.schemas import UploadForm
+from stt_core.errors import DiskFullError, InvalidInputError, UnsupportedFormatError
+from stt_core.logs import logged
+from stt_core.services import Services
+
+#: What a form may weigh beside its file, bytes: boundaries, part headers (python-multipart takes 4 KiB each), fields.
+FORM_BYTES = 64 * 1024
+#: The longest text field, bytes. None of ours comes near; a file sent without a filename would be read as one.
+_FIELD_BYTES = 16 * 1024
+_MEDIA_TYPE = "multipart/form-data"
+
+
+class UploadRoute(APIRoute):
+    """A route whose body is an upload form."""
+
+    @logged
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind our checks."""
+        handle = super().get_route_handler()
+
+        async def handle_upload(request: Request) -> Response:
+            _ensure_form(request)
+            services: Services = request.app.state.services
+            await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
+            counted = _CountedRequest(request, services)
+            form = await _read_form(counted)
+            try:
+                return await handle(counted)  # which finds the form read
+            finally:
+                await form.close()
+
+        return handle_upload
+
+
+class _CountedRequest(Request):
+    """A request whose body may not exceed the limit, whatever its headers said."""
+
+    def __init__(self, request: Request, services: Services) -> None:
+        super().__init__(request.scope, self._receive_counted, request._send)
+        self._receive_next = request.receive
+        self._tasks = services.tasks
+        self._limit = services.settings.max_upload_bytes + FORM_BYTES
+        self._seen = 0
+
+    async def _receive_counted(self) -> Message:
+        message = await self._receive_next()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._limit:
+            raise self._tasks.too_large(self._seen - FORM_BYTES)
+        return message
+
+
+def _ensure_form(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _MEDIA_TYPE:
+        raise UnsupportedFormatError(
+            f"The body is {media_type[:100] or 'of no type'!r}; an upload is {_MEDIA_TYPE}.",
+            mend="Send the recording as the form field `file`: curl -F file=@recording.mp3 ….",
+        )
+
+
+def _announced_bytes(request: Request) -> int | None:
+    """Return the least size that the file must have by the request's Content-Length, if there is one."""
+    length = request.headers.get("content-length", "")
+    return max(int(length) - FORM_BYTES, 0) if length.isdecimal() else None
+
+
+def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int | None) -> None:
+    services.tasks.ensure_acceptable(announced_bytes)
+    readiness.prepare()
+
+
+async def _read_form(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=1, max_fields=len(UploadForm.model_fields) + 8, max_part_size=_FIELD_BYTES)
+    except HTTPException as error:  # Starlette's, for a body that is no form
+        raise InvalidInputError(
+            f"The form cannot be read: {error.detail}",
+            mend="Send one multipart part named `file` with a filename, and short text fields beside it.",
+        ) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DiskFullError(
+            "The API has no room left for uploads under way.", mend="Free space where TMPDIR points."
+        ) from error
