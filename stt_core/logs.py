@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import logging
 import re
 import reprlib
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from loguru import logger as _root
@@ -34,19 +37,23 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SECRET_NAMES = re.compile(r"password|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?P<head>\w+://[^\s:/@]*:)[^\s@]+(?=@)")
-_shortener = reprlib.Repr()
-_shortener.maxstring = 120
-_shortener.maxother = 160
+_SECRET_NAMES = re.compile(r"password|secret|token|(api|auth|access)_?key|authorization|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(\b\w+://[^\s:/@]*:)\S+(?=@)")
+#: `password=x`, `'MINIO_SECRET_KEY': 'x'`, `Authorization: Bearer x`; not SecretStr, which hides itself.
+_NAMED_SECRET = re.compile(
+    r"""(\b[\w-]*(?:password|secret|(?:api|auth|access)_?key|authorization)[\w-]*"""
+    r"""(?:\s*=\s*|['"]\s*:\s*|:\s+(?=basic|bearer)))(?!SecretStr|None\b|null\b|\*)"""
+    r"""(?:b?'[^']*'|b?"[^"]*"|(?:basic|bearer)\s+\S+|[^\s,;&)}\]]+)""",
+    re.IGNORECASE,
+)
 _ICONS = {"DEBUG": "🔍", "INFO": "✅", "WARNING": "⚠️", "ERROR": "❌", "CRITICAL": "❌"}
 #: The lowest level any sink takes; below it `@logged` skips rendering parameters.
 _lowest_level_no = 0
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with the password of every URL in it replaced by `***`."""
-    return _URL_PASSWORD.sub(r"\g<head>***", text)
+    """Return `text` with passwords in URLs, and values that are named like a secret, replaced by `***`."""
+    return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))
 
 
 def get_logger(name: str) -> Logger:
@@ -59,19 +66,22 @@ def log_context(**values: object) -> AbstractContextManager[None]:
     return _root.contextualize(**values)
 
 
-def setup_logging(level: str = "INFO", *, json: bool = False) -> None:
-    """Send every line, those of the standard `logging` module too, to standard error.
+def setup_logging(level: str = "INFO", *, json: bool = False, sink: Any = None) -> None:
+    """Send every line to standard error, those of the standard `logging` module too, or to `sink` instead.
 
     Args:
         level: Lowest level shown: DEBUG, INFO, WARNING or ERROR.
         json: One JSON object a line (for log collectors) instead of text.
+        sink: A loguru sink that takes the place of standard error. Standard logging is then left as it is, since the
+            sink may itself hand lines to it.
     """
     global _lowest_level_no
     _root.remove()
-    _root.configure(extra={"module": "-"})
+    _root.configure(extra={"module": "-"}, patcher=_prepare)
     _lowest_level_no = _root.level(level).no
-    add_sink(sys.stderr, level=level, json=json)
-    logging.basicConfig(handlers=[_StandardLoggingHandler()], level=logging.WARNING, force=True)
+    add_sink(sink or sys.stderr, level=level, json=json)
+    if sink is None:
+        logging.basicConfig(handlers=[_StandardLoggingHandler()], level=logging.WARNING, force=True)
 
 
 def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
@@ -79,17 +89,70 @@ def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
     global _lowest_level_no
     _lowest_level_no = min(_lowest_level_no, _root.level(level).no)
     # Variables of frames can hold secrets and audio: loguru's `diagnose` stays off.
-    return _root.add(sink, level=level, format=_text_format, serialize=json, diagnose=False, backtrace=False)
+    return _root.add(sink, level=level, format=_json_format if json else _text_format, diagnose=False, backtrace=False)
+
+
+def _prepare(record: Record) -> None:
+    """Mask the secrets of every line, in its trace too, and make ready what the formats show."""
+    extra, trace = record["extra"], record["exception"]
+    record["message"] = mask_secrets(record["message"])
+    extra["_trace"] = mask_secrets("".join(traceback.format_exception(*trace))) if trace else ""
+    extra["_icon"] = _ICONS.get(record["level"].name, "")
+    extra["_context"] = " ".join(f"{key}={value}" for key, value in _context_of(record).items())
+
+
+def _context_of(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in record["extra"].items() if key != "module" and not key.startswith("_")}
 
 
 def _text_format(record: Record) -> str:
-    context = {key: value for key, value in record["extra"].items() if key != "module"}
-    record["extra"]["_context"] = " ".join(f"{key}={value}" for key, value in context.items() if key[0] != "_")
-    record["extra"]["_icon"] = _ICONS.get(record["level"].name, "")
     return (
         "<dim>{time:YYYY-MM-DD HH:mm:ss.SSS}</dim> <level>{level: <7}</level> {extra[_icon]} "
-        "<cyan>{extra[module]}</cyan> {message} <dim>{extra[_context]}</dim>\n{exception}"
+        "<cyan>{extra[module]}</cyan> {message} <dim>{extra[_context]}</dim>\n{extra[_trace]}"
     )
+
+
+def _json_format(record: Record) -> str:
+    line = {
+        "time": record["time"].isoformat(),
+        "level": record["level"].name,
+        "module": record["extra"]["module"],
+        "message": record["message"],
+        **_context_of(record),
+    }
+    if record["extra"]["_trace"]:
+        line["exception"] = record["extra"]["_trace"]
+    record["extra"]["_json"] = json.dumps(line, ensure_ascii=False, default=str)
+    return "{extra[_json]}\n"
+
+
+class _Shortener(reprlib.Repr):
+    """Short texts of parameters and results; secrets are masked before the cut, so that no half of one is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = 120
+        self.maxother = 10_000
+
+    def repr_str(self, x: str, level: int) -> str:
+        ends = x if len(x) <= 2000 else x[:1000] + x[-1000:]
+        return super().repr_str(mask_secrets(ends), level)
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return f"<{len(x)} bytes>"
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        shown = islice(x.items(), self.maxdict + 1)
+        return super().repr_dict(
+            {key: "***" if _SECRET_NAMES.search(str(key)) else value for key, value in shown}, level
+        )
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        text = mask_secrets(super().repr_instance(x, level))
+        return text if len(text) <= 160 else f"{text[:78]}...{text[-79:]}"
+
+
+_shortener = _Shortener()
 
 
 class _StandardLoggingHandler(logging.Handler):
@@ -97,7 +160,7 @@ class _StandardLoggingHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname if record.levelname in _ICONS else "INFO"
-        _root.bind(module=record.name).opt(exception=record.exc_info).log(level, mask_secrets(record.getMessage()))
+        _root.bind(module=record.name).opt(exception=record.exc_info).log(level, record.getMessage())
 
 
 def logged(function: Callable[P, R]) -> Callable[P, R]:
@@ -114,7 +177,7 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
     def left(result: object, started: float) -> None:
         if _lowest_level_no <= 10:
             elapsed_ms = (time.perf_counter() - started) * 1000
-            logger.debug("{} -> {} in {:.1f} ms", name, mask_secrets(_shortener.repr(result)), elapsed_ms)
+            logger.debug("{} -> {} in {:.1f} ms", name, _shortener.repr(result), elapsed_ms)
 
     if inspect.iscoroutinefunction(function):
 
@@ -150,7 +213,7 @@ def log_exception(logger: Logger, where: str, error: BaseException, seconds: flo
     if getattr(error, "_stt_logged", False):
         return
     error._stt_logged = True  # type: ignore[attr-defined]
-    message = mask_secrets(f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}")
+    message = f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}"
     if isinstance(error, SttError) and error.expected:
         logger.warning("{}", message)
     else:
@@ -166,9 +229,9 @@ def _render_call(signature: inspect.Signature, args: tuple[Any, ...], kwargs: di
     for name, value in arguments.items():
         if name in ("self", "cls"):
             continue
-        parts.append(f"{name}={'***' if _SECRET_NAMES.search(name) else mask_secrets(_shortener.repr(value))}")
+        parts.append(f"{name}={'***' if _SECRET_NAMES.search(name) else _shortener.repr(value)}")
     return ", ".join(parts)
 
 
 # loguru's own first sink prints the variables of every frame, secrets too: replace it before anything is logged.
-setup_logging()
+setup_logging(sink=sys.stderr)

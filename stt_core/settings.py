@@ -184,6 +184,7 @@ def _explain(item: ErrorDetails) -> str:
 
 
 @lru_cache(maxsize=1)
+@logged
 def get_settings() -> Settings:
     """Return the settings of this process, loaded at the first call."""
     return load_settings()

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+from stt_core.logs import logged
 
+
+@logged
 def source(job_id: str, extension: str) -> str:
     """Return the key of an uploaded recording; `extension` comes from the detected format, never from the user."""
     return f"uploads/{job_id}/source.{extension}"
 
 
+@logged
 def source_prefix(job_id: str) -> str:
     """Return the prefix of everything uploaded for a job."""
     return f"uploads/{job_id}/"
 
 
+@logged
 def audio_prefix(job_id: str) -> str:
     """Return the prefix of the prepared audio of every attempt of a job."""
     return f"audio/{job_id}/"
 
 
+@logged
 def prepared_pcm(job_id: str, attempt: int) -> str:
     """Return the key of the decoded recording: 16 kHz, mono, signed 16 bit little endian, no header."""
     return f"{audio_prefix(job_id)}{attempt}/pcm-s16le-16000-mono.raw"
 
 
+@logged
 def frame_energies(job_id: str, attempt: int) -> str:
     """Return the key of the recording's frame energies, from which speech is detected without reading the PCM again."""
     return f"{audio_prefix(job_id)}{attempt}/energies.npy"
 
 
+@logged
 def chunk_result(digest: str) -> str:
     """Return the key of a chunk's transcript; `digest` is the hash of its PCM, model and parameters."""
     return f"chunks/{digest[:2]}/{digest}.json"
 
 
+@logged
 def result_prefix(job_id: str, attempt: int) -> str:
     """Return the prefix under which one attempt writes its results."""
     return f"results/{job_id}/{attempt}/"
 
 
+@logged
 def results_of_job(job_id: str) -> str:
     """Return the prefix of the results of every attempt of a job."""
     return f"results/{job_id}/"
 
 
+@logged
 def transcript(prefix: str, extension: str) -> str:
     """Return the key of a transcript in one format (json, txt, srt, vtt, tsv) under a job's result prefix."""
     return f"{prefix}transcript.{extension}"
 
 
+@logged
 def step_output(run_id: str, step: str, output: str) -> str:
     """Return the key of a Dagster step's output. Step keys of mapped steps (`transcribe[b0]`) are made key-safe."""
     return f"runs/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"
