@@ -8,9 +8,10 @@ they appear as `**********` wherever settings are printed or logged.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -143,6 +144,11 @@ class Settings(BaseSettings):
             raise ValueError("QUEUE_NORMAL_DELAY_SECONDS must not exceed QUEUE_LOW_DELAY_SECONDS")
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # An address can hold a password too.
+        for name, value in super().__repr_args__():
+            yield name, mask_secrets(value) if isinstance(value, str) else value
+
     @property
     def api_url(self) -> str:
         """Address under which clients reach the REST API."""
@@ -170,7 +176,7 @@ def load_settings() -> Settings:
             mend="Set the variable in the environment or in .env; .env.example explains each one.",
         ) from None  # pydantic's own text repeats the values, secrets too
     logger.info("settings loaded: mongodb_url={}", mask_secrets(settings.mongodb_url))
-    logger.debug("settings: {}", mask_secrets(repr(settings)))
+    logger.debug("settings: {!r}", settings)
     return settings
 
 
