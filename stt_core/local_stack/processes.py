@@ -13,9 +13,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -31,7 +32,7 @@ _KILL_SECONDS = 5.0
 
 
 @logged
-def marked_environment(home: StackHome, *additions: dict[str, str]) -> dict[str, str]:
+def marked_environment(home: StackHome, *additions: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a process of the stack: this process's, the mark, then `additions`."""
     environment = {**os.environ, MARK: str(home.path)}
     for addition in additions:
@@ -42,13 +43,8 @@ def marked_environment(home: StackHome, *additions: dict[str, str]) -> dict[str,
 @logged
 def enlist(home: StackHome, name: str, pid: int) -> None:
     """Write down a process just started, and forget those that ended."""
-    enlisted = {key: entry for key, entry in home.read(home.processes_file).items() if _recall(entry)}
-    try:
-        # The pid alone may be another's by the time it is read.
-        enlisted[f"{name} {pid}"] = {"pid": pid, "started": psutil.Process(pid).create_time()}
-    except psutil.NoSuchProcess:
-        logger.debug("{} ended before it could be enlisted", name)
-    home.write(home.processes_file, enlisted)
+    enlisted = {key: entry for key, entry in home.read(home.processes_file).items() if running_process(entry)}
+    home.write(home.processes_file, enlisted | {f"{name} {pid}": identity(pid)})
 
 
 @logged
@@ -57,7 +53,7 @@ def sweep(home: StackHome) -> int:
 
     The caller must not carry the mark itself.
     """
-    enlisted = filter(None, map(_recall, home.read(home.processes_file).values()))
+    enlisted = filter(None, map(running_process, home.read(home.processes_file).values()))
     victims = {process.pid: process for process in (*enlisted, *_marked(home))}
     count = 0
     while victims:
@@ -101,26 +97,46 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
-def _recall(entry: dict[str, float]) -> psutil.Process | None:
+@logged
+def identity(pid: int) -> dict[str, Any]:
+    """Return what names a process for good: a pid alone may be another's by the time it is read."""
     try:
-        process = psutil.Process(int(entry["pid"]))
-        same = abs(process.create_time() - entry["started"]) < 0.05
+        return {"pid": pid, "process_started": psutil.Process(pid).create_time()}
+    except psutil.NoSuchProcess:
+        logger.debug("process {} has ended", pid)
+        return {"pid": pid, "process_started": 0.0}
+
+
+@logged
+def running_process(identity: Mapping[str, Any]) -> psutil.Process | None:
+    """Return the process that an `identity` names, if it still runs."""
+    try:
+        process = psutil.Process(int(identity["pid"]))
+        # Start times are told against a boot time that moves when the clock is set.
+        same = abs(process.create_time() - identity["process_started"]) < 2
     except (psutil.Error, KeyError, TypeError, ValueError) as error:
-        logger.trace("no process {}: {}", entry, error)
+        logger.trace("no process {}: {}", identity, error)
         return None
     return process if same and _is_alive(process) else None
 
 
 class Guard:
-    """Sweeps a home when this process ends, however it ends."""
+    """Sweeps a home when this process ends, however it ends.
 
-    def __init__(self, home: StackHome) -> None:
+    Args:
+        home: What to sweep.
+        lock: File descriptor of a lock of this process; the guard shares it, so that the lock is free only when
+            everything is swept.
+    """
+
+    def __init__(self, home: StackHome, *, lock: int | None = None) -> None:
         environment = {name: value for name, value in os.environ.items() if name != MARK}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(home.path)],
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in the terminal is not for it
             env=environment,
+            pass_fds=() if lock is None else (lock,),
         )
 
     @logged
@@ -137,6 +153,20 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@logged
+def group_is_alive(group: int) -> bool:
+    """Tell whether any process of a process group still runs."""
+    return any(_group_of(process.pid) == group and _is_alive(process) for process in psutil.process_iter())
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError) as error:
+        logger.trace("process {} is gone or not ours: {}", pid, error)
+        return None
 
 
 @logged

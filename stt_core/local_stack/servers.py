@@ -8,6 +8,7 @@ acknowledged write, and says in its own protocol when it is ready. One is starte
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -50,6 +51,8 @@ class EmbeddedServer(ABC):
     name: ClassVar[str]
     #: The variable whose presence says that the user brings this server.
     address_variable: ClassVar[str]
+    #: Lines of its output that tell nobody anything.
+    noise: ClassVar[re.Pattern[str]]
 
     @cached_property
     def port(self) -> int:
@@ -91,6 +94,8 @@ class EmbeddedRedis(EmbeddedServer):
 
     name = "redis"
     address_variable = "REDIS_HOST"
+    # The advice on memory overcommit is for databases; this one holds an index that can be rebuilt.
+    noise = re.compile(r"oO0OoO0Oo|Configuration loaded|just started|Memory overcommit")
 
     @property
     def command(self) -> list[str]:
@@ -156,6 +161,7 @@ class EmbeddedS3(EmbeddedServer):
 
     name = "s3"
     address_variable = "MINIO_ENDPOINT"
+    noise = re.compile(r"NOTICE: .*: Starting s3 server")
 
     @property
     def command(self) -> list[str]:
@@ -166,8 +172,6 @@ class EmbeddedS3(EmbeddedServer):
             *("--config", os.devnull),
             *("--addr", f"127.0.0.1:{self.port}"),
             *("--vfs-cache-mode", "off"),
-            # rclone calls its errors text/xml; S3 clients expect application/xml.
-            *("--response-header", "Content-Type: application/xml"),
         ]
 
     @property
@@ -221,6 +225,7 @@ class EmbeddedMongo(EmbeddedServer):
 
     name = "mongo"
     address_variable = "MONGODB_URL"
+    noise = re.compile(r" - (INFO|DEBUG) - ")  # a line for every command
 
     @property
     def command(self) -> list[str]:
@@ -230,7 +235,7 @@ class EmbeddedMongo(EmbeddedServer):
             *("--data-dir", str(self.data)),
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
-            *("--log-file", str(self.data / "nx-27017.log")),
+            *("--log-file", os.devnull),  # it writes to standard error, too
             *("--pid-file", str(self.data / "nx-27017.pid")),
         ]
 
