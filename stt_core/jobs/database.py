@@ -13,7 +13,7 @@ from typing import Any
 
 import pymongo
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, MongoClient
+from pymongo import ASCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import (
     ConnectionFailure,
@@ -32,8 +32,7 @@ logger = get_logger(__name__)
 
 MongoDocument = dict[str, Any]
 
-#: Error codes of a MongoDB server: "the index is there, with other options" (or keys), and a full disk.
-_INDEX_CONFLICTS = (85, 86)
+#: The error code of a MongoDB server with a full disk.
 _OUT_OF_DISK_SPACE = 14031
 #: Failures of the moment: no connection, no primary (a ConnectionFailure too), a limit of time, a lost cursor.
 _PASSING = (ConnectionFailure, ExecutionTimeout, WriteConcernError, CursorNotFound)
@@ -95,7 +94,7 @@ class Database:
                 tz_aware=True,
                 appname="stt",
             )
-        except (PyMongoError, TypeError, ValueError) as error:
+        except (PyMongoError, OSError, TypeError, ValueError) as error:  # OSError: a certificate file is not there
             raise ConfigurationError(
                 f"MONGODB_URL is not usable: {mask_secrets(str(error))}.",
                 mend="It must look like mongodb://[user:password@]host[:port][/?options].",
@@ -134,18 +133,16 @@ class Database:
 
     @logged
     def ensure_indexes(self) -> None:
-        """Create the indexes that queries rely on, once a process; indexes that exist stay as they are."""
+        """Create the indexes that queries rely on, once a process; those that exist already cost one question.
+
+        Lists of jobs are read in the order of `_id`, which has an index by itself (the embedded server cannot take
+        inserts any more once an index names `_id`). An index that is ever changed here gets a new name: MongoDB refuses another one under the same.
+        """
         if self._indexed:
             return
         with mongo_errors("creating indexes"):
-            try:
-                self.jobs.create_index([("status", ASCENDING), ("queued_at", ASCENDING)], name="status_queued_at")
-                self.jobs.create_index([("created_at", DESCENDING), ("_id", DESCENDING)], name="created_at_id")
-                self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
-            except OperationFailure as error:
-                if error.code not in _INDEX_CONFLICTS:
-                    raise
-                logger.warning("an index exists with other options and is kept: {}", error)
+            self.jobs.create_index([("status", ASCENDING), ("queued_at", ASCENDING)], name="status_queued_at")
+            self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 

@@ -12,10 +12,11 @@ MongoDB-compatible server. Datetimes are UTC with MongoDB's precision of a milli
 
 from __future__ import annotations
 
+import secrets
+import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +24,14 @@ from stt_core.errors import InvalidDocumentError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
+
+
+def new_job_id() -> str:
+    """Return a fresh id of 32 hexadecimal digits: the moment in milliseconds, then 80 random bits.
+
+    Ids so sort by age, on the index that every collection has, and cannot be guessed.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def utc_now() -> datetime:
@@ -220,7 +229,7 @@ class JobUpdate(BaseModel):
 class JobModel(Document):
     """A job. `version` counts its writes and guards each one; `write_id` names the latest (see `repository`)."""
 
-    job_id: str = Field(default_factory=lambda: uuid4().hex, alias="_id")
+    job_id: str = Field(default_factory=new_job_id, alias="_id")
     version: int = 0
     write_id: str = ""
     status: JobStatus = JobStatus.PENDING

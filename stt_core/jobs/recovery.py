@@ -26,7 +26,8 @@ def backoff_seconds(failures: int, settings: Settings) -> float:
 
     The jitter keeps jobs that failed together (a server was away) from coming back together.
     """
-    ceiling = min(settings.retry_backoff_max_seconds, settings.retry_backoff_seconds * 2.0 ** min(max(failures - 1, 0), 30))
+    doublings = min(max(failures - 1, 0), 30)  # far beyond any ceiling, far below an overflow
+    ceiling = min(settings.retry_backoff_max_seconds, settings.retry_backoff_seconds * 2.0**doublings)
     return ceiling * random.uniform(0.5, 1.0)
 
 

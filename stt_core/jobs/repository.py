@@ -8,11 +8,9 @@ success. There are no positional updates, upserts or transactions (see docs/deci
 
 from __future__ import annotations
 
-import base64
-import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -59,8 +57,8 @@ _RACE_PAUSE_SECONDS = 0.005
 _RACE_PAUSE_MAX_SECONDS = 0.2
 #: The error code of a MongoDB server for a unique key that is taken.
 _DUPLICATE_KEY = 11000
-#: The longest cursor that is looked at, characters; ours have 92.
-_MAX_CURSOR = 200
+#: A cursor is the id of the last job of its page, and ids sort by age.
+_CURSOR = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -180,19 +178,15 @@ class JobRepository:
         Raises:
             InvalidInputError: The cursor is not one of ours.
         """
-        conditions: list[dict[str, Any]] = [{"status": status.value}] if status else []
+        query: dict[str, Any] = {"status": status.value} if status else {}
         if cursor:
-            created_at, job_id = _decode_cursor(cursor)
-            older = {"created_at": {"$lt": created_at}}
-            same_moment = {"created_at": created_at, "_id": {"$lt": job_id}}
-            conditions.append({"$or": [older, same_moment]})
-        query = {"$and": conditions} if len(conditions) > 1 else conditions[0] if conditions else {}
+            if not _CURSOR.fullmatch(cursor):
+                raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.")
+            query["_id"] = {"$lt": cursor}
         with mongo_errors("listing jobs"):
-            found = self._database.jobs.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit + 1)
-            documents = list(found)
+            documents = list(self._database.jobs.find(query).sort("_id", -1).limit(limit + 1))
         page = documents[:limit]
-        next_cursor = _encode_cursor(page[-1]["created_at"], page[-1]["_id"]) if len(documents) > limit else None
-        return JobPage(list(_readable(page)), next_cursor)
+        return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
 
     @logged
     def count_by_status(self) -> dict[JobStatus, int]:
@@ -288,18 +282,3 @@ def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:
             yield JobModel.from_document(document)
         except InvalidDocumentError as error:
             logger.error("skipped: {}", error)
-
-
-def _encode_cursor(created_at: datetime, job_id: str) -> str:
-    text = json.dumps([created_at.isoformat(), job_id])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        if len(cursor) > _MAX_CURSOR:
-            raise ValueError(f"{len(cursor)} characters")
-        created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(created_at), str(job_id)
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.") from error

@@ -1,0 +1,93 @@
+"""A server that dies between writing and answering: nothing is lost, nothing done twice, nobody misled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stt_core.errors import DatabaseUnavailableError
+from stt_core.jobs.database import Database
+from stt_core.jobs.models import JobCreate, JobOptions, JobUpdate
+from stt_core.jobs.repository import JobRepository
+from stt_core.settings import Settings
+from tests.core.jobs.wire import Wire
+
+CREATE = JobCreate(filename="talk.mp3", options=JobOptions(model="demo"))
+#: How the commands are named on the wire.
+INSERT, UPDATE, FIND = (b"insert\x00", b"update\x00", b"find\x00")
+
+
+@pytest.fixture
+def wired_jobs(settings: Settings, wire: Wire) -> Iterator[JobRepository]:
+    """The repository behind a wire that can be cut."""
+    address = {"mongodb_url": f"mongodb://{wire.address}", "mongodb_timeout_seconds": 2.0}
+    database = Database(settings.model_copy(update=address))
+    yield JobRepository(database)
+    database.close()
+
+
+def test_create_job_when_the_server_wrote_and_never_answered_succeeds_once(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
+) -> None:
+    wire.cut_after(INSERT)
+
+    job = wired_jobs.create_job(CREATE)
+
+    assert wire.cuts == 1
+    assert jobs.list_jobs().jobs == [job]
+
+
+def test_create_job_when_the_server_died_before_it_wrote_succeeds_once(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
+) -> None:
+    wire.cut_before(INSERT)
+
+    job = wired_jobs.create_job(CREATE)
+
+    assert wire.cuts == 1
+    assert jobs.list_jobs().jobs == [job]
+
+
+@pytest.mark.parametrize("cut", [Wire.cut_after, Wire.cut_before])
+def test_update_job_when_the_answer_is_lost_writes_once_and_says_so(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository, cut: object
+) -> None:
+    job = jobs.create_job(CREATE)
+    cut(wire, UPDATE)  # type: ignore[operator]
+
+    written = wired_jobs.update_job(job, JobUpdate(language="de"))
+
+    assert wire.cuts == 1
+    assert jobs.get_job(job.job_id) == written
+    assert written.version == 1
+
+
+def test_modify_job_when_the_answer_is_lost_counts_once(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
+) -> None:
+    job_id = jobs.create_job(CREATE).job_id
+    for _ in range(3):
+        wire.cut_after(UPDATE)
+        wired_jobs.modify_job(job_id, lambda job: JobUpdate(failures=job.failures + 1))
+
+    assert wire.cuts == 3
+    assert jobs.get_job(job_id).failures == 3
+
+
+def test_get_job_when_the_connection_breaks_once_asks_again(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
+) -> None:
+    job = jobs.create_job(CREATE)
+    wire.cut_before(FIND)
+
+    assert wired_jobs.get_job(job.job_id) == job
+    assert wire.cuts == 1
+
+
+def test_create_job_when_the_server_is_gone_fails_as_unavailable(wired_jobs: JobRepository, wire: Wire) -> None:
+    wired_jobs.create_job(CREATE)
+    wire.__exit__(None, None, None)
+
+    with pytest.raises(DatabaseUnavailableError):
+        wired_jobs.create_job(CREATE)
