@@ -1,0 +1,48 @@
+"""Step 4: put the chunks' texts together and write the transcript, not yet visible to anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stt_core.jobs.claims import Claim
+from stt_core.logs import get_logger, logged
+from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
+from stt_core.services import Services
+from stt_core.storage import keys
+from stt_core.transcript.merging import merge_chunks
+from stt_core.transcript.models import ChunkTranscript
+
+logger = get_logger(__name__)
+
+
+@logged
+def merge_recording(
+    services: Services, claim: Claim, plan: RecordingPlan, results: Sequence[BatchResult]
+) -> MergedTranscript:
+    """Merge the results of every batch into `transcript.json` under the attempt's result prefix.
+
+    Raises:
+        MissingChunksError: A chunk of the plan has no result.
+    """
+    transcripts = {
+        outcome.index: ChunkTranscript.model_validate_json(services.store.get_bytes(outcome.result_key))
+        for result in results
+        for outcome in result.outcomes
+    }
+    transcript = merge_chunks(
+        plan.job_id,
+        plan.chunks,
+        transcripts,
+        duration_seconds=plan.audio.duration_seconds,
+        model=plan.model,
+        model_digest=plan.model_digest,
+        language=None if plan.language == "auto" else plan.language,
+    )
+    prefix = keys.result_prefix(plan.job_id, claim.attempt)
+    services.store.put_bytes(
+        keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"
+    )
+    logger.info("merged: {} words in {} segments", transcript.statistics.words, len(transcript.segments))
+    return MergedTranscript(
+        job_id=plan.job_id, prefix=prefix, words=transcript.statistics.words, segments=len(transcript.segments)
+    )

@@ -1,0 +1,65 @@
+"""What the steps hand to each other: ids, positions and object keys, never audio."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from stt_core.audio.models import AudioInfo, Chunk
+
+
+class PreparedAudio(BaseModel):
+    """A decoded recording in the object store: its PCM and the frame energies from which it is cut."""
+
+    job_id: str
+    pcm_key: str
+    energies_key: str
+    audio: AudioInfo
+
+
+class RecordingPlan(BaseModel):
+    """How a recording is cut, and what it is transcribed with."""
+
+    job_id: str
+    pcm_key: str
+    audio: AudioInfo
+    chunks: list[Chunk]
+    model: str
+    model_digest: str
+    language: str
+
+
+class ChunkBatch(BaseModel):
+    """The chunks that one step transcribes with one engine process of `threads` threads."""
+
+    job_id: str
+    pcm_key: str
+    chunks: list[Chunk]
+    model: str
+    language: str
+    threads: int
+
+
+class ChunkOutcome(BaseModel):
+    """Where a chunk's transcript lies; `cached` means that the engine did not run for it."""
+
+    index: int
+    result_key: str
+    cached: bool
+
+
+class BatchResult(BaseModel):
+    """The outcomes of one batch, and what the engine took for those it transcribed, seconds of wall time."""
+
+    job_id: str
+    outcomes: list[ChunkOutcome]
+    audio_seconds: float
+    engine_seconds: float
+
+
+class MergedTranscript(BaseModel):
+    """A merged transcript, written under `prefix` and not yet visible to anybody."""
+
+    job_id: str
+    prefix: str
+    words: int
+    segments: int

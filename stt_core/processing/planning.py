@@ -1,0 +1,117 @@
+"""Step 2: find the speech, pack it into chunks, write the plan to MongoDB, and spread the chunks over steps."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+
+from stt_core.audio import formats
+from stt_core.audio.energies import FrameEnergies
+from stt_core.audio.models import Chunk
+from stt_core.audio.prepare import plan_recording as plan_audio
+from stt_core.jobs.claims import Claim
+from stt_core.jobs.models import ChunkModel, JobModel
+from stt_core.logs import get_logger, logged
+from stt_core.processing.models import ChunkBatch, PreparedAudio, RecordingPlan
+from stt_core.services import Services
+from stt_core.settings import Settings
+from stt_core.storage.object_store import BLOCK_SIZE
+from stt_core.whisper.languages import AUTO, ENGLISH
+from stt_core.whisper.models import resolve_model
+
+logger = get_logger(__name__)
+
+#: Bytes a second by which a recording's length is guessed before it is decoded: MP3 at 128 kbit/s, and 16-bit mono at
+#: 48 kHz for what is not compressed. A wrong guess costs the start of a process or two, nothing else.
+_COMPRESSED_RATE = 16_000
+_UNCOMPRESSED_RATE = 96_000
+_UNCOMPRESSED = frozenset({formats.WAV.name, formats.WAVE64.name, formats.AIFF.name, formats.AU.name})
+#: Chunks that make a step worth its process (0.7 s of CPU and the loading of the model).
+_MIN_CHUNKS_PER_STEP = 4
+#: Chunks of a step at the most: what a crash of its engine repeats.
+_MAX_CHUNKS_PER_STEP = 20
+
+
+@logged
+def is_short(job: JobModel, settings: Settings) -> bool:
+    """Guess from its size whether a job's recording lasts at most `IN_PROCESS_MAX_SECONDS`."""
+    if job.source is None:
+        return False
+    rate = _UNCOMPRESSED_RATE if job.source.format in _UNCOMPRESSED else _COMPRESSED_RATE
+    return job.source.size_bytes / rate <= settings.in_process_max_seconds
+
+
+@logged
+def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) -> RecordingPlan:
+    """Cut the prepared recording into chunks and write a document for each, in place of an earlier attempt's.
+
+    Raises:
+        ModelNotFoundError: This host does not have the job's model.
+        SupersededError: The job is no longer this run's.
+    """
+    job = claim.job()
+    model = resolve_model(job.options.model, services.settings)
+    energies = FrameEnergies.from_bytes(services.store.get_bytes(prepared.energies_key))
+    planned = plan_audio(energies, services.settings, pcm_blocks=_read_blocks(services, prepared.pcm_key))
+    services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in planned.chunks))
+    return RecordingPlan(
+        job_id=job.job_id,
+        pcm_key=prepared.pcm_key,
+        audio=prepared.audio,
+        chunks=planned.chunks,
+        model=model.name,
+        model_digest=model.digest,
+        language=job.options.language if model.multilingual or job.options.language != AUTO else ENGLISH,
+    )
+
+
+@logged
+def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
+    """Spread the chunks over steps of which `slots` run at once.
+
+    With one slot there is one step, whose engine has every core. With more, each engine has its share of the cores,
+    and there are as many steps as keep all slots busy to the end, none too small to be worth its process.
+    """
+    total = len(plan.chunks)
+    if total == 0:
+        return []
+    rounds = math.ceil(total / (slots * _MAX_CHUNKS_PER_STEP))
+    count = 1 if slots == 1 else min(slots * rounds, math.ceil(total / _MIN_CHUNKS_PER_STEP))
+    threads = max(1, (os.cpu_count() or 1) // min(slots, count))
+    borders = [round(number * total / count) for number in range(count + 1)]
+    batches = [
+        ChunkBatch(
+            job_id=plan.job_id,
+            pcm_key=plan.pcm_key,
+            chunks=plan.chunks[start:end],
+            model=plan.model,
+            language=plan.language,
+            threads=threads,
+        )
+        for start, end in pairwise(borders)
+    ]
+    logger.info("{} chunks in {} steps of {} threads, {} at once", total, count, threads, slots)
+    return batches
+
+
+@logged
+def chunk_document(claim: Claim, chunk: Chunk) -> ChunkModel:
+    """Return the document of a chunk that waits to be transcribed."""
+    return ChunkModel(
+        chunk_id=f"{claim.job_id}:{chunk.index}",
+        job_id=claim.job_id,
+        index=chunk.index,
+        attempt=claim.attempt,
+        start_seconds=round(chunk.start_seconds, 3),
+        end_seconds=round(chunk.end_seconds, 3),
+        speech_seconds=round(chunk.speech_seconds, 3),
+    )
+
+
+def _read_blocks(services: Services, key: str) -> Iterator[bytes]:
+    """Yield an object block by block; it is opened only where somebody reads."""
+    with services.store.open(key) as stream:
+        while block := stream.read(BLOCK_SIZE):
+            yield block

@@ -1,0 +1,62 @@
+"""Step 5: write the transcript in every format and complete the job, which makes it visible."""
+
+from __future__ import annotations
+
+from stt_core.errors import SttError
+from stt_core.jobs.claims import Claim
+from stt_core.jobs.models import JobResult
+from stt_core.logs import get_logger, logged
+from stt_core.processing.models import MergedTranscript
+from stt_core.services import Services
+from stt_core.storage import keys
+from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
+from stt_core.transcript.models import Transcript
+
+logger = get_logger(__name__)
+
+_PREVIEW_CHARACTERS = 200
+
+
+@logged
+def publish_transcript(services: Services, claim: Claim, merged: MergedTranscript) -> JobResult:
+    """Write txt, srt, vtt and tsv beside the JSON, then complete the job with one compare-and-set.
+
+    Raises:
+        SupersededError: The job is no longer this run's; what was written is never seen, and swept.
+    """
+    transcript = Transcript.model_validate_json(services.store.get_bytes(keys.transcript(merged.prefix, "json")))
+    for name in FORMATS:
+        if name != "json":  # the merge wrote it
+            services.store.put_bytes(
+                keys.transcript(merged.prefix, name),
+                render(transcript, name).encode(),
+                content_type=CONTENT_TYPES[name],
+            )
+    result = JobResult(
+        prefix=merged.prefix,
+        formats=list(FORMATS),
+        language=transcript.language,
+        duration_seconds=transcript.duration_seconds,
+        words=transcript.statistics.words,
+        segments=len(transcript.segments),
+        text_preview=transcript.text[:_PREVIEW_CHARACTERS],
+    )
+    job = claim.complete(result)
+    elapsed = (job.completed_at - job.started_at).total_seconds() if job.completed_at and job.started_at else 0.0
+    logger.info(
+        "job completed: {} words, {:.1f} s of audio in {:.1f} s (real-time factor {:.2f})",
+        result.words,
+        result.duration_seconds,
+        elapsed,
+        elapsed / max(result.duration_seconds, 0.001),
+    )
+    _remove_prepared_audio(services, claim.job_id)
+    return result
+
+
+def _remove_prepared_audio(services: Services, job_id: str) -> None:
+    """Free the PCM (115 MB an hour); a completed job never needs it again."""
+    try:
+        services.store.remove_prefix(keys.audio_prefix(job_id))
+    except SttError as error:
+        logger.warning("the prepared audio of job {} is left to the sweep: {}", job_id, error)

@@ -1,0 +1,21 @@
+"""Everything Dagster loads: `workspace.yaml` points here."""
+
+from __future__ import annotations
+
+from dagster import Definitions
+
+from stt_dagster import logs
+from stt_dagster.io_manager import JsonIOManager
+from stt_dagster.jobs import transcribe_recording
+from stt_dagster.resources import SttResource
+from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_repair_sensor, queue_sensor
+
+logs.install()
+
+_stt = SttResource()
+
+defs = Definitions(
+    jobs=[transcribe_recording],
+    sensors=[queue_sensor, failure_sensor, cancellation_sensor, queue_repair_sensor],
+    resources={"stt": _stt, "io_manager": JsonIOManager(stt=_stt)},
+)

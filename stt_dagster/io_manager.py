@@ -1,0 +1,43 @@
+"""Step outputs as small JSON objects in the object store, so that the next step can run on any machine."""
+
+from __future__ import annotations
+
+from dagster import ConfigurableIOManager, InputContext, OutputContext
+from pydantic import BaseModel
+
+from stt_core.errors import ObjectNotFoundError
+from stt_core.logs import logged
+from stt_core.storage import keys
+from stt_dagster.resources import SttResource
+
+
+class JsonIOManager(ConfigurableIOManager):
+    """Writes each output, a pydantic model, to `runs/<run>/<step>/<output>.json` and reads it as its own type."""
+
+    stt: SttResource
+
+    @logged
+    def handle_output(self, context: OutputContext, obj: BaseModel) -> None:
+        """Write a step's output."""
+        self.stt.services.store.put_bytes(
+            _key(context), obj.model_dump_json().encode(), content_type="application/json"
+        )
+
+    @logged
+    def load_input(self, context: InputContext) -> BaseModel:
+        """Read the output of the step before.
+
+        Raises:
+            ObjectNotFoundError: It is gone: a run is re-executed after its outputs were swept.
+        """
+        upstream = context.upstream_output
+        if upstream is None:
+            raise ObjectNotFoundError(f"Input {context.name} comes from no step.", mend="Run the whole job.")
+        model = upstream.dagster_type.typing_type
+        parsed: BaseModel = model.model_validate_json(self.stt.services.store.get_bytes(_key(upstream)))
+        return parsed
+
+
+def _key(context: OutputContext) -> str:
+    step = context.step_key if context.mapping_key is None else f"{context.step_key}.{context.mapping_key}"
+    return keys.step_output(context.run_id, step, context.name)

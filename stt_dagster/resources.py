@@ -1,0 +1,30 @@
+"""What ops and sensors are given: the core, opened once in each process that runs them."""
+
+from __future__ import annotations
+
+import atexit
+from functools import lru_cache
+
+from dagster import ConfigurableResource
+
+from stt_core.logs import logged
+from stt_core.services import Services
+from stt_core.settings import get_settings
+
+
+@lru_cache(maxsize=1)
+@logged
+def open_services() -> Services:
+    """Return the core of this process: opened at the first call, closed when the process ends."""
+    services = Services.open(get_settings())
+    atexit.register(services.close)
+    return services
+
+
+class SttResource(ConfigurableResource["SttResource"]):
+    """The core's `Services`, configured by the environment alone (see `.env.example`)."""
+
+    @property
+    def services(self) -> Services:
+        """The parts of the core; they connect when they are first used."""
+        return open_services()
