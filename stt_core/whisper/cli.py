@@ -179,7 +179,7 @@ def _read_wav(path: str) -> Any:
                 raise _Failure(EXIT_AUDIO, f"'{path}' is not 16 kHz mono 16 bit")
             frames = audio.readframes(audio.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise _Failure(EXIT_AUDIO, f"failed to read audio file '{path}': {error or 'it is empty'}") from error
+        raise _Failure(EXIT_AUDIO, f"failed to read audio file '{path}': {str(error) or 'it is empty'}") from error
     return np.frombuffer(frames, "<i2").astype(np.float32) / np.float32(32768)
 
 

@@ -108,7 +108,7 @@ def _wait(
                 raise EngineStoppedError("The engine was stopped: its job is no longer wanted.") from waited
             if time.monotonic() >= deadline:
                 raise EngineTimeoutError(
-                    f"The engine took longer than {timeout_seconds:.0f} s and was ended.",
+                    f"The engine took longer than {timeout_seconds:g} s and was ended.",
                     mend="Raise WHISPER_TIMEOUT_PER_AUDIO_SECOND, or use a smaller model.",
                 ) from waited
             logger.debug("engine {} still at work", process.pid)

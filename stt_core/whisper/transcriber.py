@@ -23,6 +23,7 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript
 from stt_core.transcript.repetition import Repetition, find_repetitions
+from stt_core.whisper.ggml import validate_model
 from stt_core.whisper.languages import ENGLISH, check_language
 from stt_core.whisper.models import WhisperModel
 from stt_core.whisper.output import parse_output
@@ -113,11 +114,12 @@ class Transcriber:
             EngineError: The engine crashed, or left no usable output for a chunk.
             EngineTimeoutError: It took longer than the audio is worth.
             EngineStoppedError: `should_stop` said so.
-            ModelInvalidError: The engine cannot load the model.
+            ModelInvalidError: The model is damaged, or the engine cannot load it.
             ExecutableNotFoundError: The engine cannot be run.
         """
         if not wavs:
             return []
+        validate_model(model.path)  # the engine itself answers a cut-off model's nonsense with exit code 0
         flags = ["-m", str(model.path), "-t", str(threads), *self._flags(model, language)]
         jobs = [_Job(wav.absolute(), _wav_seconds(wav)) for wav in wavs]
         seconds = sum(job.seconds for job in jobs)
@@ -226,7 +228,9 @@ def _wav_seconds(path: Path) -> float:
             form = (audio.getframerate(), audio.getnchannels(), audio.getsampwidth())
             frames = audio.getnframes()
     except (OSError, EOFError, wave.Error) as error:
-        raise UnreadableAudioError(f"The chunk {path.name} is not a readable WAV file: {error or 'empty'}.") from error
+        raise UnreadableAudioError(
+            f"The chunk {path.name} is not a readable WAV file: {str(error) or 'it is empty'}."
+        ) from error
     if form != (SAMPLE_RATE, 1, SAMPLE_BYTES):
         raise UnreadableAudioError(f"The chunk {path.name} is not 16 kHz mono 16 bit.")
     return frames / SAMPLE_RATE

@@ -1,0 +1,146 @@
+"""Fetches published models into `WHISPER_MODELS_DIR`.
+
+A download survives broken connections and killed processes: what has arrived lies in `<file>.part`, and the next try
+asks for the rest of it. Only a file with the published checksum gets its final name, in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from stt_core.errors import DiskFullError, ModelDownloadError, ModelInvalidError, ModelNotFoundError
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+from stt_core.whisper.catalog import CATALOG, CatalogEntry
+from stt_core.whisper.models import model_path
+
+logger = get_logger(__name__)
+
+#: Called with the bytes that are there and the bytes of the whole file.
+Progress = Callable[[int, int], None]
+
+#: Tries after a broken connection, each from where the last one ended.
+ATTEMPTS = 5
+#: Seconds without a byte after which a connection counts as broken.
+TIMEOUT_SECONDS = 30.0
+
+
+@logged
+def download_model(name: str, settings: Settings, progress: Progress) -> Path:
+    """Fetch a model of the catalogue unless it is there, and return its path.
+
+    Args:
+        name: A name of the catalogue.
+        settings: Where from and where to.
+        progress: Called at the start and after every block.
+
+    Raises:
+        ModelNotFoundError: There is no such model, here or on the server.
+        ModelDownloadError: The server cannot be reached, failed, or broke off; the next call goes on from there.
+        ModelInvalidError: What arrived is not the published file.
+        DiskFullError: There is not enough room.
+    """
+    entry = CATALOG.get(name)
+    if entry is None:
+        raise ModelNotFoundError(
+            f"There is no published model named {name[:80]!r}.", mend="`stt models list` shows what there is."
+        )
+    path = model_path(entry, settings)
+    if path.is_file():
+        logger.info("model {} is there already: {}", name, path)
+        progress(path.stat().st_size, path.stat().st_size)
+        return path
+    url = f"{settings.whisper_models_url.rstrip('/')}/{entry.file}"
+    logger.info("downloading model {} from {}", name, url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".bin.part").open("ab") as part:
+            _lock(part, name)
+            _fetch_all(url, part, entry, progress)
+            _check(Path(part.name), entry)
+            Path(part.name).replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"There is no room for the model {name} in {path.parent}.", mend="Free space, then run the same again."
+            ) from error
+        raise ModelDownloadError(
+            f"The model {name} cannot be written to {path.parent}: {error.strerror}.", mend="Set WHISPER_MODELS_DIR."
+        ) from error
+    logger.info("model {} is ready: {}", name, path)
+    return path
+
+
+def _lock(part: BinaryIO, name: str) -> None:
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ModelDownloadError(f"Another process is downloading the model {name}.", mend="Wait for it.") from error
+
+
+def _fetch_all(url: str, part: BinaryIO, entry: CatalogEntry, progress: Progress) -> None:
+    retrying = Retrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=0.25, max=8),
+        retry=retry_if_exception_type((httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)),
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+    try:
+        with httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS) as client:
+            retrying(_fetch, client, url, part, entry, progress)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ModelDownloadError(
+            f"The model {entry.name} could not be downloaded from {url}: {str(error) or type(error).__name__}.",
+            mend="Check the network and WHISPER_MODELS_URL, then run the same again: it goes on where it ended. "
+            f"Or put {entry.file} into WHISPER_MODELS_DIR yourself.",
+        ) from error
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("the download broke off ({!r}), going on where it ended", error)
+
+
+def _fetch(client: httpx.Client, url: str, part: BinaryIO, entry: CatalogEntry, progress: Progress) -> None:
+    done = part.seek(0, os.SEEK_END)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # the part holds as much as the server does: the checksum decides
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise ModelNotFoundError(f"The server has no {url}.", mend="Check WHISPER_MODELS_URL.")
+        response.raise_for_status()
+        if response.status_code != httpx.codes.PARTIAL_CONTENT:  # a server without ranges sends the whole file again
+            part.truncate(0)
+            done = 0
+        total = done + int(response.headers.get("Content-Length", entry.size_bytes - done))
+        if total - done > shutil.disk_usage(Path(part.name).parent).free:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        progress(done, total)
+        for block in response.iter_raw():
+            part.write(block)
+            done += len(block)
+            progress(done, total)
+    part.flush()
+
+
+def _check(part: Path, entry: CatalogEntry) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha1").hexdigest()
+    if found != entry.sha1:
+        part.unlink()
+        raise ModelInvalidError(
+            f"The downloaded {entry.file} is not the published file: its SHA-1 is {found}, not {entry.sha1}.",
+            mend="Run the same again; if it stays so, the mirror in WHISPER_MODELS_URL is wrong.",
+        )

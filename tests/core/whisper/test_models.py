@@ -1,0 +1,100 @@
+"""Names, paths and languages of models."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import _pywhispercpp as engine
+import pytest
+
+from stt_core.errors import ModelInvalidError, ModelNotFoundError, UnknownLanguageError
+from stt_core.settings import Settings
+from stt_core.whisper.catalog import CATALOG
+from stt_core.whisper.languages import LANGUAGES, check_language
+from stt_core.whisper.models import WhisperModel, list_models, resolve_model
+
+
+def test_demo_when_resolved_then_is_the_bundled_file_and_warns(settings: Settings) -> None:
+    model = resolve_model("demo", settings)
+    assert model.notice is not None
+    assert "266" in model.notice
+    assert model.default_flags == ("-mc", "0")
+    assert not model.multilingual
+    assert model.digest == "21440cb552bb54c567ec48cdc0fbd1f4c9bab78cfda4a3c6583bea29427d625a"
+    assert model.digest in (model.path.parent / "MODEL_CARD.md").read_text()
+
+
+def test_demo_is_never_what_somebody_gets_who_did_not_ask(settings: Settings) -> None:
+    assert settings.whisper_model != "demo"
+    with pytest.raises(ModelNotFoundError):
+        resolve_model(settings.whisper_model, settings)
+
+
+def test_resolving_when_a_model_is_not_downloaded_then_names_the_command(settings: Settings) -> None:
+    with pytest.raises(ModelNotFoundError, match="`stt models download large-v3-turbo`"):
+        resolve_model("large-v3-turbo", settings)
+
+
+@pytest.mark.parametrize("name", ["bass", "", "../../etc/passwd", "/etc/passwd", "demo.bin", "x" * 300])
+def test_resolving_when_the_name_is_unknown_then_says_so(name: str, settings: Settings) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model named"):
+        resolve_model(name, settings)
+
+
+def test_resolving_when_the_user_has_an_own_file_then_finds_it_by_name(
+    tmp_path: Path, demo_model: WhisperModel
+) -> None:
+    settings = Settings(whisper_models_dir=tmp_path)
+    shutil.copy(demo_model.path, tmp_path / "ggml-mine.bin")
+    model = resolve_model("mine", settings)
+    assert (model.name, model.path, model.notice) == ("mine", tmp_path / "ggml-mine.bin", None)
+    assert model.digest == demo_model.digest
+    assert [row.name for row in list_models(settings) if row.installed] == ["demo", "mine"]
+
+
+def test_resolving_when_the_setting_is_a_path_then_takes_that_path_only(
+    tmp_path: Path, demo_model: WhisperModel
+) -> None:
+    path, other = tmp_path / "a.bin", tmp_path / "b.bin"
+    for target in (path, other):
+        shutil.copy(demo_model.path, target)
+    settings = Settings(whisper_model=str(path))
+    assert resolve_model(str(path), settings).path == path
+    with pytest.raises(ModelNotFoundError):
+        resolve_model(str(other), settings)
+
+
+def test_resolving_when_the_file_is_damaged_then_refuses_it(tmp_path: Path) -> None:
+    (tmp_path / "ggml-base.bin").write_bytes(b"<html>not a model</html>")
+    with pytest.raises(ModelInvalidError, match=r"ggml-base\.bin"):
+        resolve_model("base", Settings(whisper_models_dir=tmp_path))
+
+
+def test_catalogue_holds_a_digest_for_all_that_is_downloaded() -> None:
+    for entry in CATALOG.values():
+        assert entry.bundled or len(bytes.fromhex(entry.sha1)) == hashlib.sha1().digest_size
+        assert entry.file.endswith(".bin")
+
+
+def test_language_table_is_the_engines() -> None:
+    assert list(LANGUAGES) == [engine.whisper_lang_str(number) for number in range(engine.whisper_lang_max_id() + 1)]
+
+
+@pytest.mark.parametrize(("asked", "code"), [("en", "en"), (" DE ", "de"), ("German", "de"), ("auto", "auto")])
+def test_language_when_known_then_becomes_its_code(asked: str, code: str) -> None:
+    assert check_language(asked) == code
+
+
+@pytest.mark.parametrize("asked", ["xx", "", "english!", "en-GB"])
+def test_language_when_unknown_then_is_refused(asked: str) -> None:
+    with pytest.raises(UnknownLanguageError, match="does not know"):
+        check_language(asked)
+
+
+def test_language_when_the_model_speaks_english_only_then_others_are_refused(demo_model: WhisperModel) -> None:
+    assert check_language("auto", demo_model) == "auto"
+    assert check_language("en", demo_model) == "en"
+    with pytest.raises(UnknownLanguageError, match="demo speaks English only, not german"):
+        check_language("de", demo_model)

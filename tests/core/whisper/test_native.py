@@ -1,0 +1,78 @@
+"""A real whisper-cli and our default executable are interchangeable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stt_core.settings import Settings
+from stt_core.whisper.models import WhisperModel
+from stt_core.whisper.process import find_executable
+from stt_core.whisper.transcriber import Transcriber
+
+from .conftest import WavMaker
+
+pytestmark = [pytest.mark.native, pytest.mark.timeout(1200)]
+
+SAMPLES = ("01", "04", "08", "loop")
+
+
+@pytest.fixture(scope="module")
+def documents(
+    native_whisper_cli: Path, sample_wav: WavMaker, demo_model: WhisperModel, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, Any]]]:
+    """The JSON of both executables for every sample, from one command line."""
+    ours = find_executable("stt-whisper-cli")
+    results = {}
+    for name, executable in (("native", native_whisper_cli), ("ours", ours)):
+        folder = tmp_path_factory.mktemp(name)
+        command = [str(executable), "-m", str(demo_model.path), "-l", "auto", "-t", "2", "-mc", "0", "-ojf"]
+        for sample in SAMPLES:
+            command += ["-f", str(sample_wav(sample)), "-of", str(folder / sample)]
+        subprocess.run(command, check=True, capture_output=True)
+        results[name] = [json.loads((folder / f"{sample}.json").read_text()) for sample in SAMPLES]
+    return results
+
+
+def test_default_executable_when_beside_a_native_one_then_says_the_same_at_the_same_times(
+    documents: dict[str, list[dict[str, Any]]],
+) -> None:
+    def said(document: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [
+            (part["text"], part["offsets"], part["timestamps"], part.get("id"))
+            for segment in document["transcription"]
+            for part in (segment, *segment["tokens"])
+        ]
+
+    for native, ours in zip(documents["native"], documents["ours"], strict=True):
+        assert said(ours) == said(native)
+        assert said(native)
+
+
+def test_default_executable_when_beside_a_native_one_then_writes_the_same_document(
+    documents: dict[str, list[dict[str, Any]]],
+) -> None:
+    for native, ours in zip(documents["native"], documents["ours"], strict=True):
+        assert list(ours) == list(native)
+        for key in ("model", "params", "result"):
+            assert ours[key] == native[key]
+        for mine, theirs in zip(ours["transcription"], native["transcription"], strict=True):
+            assert list(mine) == list(theirs)
+            for token, other in zip(mine["tokens"], theirs["tokens"], strict=True):
+                assert list(token) == list(other)
+                assert token["p"] == pytest.approx(other["p"], abs=0.02)
+
+
+def test_transcriber_when_given_a_native_whisper_cli_then_says_the_same(
+    native_whisper_cli: Path, sample_wav: WavMaker, demo_model: WhisperModel, transcriber: Transcriber
+) -> None:
+    native = Transcriber.from_settings(Settings(whisper_cpp_executable=str(native_whisper_cli)))
+    wavs = [sample_wav("08"), sample_wav("loop")]
+    theirs = native.transcribe(wavs, demo_model, language="auto", threads=2)
+    ours = transcriber.transcribe(wavs, demo_model, language="auto", threads=2)
+    assert [one.text for one in theirs] == [one.text for one in ours]
+    assert [one.language for one in theirs] == ["en", "en"]

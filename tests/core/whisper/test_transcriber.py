@@ -1,0 +1,179 @@
+"""The transcriber with the real engine and the demo model; scripts play engines that lie."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jiwer
+import pytest
+
+from stt_core.errors import (
+    EngineError,
+    EngineStoppedError,
+    ModelInvalidError,
+    UnknownLanguageError,
+    UnreadableAudioError,
+)
+from stt_core.settings import Settings
+from stt_core.whisper.models import WhisperModel
+from stt_core.whisper.transcriber import Transcriber, chunk_digest
+
+from .conftest import WavMaker, reference
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_transcribing_several_chunks_then_each_has_its_text_in_order(
+    transcriber: Transcriber, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    names = ["08", "01"]
+    results = transcriber.transcribe([sample_wav(name) for name in names], demo_model, language="auto", threads=2)
+    assert [result.text for result in results] == [reference(name) for name in names]
+    assert [result.language for result in results] == ["en", "en"]
+
+
+def test_transcribing_then_words_have_times_within_their_segment_and_probabilities(
+    transcriber: Transcriber, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    [result] = transcriber.transcribe([sample_wav("01")], demo_model, language="en", threads=2)
+    truth = [0.14, 2.62, 6.5]
+    assert [segment.start for segment in result.segments] == pytest.approx(truth, abs=0.15)
+    for segment in result.segments:
+        assert " ".join(word.text for word in segment.words) == segment.text
+        starts = [word.start for word in segment.words]
+        assert starts == sorted(starts)
+        assert all(segment.start <= word.start <= word.end <= segment.end <= 9.9 for word in segment.words)
+        assert all(0.3 < word.probability <= 1 for word in segment.words)
+
+
+def test_transcribing_silence_or_next_to_nothing_then_there_is_no_text(
+    transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    wavs = [silent_wav(3.0, name="long.wav"), silent_wav(0.05, name="short.wav"), silent_wav(0.0, name="none.wav")]
+    assert [one.segments for one in transcriber.transcribe(wavs, demo_model, language="en", threads=2)] == [[], [], []]
+    assert transcriber.transcribe([], demo_model, language="en", threads=2) == []
+
+
+def test_transcribing_when_the_text_loops_then_a_second_decoding_mends_it(
+    transcriber: Transcriber, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    [result] = transcriber.transcribe([sample_wav("loop")], demo_model, language="en", threads=2)
+    assert "The train leaves the city at ten thirty five in the morning." in result.text
+    assert result.text.count("thirty five") == 1
+    assert all(segment.flags == [] for segment in result.segments)
+    assert [one.start for one in result.segments] == sorted(one.start for one in result.segments)
+
+
+def test_transcribing_when_the_text_loops_for_good_then_the_segments_are_flagged(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    texts = [(" Fine.", 0, 1_000), (" Thank you." * 3, 1_000, 2_000), (" Thank you." * 3, 2_000, 3_000)]
+    segments = [{"text": text, "offsets": {"from": begin, "to": end}} for text, begin, end in texts]
+    stored = tmp_path / "stored.json"
+    stored.write_text(json.dumps({"result": {"language": "en"}, "transcription": segments}))
+    calls = tmp_path / "calls"
+    # An engine that says the same whatever it is asked: `-of NAME` is its last argument but for those of the retry.
+    body = f'echo "$@" >> {calls}\nwhile [ $# -gt 0 ]; do [ "$1" = -of ] && cp {stored} "$2.json"; shift; done'
+    stubborn = replace(transcriber, executable=script(tmp_path / "stubborn", body))
+    [result] = stubborn.transcribe([silent_wav(3.0)], demo_model, language="en", threads=1)
+    assert [segment.flags for segment in result.segments] == [[], ["repetition"], ["repetition"]]
+    first, second = calls.read_text().splitlines()
+    assert "-ot" not in first.split()
+    assert {"-ot", "1000", "-tp", "0.4"} <= set(second.split())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("exit 0", "wrote no result for silence.wav"),
+        ('for last; do :; done; printf "{" > "$last.json"', "result for silence.wav is unusable"),
+        ('for last; do :; done; printf "[1]" > "$last.json"', "result for silence.wav is unusable"),
+    ],
+)
+def test_transcribing_when_exit_code_zero_lies_then_is_an_error_that_names_the_chunk(
+    body: str, message: str, tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path],
+    demo_model: WhisperModel,
+) -> None:  # fmt: skip
+    liar = replace(transcriber, executable=script(tmp_path / "liar", body))
+    with pytest.raises(EngineError, match=message):
+        liar.transcribe([silent_wav()], demo_model, language="en", threads=1)
+
+
+def test_transcribing_when_the_model_broke_after_it_was_resolved_then_is_permanent(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    path = tmp_path / "ggml-broken.bin"
+    shutil.copy(demo_model.path, path)
+    with path.open("r+b") as file:
+        file.truncate(7_000_000)
+    with pytest.raises(ModelInvalidError, match=r"ggml-broken\.bin"):
+        transcriber.transcribe([silent_wav()], replace(demo_model, path=path), language="en", threads=1)
+
+
+def test_transcribing_when_a_chunk_is_no_wav_then_says_which(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    (tmp_path / "text.wav").write_text("text")
+    for wav in (tmp_path / "text.wav", tmp_path / "missing.wav", silent_wav(rate=44_100, name="fast.wav")):
+        with pytest.raises(UnreadableAudioError, match=wav.name):
+            transcriber.transcribe([silent_wav(), wav], demo_model, language="en", threads=1)
+
+
+def test_transcribing_in_a_language_the_model_does_not_speak_then_is_refused_at_once(
+    transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    with pytest.raises(UnknownLanguageError):
+        transcriber.transcribe([silent_wav()], demo_model, language="de", threads=1)
+
+
+def test_transcribing_when_the_job_is_cancelled_then_leaves_nothing_behind(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    wav = silent_wav()
+    slow = replace(transcriber, executable=script(tmp_path / "slow", "exec sleep 60"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(EngineStoppedError):
+        slow.transcribe([wav], demo_model, language="en", threads=1, should_stop=lambda: True)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_transcriber_from_settings_then_has_their_values() -> None:
+    settings = Settings(whisper_beam_size=1, whisper_best_of=2, whisper_timeout_seconds=3)
+    transcriber = Transcriber.from_settings(settings)
+    assert (transcriber.beam_size, transcriber.best_of, transcriber.timeout_seconds) == (1, 2, 3.0)
+    assert transcriber.executable.name == "stt-whisper-cli"
+
+
+def test_chunk_digest_changes_with_all_that_changes_the_text(
+    transcriber: Transcriber, demo_model: WhisperModel
+) -> None:
+    multilingual = replace(demo_model, multilingual=True)
+    parameters = [
+        transcriber.parameters(multilingual, "en"),
+        transcriber.parameters(multilingual, "de"),
+        replace(transcriber, beam_size=1).parameters(multilingual, "en"),
+        replace(transcriber, prompt="Ada").parameters(multilingual, "en"),
+        replace(transcriber, translate=True).parameters(multilingual, "en"),
+    ]
+    digests = {chunk_digest("pcm", "model", one) for one in parameters}
+    digests |= {chunk_digest("other", "model", parameters[0]), chunk_digest("pcm", "other", parameters[0])}
+    assert len(digests) == 7
+    assert chunk_digest("pcm", "model", dict(parameters[0])) in digests
+
+
+def test_transcripts_of_all_samples_together_have_few_errors(
+    transcriber: Transcriber, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    names = ["01", "04", "08"]
+    results = transcriber.transcribe([sample_wav(name) for name in names], demo_model, language="en", threads=2)
+    assert jiwer.wer([reference(name) for name in names], [result.text for result in results]) < 0.1
