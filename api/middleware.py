@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -92,8 +93,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _route(scope: Scope) -> str:
-    path = getattr(scope.get("route"), "path", None) or f"{scope['path'][:100]!r}"
-    return f"{scope['method']} {path}"
+    return f"{scope['method']} {quote(scope['path'])[:200]}"
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

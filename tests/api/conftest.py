@@ -1,0 +1,167 @@
+"""The API on real servers: in this process on a port of its own, or as the process that people start."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.application import create_app
+from stt_core.services import Services
+from stt_core.settings import Settings
+from tests.conftest import wait_until
+
+UPLOAD = "/api/v1/tasks/upload"
+REPOSITORY = Path(__file__).parents[2]
+
+Serve = Callable[[Settings], AbstractContextManager[httpx.Client]]
+
+
+def wav(seconds: float = 0.1, *, rate: int = 16_000) -> bytes:
+    """Return a sound WAV file of silence."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes(bytes(2 * int(seconds * rate)))
+    return file.getvalue()
+
+
+def multipart(content: bytes, *, disposition: bytes = b'name="file"; filename="a.wav"') -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a form with one part, for names that a well-bred client would not send."""
+    head = b"--edge\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n"
+    return {"Content-Type": "multipart/form-data; boundary=edge"}, head + content + b"\r\n--edge--\r\n"
+
+
+def upload(client: httpx.Client, content: bytes | None = None, name: str = "a.wav", **fields: str) -> httpx.Response:
+    """Upload a recording as any client would."""
+    return client.post(UPLOAD, files={"file": (name, wav() if content is None else content)}, data=fields)
+
+
+def kind_of(response: httpx.Response) -> str:
+    """Return the kind of a problem, having checked that it is a whole one."""
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert problem["detail"] and problem["title"]
+    return str(problem["type"]).removeprefix("urn:stt:error:")
+
+
+@contextmanager
+def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
+    """Serve an app from a thread of this process."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), "the API serving")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """Return a context manager that serves the API with the given settings."""
+    return lambda settings: serve_app(create_app(settings))
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The test's own servers, and the bundled model."""
+    return settings.model_copy(update={"whisper_model": "demo"})
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    """The core beside the API, to look at the truth."""
+    services = Services.open(settings)
+    services.prepare()
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def client(serve: Serve, settings: Settings, services: Services) -> Iterator[httpx.Client]:
+    """A client of the API."""
+    with serve(settings) as client:
+        yield client
+
+
+def leftovers(services: Services) -> tuple[list[str], list[str], set[str]]:
+    """Return every job, object and queue entry there is."""
+    jobs = [job.job_id for job in services.jobs.list_jobs().jobs]
+    return jobs, services.store.list_keys(""), services.queue.members()
+
+
+NOTHING: tuple[list[str], list[str], set[str]] = ([], [], set())
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the variables that make a process load these settings."""
+    values = {name.upper(): getattr(settings, name) for name in settings.model_fields_set}
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in values.items()
+    }
+
+
+@dataclass
+class ApiProcess:
+    """A running `uvicorn api.main:app`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """What it logged so far."""
+        return self.log.read_text()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; waits until it does."""
+        pattern = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
+        wait_until(lambda: pattern.search(self.text) or self.process.poll() is not None, "the API listening")
+        found = pattern.search(self.text)
+        assert found, self.text
+        return found[1]
+
+
+@contextmanager
+def api_process(environment: dict[str, str], folder: Path) -> Iterator[ApiProcess]:
+    """Start the API as the local stack does."""
+    log = folder / "api.log"
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield ApiProcess(process, log)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

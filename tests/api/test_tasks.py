@@ -1,0 +1,134 @@
+"""Status and result of jobs in each of their states."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from stt_core.jobs.claims import Claim, ensure_claim
+from stt_core.jobs.models import JobError, JobResult, JobStage, JobStatus, JobUpdate
+from stt_core.services import Services
+from stt_core.storage import keys
+from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+from tests.api.conftest import kind_of, upload
+
+UNKNOWN = "0" * 32
+
+
+@pytest.fixture
+def job_id(client: httpx.Client) -> str:
+    """A job that waits in the queue."""
+    return str(upload(client).json()["job_id"])
+
+
+def claim(services: Services, job_id: str) -> Claim:
+    return ensure_claim(services.jobs, job_id, "run-1", attempt=1)
+
+
+def publish(services: Services, job_id: str) -> Transcript:
+    """Complete a job as a run does."""
+    transcript = Transcript(
+        job_id=job_id,
+        text="Guten Morgen.",
+        language="de",
+        model="demo",
+        duration_seconds=2.5,
+        segments=[Segment(index=0, start=0.25, end=1.5, text="Guten Morgen.")],
+        statistics=TranscriptStatistics(words=2, speech_seconds=1.25, chunks=1),
+    )
+    run = claim(services, job_id)
+    prefix = keys.result_prefix(job_id, run.attempt)
+    services.store.put_bytes(keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
+    run.complete(
+        JobResult(
+            prefix=prefix,
+            formats=["json"],
+            language="de",
+            duration_seconds=2.5,
+            words=2,
+            segments=1,
+            text_preview=transcript.text,
+        )
+    )
+    return transcript
+
+
+@pytest.mark.parametrize("path", ["", "/result"])
+def test_job_when_unknown_then_404(client: httpx.Client, path: str) -> None:
+    response = client.get(f"/api/v1/tasks/{UNKNOWN}{path}")
+
+    assert (response.status_code, kind_of(response)) == (404, "job-not-found")
+    assert UNKNOWN in response.json()["detail"]
+
+
+@pytest.mark.parametrize("bad", ["x", "0" * 31, "F" * 32, "%2e%2e", "%00", '{"$ne": 1}', "é" * 32])
+def test_job_when_the_id_is_none_then_400_before_any_server_is_asked(client: httpx.Client, bad: str) -> None:
+    response = client.get(f"/api/v1/tasks/{bad}")
+
+    assert (response.status_code, kind_of(response)) == (400, "invalid-input")
+    assert response.json()["details"]["fields"][0]["field"] == "job_id"
+
+
+def test_status_when_processing_then_shows_stage_progress_and_run(
+    client: httpx.Client, services: Services, job_id: str
+) -> None:
+    claim(services, job_id).enter_stage(JobStage.TRANSCRIBING)
+    view = client.get(f"/api/v1/tasks/{job_id}").json()
+
+    assert (view["status"], view["stage"], view["attempt"], view["error"]) == ("processing", "transcribing", 1, None)
+    assert set(view["progress"]) == {"chunks_done", "chunks_total", "audio_seconds_done", "audio_seconds_total"}
+    assert view["run_url"].endswith("/runs/run-1")
+    assert view["queue_position"] is None
+
+
+def test_result_when_queued_then_409_with_status_and_progress(client: httpx.Client, job_id: str) -> None:
+    response = client.get(f"/api/v1/tasks/{job_id}/result")
+
+    assert (response.status_code, kind_of(response)) == (409, "result-not-ready")
+    assert response.json()["details"]["job_status"] == "queued"
+    assert response.json()["details"]["progress"]["chunks_total"] == 0
+
+
+def test_result_when_failed_then_409_with_the_reason(client: httpx.Client, services: Services, job_id: str) -> None:
+    error = JobError(kind="no-audio", message="The video has no sound track.", mend="Send one that has.")
+    claim(services, job_id).fail(error)
+    response = client.get(f"/api/v1/tasks/{job_id}/result")
+
+    assert (response.status_code, kind_of(response)) == (409, "job-failed")
+    assert error.message in response.json()["detail"]
+    assert response.json()["mend"] == error.mend
+    assert response.json()["details"] == {"job_status": "failed", "kind": "no-audio"}
+    assert client.get(f"/api/v1/tasks/{job_id}").json()["error"]["kind"] == "no-audio"
+
+
+def test_result_when_cancelled_then_409(client: httpx.Client, services: Services, job_id: str) -> None:
+    services.jobs.modify_job(job_id, lambda _: JobUpdate(status=JobStatus.CANCELLED))
+    response = client.get(f"/api/v1/tasks/{job_id}/result")
+
+    assert (response.status_code, kind_of(response)) == (409, "job-failed")
+    assert response.json()["details"]["job_status"] == "cancelled"
+
+
+def test_result_when_completed_then_200_with_the_transcript(
+    client: httpx.Client, services: Services, job_id: str
+) -> None:
+    transcript = publish(services, job_id)
+    response = client.get(f"/api/v1/tasks/{job_id}/result")
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert Transcript.model_validate_json(response.content) == transcript
+    segment = response.json()["segments"][0]
+    assert (segment["index"], segment["start"], segment["end"], segment["text"]) == (0, 0.25, 1.5, "Guten Morgen.")
+    view = client.get(f"/api/v1/tasks/{job_id}").json()
+    assert (view["status"], view["language"], view["result"]["words"]) == ("completed", "de", 2)
+
+
+def test_result_when_its_object_is_gone_then_500_by_name(
+    client: httpx.Client, services: Services, job_id: str
+) -> None:
+    publish(services, job_id)
+    services.store.remove_prefix(keys.results_of_job(job_id))
+    response = client.get(f"/api/v1/tasks/{job_id}/result")
+
+    assert (response.status_code, kind_of(response)) == (500, "object-not-found")
