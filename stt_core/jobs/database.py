@@ -136,7 +136,8 @@ class Database:
         """Create the indexes that queries rely on, once a process; those that exist already cost one question.
 
         Lists of jobs are read in the order of `_id`, which has an index by itself (the embedded server cannot take
-        inserts any more once an index names `_id`). An index that is ever changed here gets a new name: MongoDB refuses another one under the same.
+        inserts any more once an index names `_id`). An index that is ever changed here gets a new name: MongoDB
+        refuses another one under the same.
         """
         if self._indexed:
             return

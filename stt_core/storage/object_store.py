@@ -179,7 +179,11 @@ class ObjectStore:
 
     @logged
     def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`; fewer where the object ends, none from its end on."""
+        """Return `length` bytes from `offset`; fewer where the object ends.
+
+        Raises:
+            StoreRefusedError: `offset` is not inside the object.
+        """
         if length == 0:
             return b""
         with self.open(key, offset=offset, length=length) as stream, store_errors(f"reading {key}"):

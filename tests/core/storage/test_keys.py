@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from stt_core.storage import keys
+
+
+def test_keys_of_a_job_lie_under_the_prefixes_that_remove_them() -> None:
+    assert keys.source("j", "mp3").startswith(keys.source_prefix("j"))
+    assert keys.prepared_pcm("j", 2).startswith(keys.audio_prefix("j"))
+    assert keys.frame_energies("j", 2).startswith(keys.audio_prefix("j"))
+    assert keys.transcript(keys.result_prefix("j", 2), "json").startswith(keys.results_of_job("j"))
+
+
+def test_prefixes_of_one_job_hold_nothing_of_another_whose_id_begins_alike() -> None:
+    assert not keys.source("job10", "mp3").startswith(keys.source_prefix("job1"))
+    assert not keys.result_prefix("j", 10).startswith(keys.result_prefix("j", 1))
+
+
+def test_keys_of_attempts_differ() -> None:
+    assert keys.prepared_pcm("j", 1) != keys.prepared_pcm("j", 2)
+
+
+def test_step_output_when_the_step_is_mapped_has_a_key_without_brackets() -> None:
+    assert keys.step_output("run", "transcribe[b0]", "result") == "runs/run/transcribe.b0/result.json"
