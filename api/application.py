@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
+from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
@@ -68,9 +69,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document with the schema that every error response refers to."""
+        """Return the OpenAPI document, with the schema of every error answer and with examples.
+
+        They are put in here because FastAPI ties an answer's schema to JSON, and drops an example's nulls.
+        """
         document = super().openapi()
-        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        schemas["JobView"]["examples"] = [QUEUED_JOB, COMPLETED_JOB]
+        schemas["Transcript"]["examples"] = [TRANSCRIPT]
         return document
 
 

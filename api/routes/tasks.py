@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, File, Response
 
 from api.deps import JobId, TasksDep
-from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
 from api.problems import problem_responses
 from api.schemas import UploadForm
 from api.uploads import UploadRoute
@@ -38,7 +37,6 @@ _uploads = APIRouter(route_class=UploadRoute)
     response_description="The recording is stored and its job waits for its turn.",
     responses={
         202: {
-            "content": {"application/json": {"example": QUEUED_JOB}},
             "headers": {"Location": {"description": "Where to follow the job.", "schema": {"type": "string"}}},
         },
         **problem_responses(
@@ -81,10 +79,7 @@ router.include_router(_uploads)
 @router.get(
     "/{job_id}",
     summary="Look at a job",
-    responses={
-        200: {"content": {"application/json": {"example": COMPLETED_JOB}}},
-        **problem_responses(InvalidInputError, JobNotFoundError, DatabaseUnavailableError),
-    },
+    responses=problem_responses(InvalidInputError, JobNotFoundError, DatabaseUnavailableError),
 )
 @logged
 def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
@@ -95,17 +90,14 @@ def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
 @router.get(
     "/{job_id}/result",
     summary="Fetch a transcript",
-    responses={
-        200: {"content": {"application/json": {"example": TRANSCRIPT}}},
-        **problem_responses(
-            InvalidInputError,
-            JobNotFoundError,
-            ResultNotReadyError,
-            JobFailedError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-        ),
-    },
+    responses=problem_responses(
+        InvalidInputError,
+        JobNotFoundError,
+        ResultNotReadyError,
+        JobFailedError,
+        DatabaseUnavailableError,
+        StoreUnavailableError,
+    ),
 )
 @logged
 def get_task_result(job_id: JobId, tasks: TasksDep) -> Transcript:

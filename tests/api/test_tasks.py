@@ -124,9 +124,7 @@ def test_result_when_completed_then_200_with_the_transcript(
     assert (view["status"], view["language"], view["result"]["words"]) == ("completed", "de", 2)
 
 
-def test_result_when_its_object_is_gone_then_500_by_name(
-    client: httpx.Client, services: Services, job_id: str
-) -> None:
+def test_result_when_its_object_is_gone_then_500_by_name(client: httpx.Client, services: Services, job_id: str) -> None:
     publish(services, job_id)
     services.store.remove_prefix(keys.results_of_job(job_id))
     response = client.get(f"/api/v1/tasks/{job_id}/result")

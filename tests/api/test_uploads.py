@@ -122,7 +122,7 @@ def test_upload_when_two_files_then_400(client: httpx.Client, services: Services
         (b'filename="' + b"n" * 300 + b'.wav"', "n" * 255),
         (b'filename="ta\tb\x01\x7f.wav"', "tab.wav"),
         (b'filename="latin-\xe9.wav"', "latin-é.wav"),
-        (b"filename=\"'; DROP TABLE jobs; --$(reboot)`id`.wav\"", "'; DROP TABLE jobs; --$(reboot)`id`.wav"),
+        (b'filename="\'; DROP TABLE jobs; --$(reboot)`id`.wav"', "'; DROP TABLE jobs; --$(reboot)`id`.wav"),
     ],
 )
 def test_upload_when_the_file_name_is_odd_then_shown_harmlessly_and_never_in_a_key(

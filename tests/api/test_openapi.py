@@ -1,0 +1,91 @@
+"""The API's description of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.application import create_app
+from api.schemas import Problem
+from stt_core.jobs.models import JobView
+from stt_core.transcript.models import Transcript
+
+Operation = tuple[str, str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app().openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_description(
+    document: dict[str, Any],
+) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+
+    assert sorted(ids) == ["get_task_result", "get_task_status", "health", "ready", "upload_task"]
+    assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "statuses"),
+    [
+        ("/api/v1/tasks/upload", "post", {"202", "400", "413", "415", "503", "default"}),
+        ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "409", "503", "default"}),
+    ],
+)
+def test_answers_when_described_then_each_status_has_its_errors(
+    document: dict[str, Any], path: str, method: str, statuses: set[str]
+) -> None:
+    responses = document["paths"][path][method]["responses"]
+
+    assert set(responses) == statuses
+    for status, response in responses.items():
+        if status in ("200", "202"):
+            continue
+        content = response["content"]["application/problem+json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for example in content.get("examples", {}).values():
+            assert Problem.model_validate(example["value"]).status == int(status)
+
+
+def test_references_when_followed_then_lead_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    wanted = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
+    assert wanted <= set(document["components"]["schemas"])
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_examples_when_shown_then_are_what_the_models_say(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    assert [JobView.model_validate(example).status for example in schemas["JobView"]["examples"]] == [
+        "queued",
+        "completed",
+    ]
+    assert [Transcript.model_validate(example).language for example in schemas["Transcript"]["examples"]] == ["en"]
+
+
+def test_upload_form_when_described_then_has_the_fields_others_rely_on(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["UploadForm"]
+
+    assert list(schema["properties"]) == ["file", "model", "language", "priority"]
+    assert schema["required"] == ["file"]
