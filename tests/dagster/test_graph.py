@@ -3,43 +3,153 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import stat
+import wave
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, ExecuteInProcessResult
 
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.claims import ensure_claim
+from stt_core.jobs.models import ChunkStatus, JobStatus
+from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
-from stt_core.settings import Settings, get_settings
-
-RECORDING = Path(__file__).parents[1] / "data" / "audio" / "sample-01.mp3"
-
-
-@pytest.fixture
-def services(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    opened = Services.open(settings)
-    opened.prepare()
-    monkeypatch.setattr("stt_dagster.resources.open_services", lambda: opened)
-    yield opened
-    opened.close()
+from stt_core.whisper.process import find_executable
+from tests.dagster.conftest import DATA, RunJob, Upload
 
 
-def run_job(services: Services, job_id: str) -> ExecuteInProcessResult:
-    from stt_dagster.definitions import defs
-    from stt_dagster.jobs import run_request
+def silence(seconds: float) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(16_000)
+        audio.writeframes(bytes(int(seconds * 16_000) * 2))
+    return buffer.getvalue()
 
-    request = run_request(services.jobs.get_job(job_id), services.settings)
-    return defs.get_job_def(request.job_name).execute_in_process(
-        run_config={"ops": request.run_config["ops"]}, instance=DagsterInstance.ephemeral(), raise_on_error=False
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def use_engine(services: Services, monkeypatch: pytest.MonkeyPatch, executable: str) -> None:
+    settings = services.settings.model_copy(update={"whisper_cpp_executable": executable})
+    monkeypatch.setattr(
+        "stt_dagster.resources.open_services",
+        lambda: Services(settings, services.database, services.jobs, services.queue, services.store, services.tasks),
     )
 
 
-def test_job_when_run_completes_with_transcript(services: Services) -> None:
-    data = RECORDING.read_bytes()
-    view = services.tasks.create_task(io.BytesIO(data), filename="sample.mp3", size_bytes=len(data), model="demo")
-    result = run_job(services, view.job_id)
+def test_run_when_recording_is_sound_publishes_every_format(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload("sample-01.mp3")
+    assert run_job(job_id).success
+    job = services.jobs.get_job(job_id)
+    assert job.status is JobStatus.COMPLETED and job.result is not None
+    spoken = services.tasks.get_task_result(job_id).text
+    assert spoken.split() == (DATA / "sample-01.txt").read_text().split()
+    names = {key.removeprefix(job.result.prefix) for key in services.store.list_keys(job.result.prefix)}
+    assert names == {f"transcript.{extension}" for extension in ("json", "txt", "srt", "vtt", "tsv")}
+    assert services.store.list_keys(f"audio/{job_id}/") == []
+    assert services.queue.members() == set()
+
+
+def test_run_when_chunks_are_spread_over_steps_gives_the_same_text(
+    services: Services, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_core.processing.planning._MIN_CHUNKS_PER_STEP", 1)
+    one, many = upload("pauses.ogg"), upload("pauses.ogg")
+    assert run_job(one).success
+    result = run_job(many, slots=2)
     assert result.success
-    done = services.tasks.get_task_status(view.job_id)
-    assert done.status is JobStatus.COMPLETED
-    assert done.result is not None and done.result.words > 20
+    assert len([e for e in result.all_events if e.is_step_success and e.step_key and "transcribe[" in e.step_key]) == 2
+    assert services.tasks.get_task_result(one).text == services.tasks.get_task_result(many).text
+
+
+def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
+    services: Services, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = upload("sample-01.mp3")
+    assert run_job(first).success
+    second = upload("sample-01.mp3")
+    use_engine(services, monkeypatch, "/bin/false")
+    assert run_job(second).success
+    assert all(chunk.cached for chunk in services.jobs.get_chunks(second))
+    assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(second).text
+
+
+def test_run_when_recording_is_silent_completes_with_empty_transcript(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload(silence(3))
+    assert run_job(job_id).success
+    transcript = services.tasks.get_task_result(job_id)
+    assert (transcript.text, transcript.segments, transcript.duration_seconds) == ("", [], 3.0)
+
+
+def test_run_when_recording_has_no_samples_fails_at_once_and_for_good(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload(silence(0))
+    result = run_job(job_id)
+    assert not result.success
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    job = services.jobs.get_job(job_id)
+    assert job.status is JobStatus.FAILED and job.error is not None
+    assert job.error.kind == "no-audio" and job.error.stage == "preparing"
+
+
+def test_run_when_engine_crashes_once_tries_again_and_completes(
+    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, mark = find_executable("stt-whisper-cli"), tmp_path / "crashed"
+    crashing = script(tmp_path / "engine", f'[ -e {mark} ] && exec {real} "$@"; touch {mark}; kill -SEGV $$')
+    job_id = upload("sample-01.mp3")
+    use_engine(services, monkeypatch, crashing)
+    result = run_job(job_id)
+    assert result.success
+    assert [event for event in result.all_events if event.is_step_up_for_retry]
+    job = services.jobs.get_job(job_id)
+    assert job.status is JobStatus.COMPLETED and job.error is None
+
+
+def test_run_when_engine_always_crashes_keeps_a_transient_error_with_the_job(
+    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = upload("sample-01.mp3")
+    use_engine(services, monkeypatch, script(tmp_path / "engine", "kill -SEGV $$"))
+    result = run_job(job_id)
+    assert not result.success
+    assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 2
+    job = services.jobs.get_job(job_id)
+    assert job.status is JobStatus.PROCESSING and job.error is not None
+    assert job.error.kind == "engine-failed" and job.error.transient
+    assert {chunk.status for chunk in services.jobs.get_chunks(job_id)} == {ChunkStatus.PENDING}
+
+
+def test_run_when_job_was_cancelled_stops_and_changes_nothing(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload("sample-01.mp3")
+    cancel_job(services.jobs, job_id)
+    assert not run_job(job_id).success
+    assert services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+
+
+def test_run_when_another_run_has_the_job_gives_up(services: Services, upload: Upload, run_job: RunJob) -> None:
+    job_id = upload("sample-01.mp3")
+    ensure_claim(services.jobs, job_id, "another-run", attempt=1)
+    assert not run_job(job_id).success
+    job = services.jobs.get_job(job_id)
+    assert (job.status, job.run_id) == (JobStatus.PROCESSING, "another-run")
+
+
+def test_run_leaves_no_temporary_folder(
+    upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run_job(upload("sample-01.mp3")).success
+    assert not run_job(upload(silence(0))).success
+    assert list(tmp_path.glob("stt-*")) == []

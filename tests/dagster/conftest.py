@@ -1,0 +1,63 @@
+"""Fixtures of the Dagster room: the core on this worker's servers, and whole runs of the graph in this process."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, ExecuteInProcessResult
+
+from stt_core.services import Services
+from stt_core.settings import Settings
+
+# The retry policy of the ops is made when they are imported: retries must not make the tests wait.
+os.environ["RETRY_BACKOFF_SECONDS"] = "0.05"
+
+DATA = Path(__file__).parents[1] / "data" / "audio"
+
+Upload = Callable[..., str]
+RunJob = Callable[[str], ExecuteInProcessResult]
+
+
+@pytest.fixture
+def services(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """The core that ops and sensors use in this test."""
+    opened = Services.open(settings.model_copy(update={"whisper_model": "demo"}))
+    opened.prepare()
+    monkeypatch.setattr("stt_dagster.resources.open_services", lambda: opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def upload(services: Services) -> Upload:
+    """Upload bytes, or a file of `tests/data/audio`; returns the job's id."""
+
+    def upload(recording: bytes | str, **options: str) -> str:
+        data = (DATA / recording).read_bytes() if isinstance(recording, str) else recording
+        name = recording if isinstance(recording, str) else "bytes.wav"
+        view = services.tasks.create_task(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]
+        return view.job_id
+
+    return upload
+
+
+@pytest.fixture
+def run_job(services: Services) -> RunJob:
+    """Run the job's current attempt as the sensor would, in this process."""
+
+    def run(job_id: str, *, slots: int = 1, instance: DagsterInstance | None = None) -> ExecuteInProcessResult:
+        from stt_dagster.definitions import defs
+        from stt_dagster.jobs import run_request
+
+        request = run_request(services.jobs.get_job(job_id), services.settings)
+        config = {"ops": request.run_config["ops"] | {"plan_chunks": {"config": {"slots": slots}}}}
+        with DagsterInstance.ephemeral() as own:
+            return defs.get_job_def(request.job_name or "").execute_in_process(
+                run_config=config, instance=instance or own, raise_on_error=False, tags=request.tags
+            )
+
+    return run

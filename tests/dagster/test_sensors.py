@@ -1,0 +1,84 @@
+"""The sensors on real servers and a Dagster instance of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SkipReason, build_sensor_context
+from dagster._core.test_utils import create_run_for_test
+
+from stt_core.jobs.claims import ensure_claim
+from stt_core.jobs.models import JobStatus
+from stt_core.jobs.recovery import recover_failed_run
+from stt_core.services import Services
+from tests.dagster.conftest import RunJob, Upload
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as own:
+        yield own
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stt_dagster.sensors.QUEUE_WAIT_SECONDS", 0.3)
+
+
+def tick(instance: DagsterInstance) -> list[RunRequest] | SkipReason:
+    from stt_dagster.resources import SttResource
+    from stt_dagster.sensors import queue_sensor
+
+    with build_sensor_context(instance=instance, resources={"stt": SttResource()}) as context:
+        return queue_sensor(context)  # type: ignore[return-value]
+
+
+def test_queue_sensor_when_jobs_wait_requests_the_most_urgent_first_within_capacity(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    low, high, normal = (upload("sample-01.mp3", priority=priority) for priority in ("low", "high", "normal"))
+    requests = tick(instance)
+    assert isinstance(requests, list)
+    assert [request.run_key for request in requests] == [f"{high}:1", f"{normal}:1"]
+    assert requests[0].tags["stt/job_id"] == high
+    assert services.jobs.get_job(low).status is JobStatus.QUEUED
+
+
+def test_queue_sensor_when_asked_again_does_not_launch_twice(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    upload("sample-01.mp3")
+    assert isinstance(tick(instance), list)
+    assert isinstance(tick(instance), SkipReason)
+
+
+def test_queue_sensor_when_every_slot_is_taken_launches_nothing(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    upload("sample-01.mp3")
+    for _ in range(services.settings.max_concurrent_runs):
+        create_run_for_test(instance, job_name="transcribe_recording", status=DagsterRunStatus.STARTED)
+    assert isinstance(tick(instance), SkipReason)
+
+
+def test_failed_run_when_it_had_the_job_brings_the_next_attempt(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload("sample-01.mp3")
+    ensure_claim(services.jobs, job_id, "run-1", attempt=1)
+    job = recover_failed_run(
+        services.jobs, services.queue, services.settings, job_id=job_id, run_id="run-1", attempt=1, reason="killed"
+    )
+    assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 1)
+    assert job.member in services.queue.members()
+
+
+def test_workspace_when_loaded_holds_every_definition() -> None:
+    from stt_dagster.definitions import defs
+
+    repository = defs.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} >= {"transcribe_recording"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "queue_sensor", "failure_sensor", "cancellation_sensor", "queue_repair_sensor",
+    }  # fmt: skip
