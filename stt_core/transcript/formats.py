@@ -1,7 +1,7 @@
 """Transcripts as files: json, txt, srt, vtt and tsv.
 
 The writers of subtitles are our own few lines: the libraries that write SRT and WebVTT change text or leave it
-unescaped (docs/decisions/0006-own-subtitle-writers.md). The tests read every file back with FFmpeg, as a player would.
+unescaped (docs/decisions/0005-own-subtitle-writers.md). The tests read every file back with FFmpeg, as a player would.
 """
 
 from __future__ import annotations

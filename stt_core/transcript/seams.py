@@ -18,9 +18,9 @@ from stt_core.transcript.timeline import Line, PlacedWord, without_words
 
 logger = get_logger(__name__)
 
-#: Two hearings of one word differ by less than this, in samples. Half a second is beyond the engine's usual error
-#: near the edge of a chunk, and near the distance at which a speaker repeats a short word.
-SAME_WORD_SAMPLES = SAMPLE_RATE // 2
+#: Two hearings of one word differ by less than this, in samples: the engine's times go astray by most of a second
+#: where a chunk cuts into a sentence.
+SAME_WORD_SAMPLES = SAMPLE_RATE
 
 
 class _Heard(NamedTuple):
@@ -80,7 +80,7 @@ def _key(text: str) -> str:
 
 
 def _align(tail: list[_Heard], head: list[_Heard]) -> list[tuple[int, int]]:
-    """Pair equal words in order so that the sum of (tolerance - difference in time) is greatest.
+    """Pair equal words in order so that the sum of their likeness is greatest.
 
     The longest common subsequence with times: of two readings of "no no no" the one that agrees in time wins.
     """
@@ -102,8 +102,11 @@ def _align(tail: list[_Heard], head: list[_Heard]) -> list[tuple[int, int]]:
 
 
 def _likeness(one: _Heard, other: _Heard) -> int:
-    """Return how surely two words are one, in samples; 0 where they are not."""
-    return max(0, SAME_WORD_SAMPLES - abs(one.word.start - other.word.start)) if one.key == other.key else 0
+    """Return how surely two words are one; 0 where they are not.
+
+    The square makes one pair that agrees in time worth more than two that are both off by the next repetition.
+    """
+    return max(0, SAME_WORD_SAMPLES - abs(one.word.start - other.word.start)) ** 2 if one.key == other.key else 0
 
 
 def _choose_seam(pairs: list[tuple[int, int]], tail: list[_Heard], head: list[_Heard], middle: int) -> int:

@@ -51,7 +51,7 @@ def place_chunk(chunk: Chunk, transcript: ChunkTranscript) -> list[Line]:
     lines: list[Line] = []
     for segment in transcript.segments:
         if segment.text.strip():
-            lines.extend(_place(segment, list(chunk.pieces())))
+            lines.extend(_place(segment, chunk))
     return lines
 
 
@@ -100,14 +100,14 @@ def straighten(lines: Sequence[Line], limit: int) -> None:
         line.end = min(line.end, following.start)
 
 
-def _place(segment: ChunkSegment, pieces: Sequence[Piece]) -> list[Line]:
+def _place(segment: ChunkSegment, chunk: Chunk) -> list[Line]:
     start, end = _samples(segment.start), _samples(segment.end)
+    pieces = list(chunk.pieces())
     placed = [_place_word(word, pieces) for word in segment.words if word.text.strip()]
     if not placed:
-        first = next((piece for piece in pieces if piece[0] + piece[1].length > start), pieces[-1])
-        last = next((piece for piece in reversed(pieces) if piece[0] < end), pieces[0])
-        begin = _inside(first, start)
-        return [Line(begin, max(begin, _inside(last, end)), segment.text.strip(), flags=list(segment.flags))]
+        begin = chunk.to_source(start, "start")
+        finish = max(begin, chunk.to_source(end, "end"))
+        return [Line(begin, finish, segment.text.strip(), flags=list(segment.flags))]
     words = [word for _, word in placed]
     line = Line(
         start=min(_inside(placed[0][0], start), words[0].start),

@@ -193,6 +193,22 @@ def test_merge_when_a_speaker_repeats_a_word_then_only_the_second_hearing_goes()
     assert merged.text == "no no no no"
 
 
+def test_merge_when_each_chunk_hears_two_of_three_repeats_then_none_is_lost() -> None:
+    merged = merge(
+        [chunk(0, (0, 10)), chunk(1, (8, 18), overlaps=True)],
+        {0: said((7.9, "no"), (8.25, "no")), 1: said((0.25, "no"), (0.6, "no"))},
+    )
+    assert merged.text == "no no no"
+
+
+def test_merge_when_two_hearings_of_a_word_differ_by_most_of_a_second_then_it_appears_once() -> None:
+    merged = merge(
+        [chunk(0, (0, 10)), chunk(1, (8, 18), overlaps=True)],
+        {0: said((8.1, "two"), (8.4, "dollars")), 1: said((0.8, "two"), (1.2, "dollars"), (2.5, "please"))},
+    )
+    assert merged.text == "two dollars please"
+
+
 def test_merge_when_equal_words_lie_apart_in_time_then_both_stay() -> None:
     merged = merge(
         [chunk(0, (0, 10)), chunk(1, (8, 18), overlaps=True)], {0: said((8.1, "yes")), 1: said((1.6, "yes"))}
