@@ -1,7 +1,7 @@
 """What clients may do with jobs: create one, look at it, fetch its result. The API's routes call nothing else.
 
-An upload is written in the order that loses nothing: the job (`pending`), its bytes, its source, `queued`, the queue
-entry. A refused or broken upload takes back its object, then its job.
+An upload is written in the order that loses nothing: the job (`pending`), its bytes, `queued` with its source, the
+queue entry. A refused or broken upload takes back its object, then its job.
 """
 
 from __future__ import annotations
@@ -108,14 +108,15 @@ class JobService:
         head = file.read(HEAD_BYTES)
         file.seek(0)
         detected = detect_format(head)
-        whisper_model = resolve_model(model or self._settings.whisper_model, self._settings)
-        spoken = language or self._settings.whisper_language
-        check_language(spoken, whisper_model)
+        asked_model = model or self._settings.whisper_model
+        whisper_model = resolve_model(asked_model, self._settings)
+        spoken = check_language(language or self._settings.whisper_language, whisper_model)
 
         job = self._jobs.create_job(
             JobCreate(
                 filename=_shorten(filename),
-                options=JobOptions(language=spoken, model=whisper_model.name),
+                # As it was asked for: the run resolves it again, and a path has no other name.
+                options=JobOptions(language=spoken, model=asked_model),
                 priority=priority,
             )
         )
@@ -135,8 +136,7 @@ class JobService:
                     size_bytes=size_bytes,
                     sha256=hashed.hexdigest(),
                 )
-                job = self._jobs.update_job(job, JobUpdate(source=source))
-                queued = JobUpdate(status=JobStatus.QUEUED, attempt=1, queued_at=utc_now())
+                queued = JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
                 job = self._jobs.update_job(job, queued)
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)

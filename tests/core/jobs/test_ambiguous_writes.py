@@ -87,7 +87,7 @@ def test_get_job_when_the_connection_breaks_once_asks_again(
 
 def test_create_job_when_the_server_is_gone_fails_as_unavailable(wired_jobs: JobRepository, wire: Wire) -> None:
     wired_jobs.create_job(CREATE)
-    wire.__exit__(None, None, None)
+    wire.close()
 
     with pytest.raises(DatabaseUnavailableError):
         wired_jobs.create_job(CREATE)

@@ -18,6 +18,7 @@ class Wire:
         self._sockets: list[socket.socket] = [self._listener]
         self._cut_at: bytes | None = None
         self._before_forwarding = False
+        self._is_dying = False
         #: How many messages were cut off.
         self.cuts = 0
 
@@ -34,6 +35,16 @@ class Wire:
         """Drop the connection of the next message that holds `marker`; the server never sees it."""
         self._before_forwarding, self._cut_at = True, marker
 
+    def die_at(self, marker: bytes) -> None:
+        """Drop every connection at the next message that holds `marker`, and take no more."""
+        self.cut_before(marker)
+        self._is_dying = True
+
+    def close(self) -> None:
+        """Drop every connection and take no more."""
+        for each in self._sockets:
+            _close(each)
+
     def __enter__(self) -> Wire:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -41,8 +52,7 @@ class Wire:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in self._sockets:
-            _close(each)
+        self.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the listener was closed: the test is over
@@ -60,6 +70,8 @@ class Wire:
                 if self._cut_at is not None and self._cut_at in message:
                     self._cut_at = None
                     self.cuts += 1
+                    if self._is_dying:
+                        self.close()
                     _close(client)
                     if not self._before_forwarding:
                         server.sendall(message)
