@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +12,18 @@ from dagster import DagsterInstance, ExecuteInProcessResult
 from stt_core.services import Services
 from stt_core.settings import Settings
 
-# The retry policy of the ops is made when they are imported: retries must not make the tests wait.
-os.environ["RETRY_BACKOFF_SECONDS"] = "0.05"
-
 DATA = Path(__file__).parents[1] / "data" / "audio"
 
 Upload = Callable[..., str]
 RunJob = Callable[[str], ExecuteInProcessResult]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_backoff(_own_environment: None) -> Iterator[None]:
+    """Keep retries from making the tests wait: the ops' retry policy is made when they are first imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETRY_BACKOFF_SECONDS", "0.05")
+        yield
 
 
 @pytest.fixture
