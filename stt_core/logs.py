@@ -164,7 +164,7 @@ class _StandardLoggingHandler(logging.Handler):
 
 
 def logged(function: Callable[P, R]) -> Callable[P, R]:
-    """Log entry, exit and failure of a function, a method or a coroutine function (see the module's text)."""
+    """Log entry, exit and failure of a function, method, coroutine function or generator (see the module's text)."""
     logger = get_logger(function.__module__)
     name = function.__qualname__
     signature = inspect.signature(function)
@@ -193,6 +193,21 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
             return result
 
         return cast("Callable[P, R]", async_wrapper)
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator_wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            started = entered(args, kwargs)
+            try:
+                result = yield from function(*args, **kwargs)
+            except Exception as error:
+                log_exception(logger, name, error, time.perf_counter() - started)
+                raise
+            left(result, started)
+            return result
+
+        return cast("Callable[P, R]", generator_wrapper)
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

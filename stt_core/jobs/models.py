@@ -26,6 +26,7 @@ from stt_core.logs import get_logger, logged
 logger = get_logger(__name__)
 
 
+@logged
 def new_job_id() -> str:
     """Return a fresh id of 32 hexadecimal digits: the moment in milliseconds, then 80 random bits.
 
@@ -34,6 +35,7 @@ def new_job_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
+@logged
 def utc_now() -> datetime:
     """Return the current time, UTC, cut to the millisecond that MongoDB keeps."""
     now = datetime.now(UTC)

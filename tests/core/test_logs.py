@@ -192,6 +192,18 @@ def test_exception_when_it_passes_many_functions_then_it_is_logged_once_with_its
     assert lines.text.count("Traceback") == 1
 
 
+def test_generator_when_it_fails_while_it_is_read_then_the_failure_is_logged(lines: Lines) -> None:
+    @logged
+    def count() -> Iterator[int]:
+        yield 1
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        list(count())
+    assert "count() " in lines[0]
+    assert re.search(r"ERROR +❌ .*count failed after \d+\.\d ms: ValueError: boom", lines[-1])
+
+
 def test_exception_when_converted_at_the_boundary_then_the_trace_names_the_cause(lines: Lines) -> None:
     @logged
     def convert() -> None:
