@@ -21,10 +21,10 @@ from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.errors import EngineError, UnreadableAudioError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
-from stt_core.transcript.repetition import Repetition, find_repetitions
+from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.ggml import validate_model
 from stt_core.whisper.languages import ENGLISH, check_language
+from stt_core.whisper.loops import find_loops, flag_loops, segment_of_word
 from stt_core.whisper.models import WhisperModel
 from stt_core.whisper.output import parse_output
 from stt_core.whisper.process import find_executable, run_engine
@@ -33,8 +33,6 @@ logger = get_logger(__name__)
 
 #: Told the position of a chunk and its text.
 OnTranscript = Callable[[int, ChunkTranscript], None]
-#: The flag on a segment whose text still runs in a loop after the second decoding.
-REPETITION_FLAG = "repetition"
 #: How much sound before a loop the second decoding hears, seconds: enough for the first consonant.
 _RUN_UP_SECONDS = 0.2
 #: Temperature of the second decoding: it must differ also where the loop begins with the chunk.
@@ -131,12 +129,12 @@ class Transcriber:
         tell = on_transcript or (lambda position, transcript: None)
 
         def tell_if_sound(position: int, transcript: ChunkTranscript) -> None:
-            if not _loops(transcript):
+            if not find_loops(transcript):
                 tell(position, transcript)
 
         transcripts = self._run(jobs, flags, seconds, should_stop, tell_if_sound)
         for position, job in enumerate(jobs):
-            if _loops(transcripts[position]):
+            if find_loops(transcripts[position]):
                 transcripts[position] = self._mend_loops(transcripts[position], job, flags, should_stop)
                 tell(position, transcripts[position])
         elapsed = time.monotonic() - started
@@ -197,16 +195,19 @@ class Transcriber:
         self, first: ChunkTranscript, job: _Job, flags: Sequence[str], should_stop: Callable[[], bool] | None
     ) -> ChunkTranscript:
         """Decode a chunk once more from where its text begins to loop, keep the better text, flag what still loops."""
-        loops = _loops(first)
-        position = _segment_of_word(first.segments, loops[0].start)
+        loops = find_loops(first)
+        position = segment_of_word(first, loops[0].start)
         before = first.segments[:position]
         begin = max(first.segments[position].start - _RUN_UP_SECONDS, before[-1].end if before else 0.0)
         logger.warning("the text of {} repeats itself from {:.2f} s: decoding it again", job.wav.name, begin)
         retry_flags = [*flags, *_RETRY_FLAGS, "-ot", str(round(begin * 1000))]
         [again] = self._run([job], retry_flags, job.seconds - begin, should_stop)
         second = ChunkTranscript(language=first.language, segments=[*before, *again.segments])
-        best = min(first, second, key=lambda transcript: sum(loop.end - loop.start for loop in _loops(transcript)))
-        return _flag_loops(best, job.wav.name)
+        best = min(first, second, key=lambda transcript: sum(loop.end - loop.start for loop in find_loops(transcript)))
+        mended = flag_loops(best)
+        if any(segment.flags for segment in mended.segments):
+            logger.warning("the text of {} still repeats itself; its segments are flagged", job.wav.name)
+        return mended
 
 
 @logged
@@ -246,38 +247,3 @@ def _read_output(path: Path, job: _Job) -> ChunkTranscript:
         ) from error
     except (OSError, ValueError) as error:
         raise EngineError(f"The engine's result for {job.wav.name} is unusable: {str(error)[:300]}.") from error
-
-
-def _spoken(segment: ChunkSegment) -> list[str]:
-    return [word.text for word in segment.words] or segment.text.split()
-
-
-def _loops(transcript: ChunkTranscript) -> list[Repetition]:
-    return find_repetitions([word for segment in transcript.segments for word in _spoken(segment)])
-
-
-def _segment_of_word(segments: Sequence[ChunkSegment], word: int) -> int:
-    counted = 0
-    for position, segment in enumerate(segments):
-        counted += len(_spoken(segment))
-        if word < counted:
-            return position
-    return len(segments) - 1
-
-
-def _flag_loops(transcript: ChunkTranscript, name: str) -> ChunkTranscript:
-    flagged = {
-        position
-        for loop in _loops(transcript)
-        for position in range(
-            _segment_of_word(transcript.segments, loop.start), _segment_of_word(transcript.segments, loop.end - 1) + 1
-        )
-    }
-    if not flagged:
-        return transcript
-    logger.warning("the text of {} still repeats itself; {} segments are flagged", name, len(flagged))
-    segments = [
-        segment.model_copy(update={"flags": [*segment.flags, REPETITION_FLAG]}) if position in flagged else segment
-        for position, segment in enumerate(transcript.segments)
-    ]
-    return ChunkTranscript(language=transcript.language, segments=segments)

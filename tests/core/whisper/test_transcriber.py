@@ -19,6 +19,7 @@ from stt_core.errors import (
     UnreadableAudioError,
 )
 from stt_core.settings import Settings
+from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 from stt_core.whisper.transcriber import Transcriber, chunk_digest
 
@@ -38,6 +39,26 @@ def test_transcribing_several_chunks_then_each_has_its_text_in_order(
     results = transcriber.transcribe([sample_wav(name) for name in names], demo_model, language="auto", threads=2)
     assert [result.text for result in results] == [reference(name) for name in names]
     assert [result.language for result in results] == ["en", "en"]
+
+
+def test_transcribing_then_each_text_is_told_once_and_the_first_before_the_engine_ends(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    stored, told = tmp_path / "stored.json", tmp_path / "told"
+    stored.write_text(json.dumps({"result": {"language": "en"}, "transcription": []}))
+    # An engine that writes two files and ends only after the first of them was told of.
+    body = f"""while [ $# -gt 0 ]; do [ "$1" = -of ] && cp {stored} "$2.json"; shift; done
+while [ ! -e {told} ]; do sleep 0.05; done"""
+    heard: list[int] = []
+
+    def hear(position: int, transcript: ChunkTranscript) -> None:
+        heard.append(position)
+        told.touch()
+
+    wavs = [silent_wav(name="a.wav"), silent_wav(name="b.wav")]
+    waiting = replace(transcriber, executable=script(tmp_path / "waiting", body), timeout_seconds=20.0)
+    waiting.transcribe(wavs, demo_model, language="en", threads=1, on_transcript=hear)
+    assert heard == [0, 1]
 
 
 def test_transcribing_then_words_have_times_within_their_segment_and_probabilities(
