@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import math
 import warnings
 from collections.abc import Callable
@@ -50,9 +51,10 @@ class Clip:
         Raises:
             DiskFullError: There is no room for it.
         """
+        file = io.BytesIO()
+        self.segment.export(file, format="wav")
         try:
-            with path.open("wb") as file:
-                self.segment.export(file, format="wav")
+            path.write_bytes(file.getbuffer())
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(

@@ -148,7 +148,9 @@ class PcmStream:
     def _read_part(self, size: int) -> bytes:
         assert self._process is not None and self._process.stdout is not None, "use the stream in a `with` statement"
         pipe = self._process.stdout.fileno()
-        if not select.select([pipe], [], [], _STALL_SECONDS)[0]:
+        waiting = select.poll()  # `select.select` knows no descriptor over 1023
+        waiting.register(pipe, select.POLLIN | select.POLLHUP)
+        if not waiting.poll(_STALL_SECONDS * 1000):
             self._process.kill()
             raise DecoderError(f"ffmpeg gave no output for {_STALL_SECONDS:.0f} s and was stopped.")
         return os.read(pipe, size)

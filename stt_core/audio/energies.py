@@ -22,7 +22,8 @@ from stt_core.logs import logged
 FRAME_MS = 10
 #: Full scale of a 16-bit sample: 0 dBFS as pydub counts it.
 FULL_SCALE = 32_768.0
-#: What a frame without any sound is said to have, dBFS: below the quietest 16-bit sound that a frame can hold.
+#: What a frame without any sound is said to have, dBFS: below the quietest sound (one bit in one
+#: sample of a frame is -112).
 DIGITAL_SILENCE_DBFS = -120.0
 
 
@@ -47,8 +48,9 @@ class FrameEnergies:
     def levels(self) -> npt.NDArray[np.float32]:
         """Return the level of each frame, dBFS; `DIGITAL_SILENCE_DBFS` where every sample is zero."""
         mean_squares = (self.sums / self.frame_samples).astype(np.float32)
-        floor = np.float32(FULL_SCALE**2 * 10 ** (DIGITAL_SILENCE_DBFS / 10))
-        levels: npt.NDArray[np.float32] = 10 * np.log10(np.maximum(mean_squares, floor) / np.float32(FULL_SCALE**2))
+        levels = np.full(len(self.sums), DIGITAL_SILENCE_DBFS, np.float32)
+        audible = mean_squares > 0
+        levels[audible] = 10 * np.log10(mean_squares[audible] / np.float32(FULL_SCALE**2))
         return levels
 
     @logged

@@ -37,18 +37,23 @@ class RecordingStream(PcmStream):
     ) -> None:
         super().__init__(path, audio_format, settings, channel=channel)
         self._meter = EnergyMeter()
+        self._energies: FrameEnergies | None = None
 
     @logged
     def read(self, size: int = BLOCK_BYTES) -> bytes:
         """Return the next `size` bytes of samples; fewer only at the end, none after it."""
         block = super().read(size)
-        self._meter.add(block)
+        if block:
+            self._meter.add(block)
         return block
 
     @property
     def energies(self) -> FrameEnergies:
-        """The frame energies of what was read so far."""
-        return self._meter.finish()
+        """The frame energies of the recording; there once the stream has been read to its end."""
+        if self._energies is None:
+            assert self.info  # raises before the end
+            self._energies = self._meter.finish()
+        return self._energies
 
 
 @logged
