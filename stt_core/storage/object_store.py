@@ -34,6 +34,8 @@ logger = get_logger(__name__)
 PART_SIZE = 16 * 1024**2
 #: Block size of downloads, bytes.
 BLOCK_SIZE = 1024**2
+#: How long `ping` waits, for a connection and then for an answer.
+_PROBE_SECONDS = 5.0
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
@@ -104,13 +106,18 @@ class ObjectStore:
             maxsize=10,
             retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
         )
-        self._client = Minio(
-            settings.minio_endpoint,
-            access_key=settings.minio_access_key,
-            secret_key=settings.minio_secret_key.get_secret_value(),
-            secure=settings.minio_secure,
-            region=settings.minio_region,
-            http_client=self._connections,
+        # A sign of life is wanted soon or not at all.
+        self._probe_connections = _XmlErrors(timeout=_PROBE_SECONDS, retries=False)
+        self._client, self._probe = (
+            Minio(
+                settings.minio_endpoint,
+                access_key=settings.minio_access_key,
+                secret_key=settings.minio_secret_key.get_secret_value(),
+                secure=settings.minio_secure,
+                region=settings.minio_region,
+                http_client=connections,
+            )
+            for connections in (self._connections, self._probe_connections)
         )
         logger.info("object store opened: {} bucket={}", settings.minio_endpoint, self.bucket)
 
@@ -119,12 +126,12 @@ class ObjectStore:
         """Ask for the bucket and return the latency in seconds.
 
         Raises:
-            StoreUnavailableError: No answer.
+            StoreUnavailableError: No answer within 5 seconds.
             StoreRefusedError: The bucket is not there or not ours.
         """
         started = time.perf_counter()
         with store_errors("looking for the bucket"):
-            if not self._client.bucket_exists(self.bucket):
+            if not self._probe.bucket_exists(self.bucket):
                 raise StoreRefusedError(f"There is no bucket {self.bucket}.", mend="Create it, or set MINIO_BUCKET.")
         return time.perf_counter() - started
 
@@ -255,4 +262,5 @@ class ObjectStore:
     def close(self) -> None:
         """Close the connections."""
         self._connections.clear()
+        self._probe_connections.clear()
         logger.info("object store closed: bucket={}", self.bucket)

@@ -261,6 +261,21 @@ def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(setti
     assert time.monotonic() - started < 15
 
 
+def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_core.storage.object_store._PROBE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {"minio_endpoint": f"127.0.0.1:{silent.getsockname()[1]}"}
+        store = ObjectStore(settings.model_copy(update=address))
+        started = time.monotonic()
+
+        with pytest.raises(StoreUnavailableError):
+            store.ping()
+
+        assert time.monotonic() - started < 3
+
+
 @pytest.fixture
 def half_answering(settings: Settings) -> Iterator[ObjectStore]:
     """A store whose server promises 1000 bytes, sends ten and is gone: a named fault, spoken in real HTTP."""
