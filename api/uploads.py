@@ -58,7 +58,7 @@ class _CountedRequest(Request):
     """A request whose body may not exceed the limit, whatever its headers said."""
 
     def __init__(self, request: Request, services: Services) -> None:
-        super().__init__(request.scope, self._receive_counted, request._send)
+        super().__init__(request.scope, self._receive_counted)
         self._receive_next = request.receive
         self._tasks = services.tasks
         self._limit = services.settings.max_upload_bytes + FORM_BYTES

@@ -55,8 +55,9 @@ class Services:
     @logged
     def prepare(self) -> None:
         """Create what the servers need once: indexes and the bucket."""
-        self.database.ensure_indexes()
+        # The bucket first: without it a store that is up counts as down, while MongoDB works without its indexes.
         self.store.ensure_bucket()
+        self.database.ensure_indexes()
 
     @logged
     def health(self) -> dict[str, DependencyHealth]:

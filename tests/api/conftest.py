@@ -86,13 +86,16 @@ def serve() -> Serve:
     return lambda settings: serve_app(create_app(settings))
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """The test's own servers, and the bundled model."""
-    return settings.model_copy(update={"whisper_model": "demo"})
+@pytest.fixture(scope="session")
+def settings(server_settings: Settings) -> Settings:
+    """Settings of all tests of one worker: tests compare what there is before and after, which saves their start."""
+    own = f"api{os.urandom(6).hex()}"
+    return server_settings.model_copy(
+        update={"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
+    )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def services(settings: Settings) -> Iterator[Services]:
     """The core beside the API, to look at the truth."""
     services = Services.open(settings)
@@ -101,20 +104,25 @@ def services(settings: Settings) -> Iterator[Services]:
     services.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(serve: Serve, settings: Settings, services: Services) -> Iterator[httpx.Client]:
     """A client of the API."""
     with serve(settings) as client:
         yield client
 
 
-def leftovers(services: Services) -> tuple[list[str], list[str], set[str]]:
+def everything(services: Services) -> tuple[set[str], set[str], set[str]]:
     """Return every job, object and queue entry there is."""
-    jobs = [job.job_id for job in services.jobs.list_jobs().jobs]
-    return jobs, services.store.list_keys(""), services.queue.members()
+    jobs = services.jobs.list_jobs(limit=1000).jobs
+    return {job.job_id for job in jobs}, set(services.store.list_keys("")), services.queue.members()
 
 
-NOTHING: tuple[list[str], list[str], set[str]] = ([], [], set())
+@pytest.fixture
+def assert_nothing_left(services: Services) -> Iterator[None]:
+    """Fail where the test leaves a job, an object or a queue entry behind."""
+    before = everything(services)
+    yield
+    assert everything(services) == before
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

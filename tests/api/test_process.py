@@ -18,12 +18,11 @@ import pytest
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import (
-    NOTHING,
     UPLOAD,
     ApiProcess,
     api_process,
     environment_of,
-    leftovers,
+    everything,
     multipart,
     upload,
     wav,
@@ -105,6 +104,7 @@ def spooled(api: ApiProcess, spool: Path) -> list[str]:
 def test_upload_when_the_client_goes_away_midway_then_nothing_is_left(
     api: ApiProcess, services: Services, spool: Path
 ) -> None:
+    before = everything(services)
     address = urlsplit(api.url)
     headers, body = multipart(wav(100))
     head = [f"POST {UPLOAD} HTTP/1.1", "Host: test", f"Content-Length: {len(body)}"]
@@ -115,7 +115,7 @@ def test_upload_when_the_client_goes_away_midway_then_nothing_is_left(
     wait_until(lambda: f"POST {UPLOAD} -> 499" in api.text, "the broken upload logged")
 
     assert spooled(api, spool) == []
-    assert leftovers(services) == NOTHING
+    assert everything(services) == before
     assert "Traceback" not in api.text
     with httpx.Client(base_url=api.url) as client:
         assert upload(client).status_code == 202
