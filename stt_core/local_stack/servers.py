@@ -161,7 +161,7 @@ class EmbeddedS3(EmbeddedServer):
 
     name = "s3"
     address_variable = "MINIO_ENDPOINT"
-    noise = re.compile(r"NOTICE: .*: Starting s3 server")
+    noise = re.compile(r"NOTICE: .*: Starting s3 server|Dir\.Remove not empty")
 
     @property
     def command(self) -> list[str]:

@@ -10,6 +10,7 @@ Everything learns where the servers are from the same settings, whether they are
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 environment=environment,
                 is_ready=lambda: not is_free(code_port),  # it listens once the definitions are loaded
                 port=code_port,
+                noise=re.compile(r" - dagster - DEBUG - "),  # each step's bookkeeping; the UI shows it
             ),
         ],
         [
@@ -155,6 +157,7 @@ def _server_part(server: EmbeddedServer) -> Part:
         port=server.port,
         prepare=server.prepare,
         noise=server.noise,
+        quiet_end=True,
     )
 
 

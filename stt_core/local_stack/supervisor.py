@@ -1,7 +1,8 @@
 """The supervisor: starts the parts of a stack, keeps them running, and ends them all.
 
-Parts stand in layers. A layer starts when every part of the one before is ready, and stops before it: the processes
-that use a server end before the server does. A part that dies is started again, later each time, and the log says so.
+Parts stand in layers. A layer starts when every part of the one before is ready. At the end the first layer, the
+servers, stops after all others, so that whoever is interrupted can still write down that it was. A part that dies is
+started again, later each time, and the log says so.
 Each part is a process group of its own, so Ctrl-C in the terminal reaches the supervisor alone.
 """
 
@@ -39,8 +40,8 @@ logger = get_logger(__name__)
 
 #: Every part must be ready this soon after the start, seconds; a slow laptop with cold disks needs about 30.
 STARTUP_SECONDS = 120.0
-#: What one layer gets between SIGTERM and SIGKILL, seconds; three layers stay under 15.
-_GRACE_SECONDS = 4.0
+#: What processes get between SIGTERM and SIGKILL, seconds; twice that, for the servers stop last, stays under 15.
+_GRACE_SECONDS = 5.0
 #: How long the guard of a supervisor that was killed needs to end its processes and free the lock, seconds.
 _TAKEOVER_SECONDS = 6.0
 #: Wait before a part that died starts again, seconds: doubled with each life shorter than the longest wait.
@@ -85,6 +86,7 @@ class Part:
         host: Address it listens on.
         prepare: Called before each start.
         noise: Lines of output to leave out of the log.
+        quiet_end: Whether all it says once the stack stops is left out.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Part:
     host: str = "127.0.0.1"
     prepare: Callable[[], None] = lambda: None
     noise: re.Pattern[str] | None = None
+    quiet_end: bool = False
 
 
 @dataclass
@@ -179,8 +182,9 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        for layer in reversed(self._layers):
-            _end([life.process for life in layer if life.process])
+        servers, *others = self._layers
+        _end([life.process for life in chain.from_iterable(others) if life.process])
+        _end([life.process for life in servers if life.process])
         assert self._guard is not None
         assert self._lock is not None
         self._guard.close()
@@ -296,7 +300,8 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         with process.stdout as stream:
             while line := stream.readline(_LONGEST_LINE):
                 life.last_lines.append(line.rstrip())
-                if not (life.part.noise and life.part.noise.search(line)):
+                is_noise = life.part.noise and life.part.noise.search(line)
+                if not is_noise and not (life.part.quiet_end and self._stopping.is_set()):
                     self._write_line(life.part.name, line.rstrip())
 
     def _probe(self, life: _Life) -> None:

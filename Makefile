@@ -1,0 +1,56 @@
+# make demo    one recording through the whole system      make up      the local stack, Ctrl-C stops it
+# make test    everything that can be tested here          make lint    style, types, architecture
+# make lock    compile the lock files again (needs uv)     PYTHON=...   another Python >= 3.11
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# pip builds nothing from the index: every package is a wheel of the lock file, ours is linked in by hatchling.
+INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+.PHONY: demo up test lint lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	@$(BIN)/stt demo
+
+up: $(VENV)/.installed
+	@$(BIN)/stt up
+
+# One worker a core; the tests start their own servers on free ports.
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python >= 3.11 is needed, '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." \
+	       "Name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Making $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps hang on the lock files: a changed lock is installed, an unchanged one costs nothing.
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing from requirements.lock (once, about a minute)"
+	@$(INSTALL) -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "Installing from requirements-dev.lock (once)"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+lock:
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,124 @@
+"""The REST API as the command line sees it. Refusals are problem documents (RFC 9457): what is wrong, how to mend."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, BinaryIO, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from stt_core.errors import PermanentError, TransientError
+from stt_core.jobs.models import JobView
+from stt_core.logs import get_logger, logged
+from stt_core.transcript.models import Transcript
+
+logger = get_logger(__name__)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+#: No answer for so long means that something is wrong; an upload may be silent for minutes while it is stored.
+_TIMEOUT = httpx.Timeout(30.0, read=600.0, write=600.0)
+
+
+class ApiUnreachableError(TransientError):
+    """The API does not answer."""
+
+    kind = "api-unreachable"
+    expected = True
+
+
+class ApiRefusedError(PermanentError):
+    """The API answered with a problem."""
+
+    kind = "api-refused"
+    expected = True
+
+
+class ApiClient:
+    """A client of one API.
+
+    Args:
+        url: Its address, such as http://127.0.0.1:8000.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        # Not through the proxies of the environment: the API of a local stack is on this machine.
+        local = httpx.URL(self._url).host in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(base_url=f"{self._url}/api/v1/tasks", timeout=_TIMEOUT, trust_env=not local)
+
+    @logged
+    def upload(self, file: BinaryIO, filename: str, **fields: str | None) -> JobView:
+        """Upload a recording; it is streamed.
+
+        Args:
+            file: The recording, open for reading.
+            filename: Its name, for people.
+            fields: `model`, `language`, `priority`; the API's defaults where None.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: It does not want the recording; says why.
+        """
+        data = {name: value for name, value in fields.items() if value is not None}
+        return self._ask("POST", "/upload", JobView, files={"file": (filename, file)}, data=data)
+
+    @logged
+    def job(self, job_id: str) -> JobView:
+        """Return a job as it stands.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: There is no such job.
+        """
+        return self._ask("GET", f"/{job_id}", JobView)
+
+    @logged
+    def transcript(self, job_id: str) -> Transcript:
+        """Return the transcript of a completed job.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: There is no such job, or it has no transcript (yet).
+        """
+        return self._ask("GET", f"/{job_id}/result", Transcript)
+
+    @logged
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
+        try:
+            response = self._http.request(method, path, **content)
+            if response.is_success:
+                return answer.model_validate_json(response.content)
+        except httpx.HTTPError as error:
+            raise ApiUnreachableError(
+                f"The API at {self._url} does not answer ({str(error) or type(error).__name__}).",
+                mend="Start it with `stt up`, or give its address with --api-url or STT_API_URL.",
+            ) from error
+        except ValidationError as error:
+            raise ApiRefusedError(f"{self._url} answers, but not as this API does.", mend="Check --api-url.") from error
+        raise _refusal(response)
+
+
+def _refusal(response: httpx.Response) -> ApiRefusedError:
+    try:
+        problem = response.json()
+        return ApiRefusedError(str(problem["detail"]), mend=problem.get("mend"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.debug("no problem document: {}", error)
+        return ApiRefusedError(
+            f"{response.request.url} answers {response.status_code} {response.reason_phrase}.",
+            mend="Check the address of the API (--api-url, STT_API_URL).",
+        )

@@ -1,0 +1,59 @@
+"""What the command line says, and where: results to standard output (pipes work), all else to standard error."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from stt_core.errors import SttError
+from stt_core.logs import logged
+
+#: Tables and lists that were asked for.
+out = Console()
+#: Progress, hints and errors. Soft wrapping keeps addresses and commands whole, to be copied.
+err = Console(stderr=True, soft_wrap=True)
+
+_PART_STYLES = {
+    "redis": "red",
+    "s3": "yellow",
+    "mongo": "green",
+    "api": "cyan",
+    "code": "magenta",
+    "daemon": "blue",
+    "webserver": "bright_blue",
+    "stt": "bold white",
+}
+_WIDTH = max(map(len, _PART_STYLES))
+
+
+@logged
+def show_error(error: SttError) -> None:
+    """Say what is wrong and how to put it right."""
+    err.print(Text.assemble(("error: ", "bold red"), error.message))
+    if error.mend:
+        err.print(Text.assemble(("  mend: ", "bold green"), error.mend))
+
+
+@logged
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    err.print(Text(text))
+
+
+@logged
+def write_result(text: str) -> None:
+    """Write a result to standard output exactly as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+# Not a command and called for every line of the log, so without a line of its own for each.
+def _write_log_line(part: str, line: str) -> None:
+    prefix = Text(f"{part:<{_WIDTH}} │ ", style=_PART_STYLES.get(part, "white"))
+    err.print(prefix + Text.from_ansi(line), highlight=False)
+
+
+#: Takes the name of a part of the stack and a line that it wrote: the one coloured log.
+write_log_line = _write_log_line

@@ -1,0 +1,114 @@
+"""`stt demo`: one recording through the whole system, with everything started for it and stopped after it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.resources import as_file, files
+from typing import TextIO
+
+import jiwer
+from rich.text import Text
+
+from stt_cli.client import ApiClient
+from stt_cli.console import err, note, out
+from stt_cli.follow import upload_and_wait
+from stt_core.jobs.models import JobView
+from stt_core.local_stack.home import StackHome, is_free
+from stt_core.local_stack.processes import running_process
+from stt_core.local_stack.servers import given_variables
+from stt_core.local_stack.stack import running_stack
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings, load_settings
+from stt_core.storage import keys
+from stt_core.transcript.models import Transcript
+from stt_core.whisper.catalog import CATALOG, DEMO
+
+logger = get_logger(__name__)
+
+
+@logged
+def demo() -> None:
+    """Transcribe the bundled recording through the whole system, then stop everything that was started.
+
+    The model is the bundled `demo`, which knows 266 words of synthetic speech: it shows how the system works, not how
+    well whisper hears.
+    """
+    settings = load_settings()
+    with _api(settings) as url, ApiClient(url) as client, as_file(files("stt_cli") / "data" / "demo.flac") as recording:
+        job = upload_and_wait(client, recording, model=DEMO, language="en")
+        transcript = client.transcript(job.job_id)
+        _show_transcript(transcript)
+        _show_facts(settings, job, transcript)
+
+
+@logged
+def word_error_rate(reference: str, transcript: str) -> float:
+    """Return the share of the reference's words that are wrong, missing or added, without case and punctuation."""
+    return float(jiwer.wer(_words(reference), _words(transcript)))
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[\w']+", text.lower()))
+
+
+@contextmanager
+def _api(settings: Settings) -> Iterator[str]:
+    """Give the address of an API: of the stack that runs in this home, else of one started for the purpose."""
+    home = StackHome.at(settings.stt_home)
+    state = home.read(home.state_file)
+    if running_process(state) and state.get("ready"):
+        note(f"Using the stack that runs in {home.path}.")
+        yield state["api_url"]
+        return
+    given = given_variables()
+    own = settings.model_copy(
+        update={
+            "stt_api_port": _port(home, settings.stt_api_port, "STT_API_PORT", given),
+            "stt_dagster_port": _port(home, settings.stt_dagster_port, "STT_DAGSTER_PORT", given),
+            "stt_api_url": None,
+            "stt_dagster_url": None,
+        }
+    )
+    with home.log_file.open("w", encoding="utf-8", buffering=1) as log, ExitStack() as context:
+        with err.status("starting the stack"):
+            context.enter_context(running_stack(own, write_line=partial(_log, log), given=given))
+        note(f"The stack is ready: API {own.api_url}/docs, Dagster UI {own.dagster_url}, log {home.log_file}")
+        yield own.api_url
+        note("Stopping the stack; `stt up` starts it again, with this job still there.")
+
+
+def _port(home: StackHome, wanted: int, variable: str, given: Mapping[str, str | None]) -> int:
+    """Return the usual port, or a free one when it is taken and nobody asked for it."""
+    return wanted if given.get(variable) or is_free(wanted) else home.port(f"demo-{variable}")
+
+
+def _log(log: TextIO, part: str, line: str) -> None:
+    log.write(f"{part:<9} | {line}\n")
+
+
+def _show_transcript(transcript: Transcript) -> None:
+    out.print()
+    for segment in transcript.segments:
+        times = f"{segment.start:6.2f} - {segment.end:6.2f}"
+        out.print(Text.assemble((times, "cyan"), "  ", segment.text), soft_wrap=True)
+    out.print()
+
+
+def _show_facts(settings: Settings, job: JobView, transcript: Transcript) -> None:
+    reference = (files("stt_cli") / "data" / "demo.txt").read_text(encoding="utf-8")
+    wrong = word_error_rate(reference, transcript.text)
+    facts = {"word error rate": f"{wrong:.2%} of {len(_words(reference).split())} words, against the bundled reference"}
+    if job.completed_at:
+        seconds = (job.completed_at - job.created_at).total_seconds()
+        facts["time"] = f"{seconds:.1f} s from upload to transcript, for {transcript.duration_seconds:.0f} s of audio"
+    if job.result:
+        results = keys.transcript(job.result.prefix, f"{{{','.join(job.result.formats)}}}")
+        facts["results"] = f"{settings.minio_bucket}/{results} (bucket and keys in the object store)"
+    if job.run_url:
+        facts["run"] = job.run_url
+    for name, value in facts.items():
+        out.print(Text.assemble((f"{name:<17}", "bold"), value), soft_wrap=True)
+    note(f"\n{CATALOG[DEMO].notice}")

@@ -1,0 +1,145 @@
+"""`stt doctor`: is everything there that the settings ask for, and if not, how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from stt_cli.console import err, out
+from stt_core.audio.ffmpeg import find_ffmpeg
+from stt_core.errors import ConfigurationError, SttError
+from stt_core.local_stack.home import StackHome, is_free
+from stt_core.local_stack.processes import running_process
+from stt_core.local_stack.servers import SERVERS, given_variables, missing_servers
+from stt_core.logs import get_logger, logged
+from stt_core.services import Services
+from stt_core.settings import Settings, load_settings
+from stt_core.whisper.models import resolve_model
+from stt_core.whisper.process import find_executable
+
+logger = get_logger(__name__)
+
+#: Less free disk is a problem, bytes: an hour of audio needs 115 MB while it is worked on, a model up to 3 GB.
+LEAST_FREE_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `mend` is set where something is wrong."""
+
+    subject: str
+    says: str
+    mend: str | None = None
+    is_problem: bool = False
+
+
+@logged
+def doctor() -> None:
+    """Check every setting, server, executable and model, and say how to mend each. Exit status 1 on problems."""
+    # A problem found is raised at the end as one ConfigurationError: the table above it has said what and how.
+    findings = examine()
+    table = Table(box=None, header_style="bold")
+    for header in ("", "WHAT", "FOUND"):
+        table.add_column(header, overflow="fold")
+    for finding in findings:
+        mark = "[bold red]problem" if finding.is_problem else "[green]ok"
+        table.add_row(mark, finding.subject, Text(finding.says))
+        if finding.mend:
+            table.add_row("", "", Text(f"mend: {finding.mend}", style="green"))
+    out.print(table)
+    problems = sum(finding.is_problem for finding in findings)
+    if problems:
+        raise ConfigurationError(f"{problems} problem{'s' if problems > 1 else ''} found.")
+    err.print("Everything is fine.")
+
+
+@logged
+def examine() -> list[Finding]:
+    """Run every check."""
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor} at {sys.executable}"
+    try:
+        settings = load_settings()
+    except SttError as error:
+        logger.debug("the settings are wrong: {}", error)
+        return [Finding("python", python), _problem("settings", error)]
+    fields = f"{len(Settings.model_fields)} settings are valid; {len(settings.model_fields_set)} are not the default"
+    return [
+        Finding("python", python),
+        Finding("settings", fields),
+        *_check_programs(settings),
+        *_check_home(settings),
+        *_check_servers(settings),
+    ]
+
+
+def _check_programs(settings: Settings) -> Iterator[Finding]:
+    yield _check("whisper executable", lambda: str(find_executable(settings.whisper_cpp_executable)))
+    yield _check(f"model {settings.whisper_model}", lambda: str(resolve_model(settings.whisper_model, settings).path))
+    yield _check("ffmpeg", lambda: find_ffmpeg(settings.ffmpeg_executable))
+
+
+def _check_home(settings: Settings) -> Iterator[Finding]:
+    try:
+        home = StackHome.at(settings.stt_home)
+    except SttError as error:
+        logger.debug("no home: {}", error)
+        yield _problem("home", error)
+        return
+    free = shutil.disk_usage(home.path).free
+    says = f"{free / 1e9:.1f} GB free in {home.path}"
+    enough = free >= LEAST_FREE_DISK
+    yield Finding("disk", says, None if enough else "Free space, or set STT_HOME to another disk.", not enough)
+    yield Finding("dagster home", str(home.dagster))
+
+
+def _check_servers(settings: Settings) -> Iterator[Finding]:
+    """Embedded servers are asked where their stack runs; the user's own always."""
+    home = StackHome.at(settings.stt_home)
+    given = given_variables()
+    embedded = missing_servers(home, given)
+    state = home.read(home.state_file)
+    is_up = running_process(state) is not None
+    for server in embedded:
+        yield _check(f"{server.name} (embedded)", lambda server=server: server.command[0])  # type: ignore[misc]
+    if is_up:
+        yield Finding("stack", f"runs: API {state.get('api_url')}, Dagster UI {state.get('dagster_url')}")
+    else:
+        yield from _check_ports(settings)
+    if len(embedded) == len(SERVERS) and not is_up:
+        return
+    variables = {name: value for server in embedded for name, value in server.settings_environment().items()}
+    services = Services.open(Settings.model_validate(variables))
+    names = {"redis": "redis", "mongodb": "mongo", "object_store": "s3"}
+    try:
+        for name, health in services.health().items():
+            if not is_up and names[name] in {server.name for server in embedded}:
+                continue
+            says = f"answers in {health.latency_ms:.1f} ms" if health.ok else health.error or "does not answer"
+            yield Finding(name, says, is_problem=not health.ok)
+    finally:
+        services.close()
+
+
+def _check_ports(settings: Settings) -> Iterator[Finding]:
+    ports = {"STT_API_PORT": settings.stt_api_port, "STT_DAGSTER_PORT": settings.stt_dagster_port}
+    for variable, port in ports.items():
+        taken = not is_free(port)
+        mend = f"Stop what listens there, or set {variable} to another port." if taken else None
+        yield Finding(f"port {port}", "taken by another program" if taken else "free for `stt up`", mend, taken)
+
+
+def _check(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except SttError as error:
+        logger.debug("{} is not in order: {}", subject, error)
+        return _problem(subject, error)
+
+
+def _problem(subject: str, error: SttError) -> Finding:
+    return Finding(subject, error.message, error.mend, is_problem=True)

@@ -1,0 +1,53 @@
+"""`stt models list` and `stt models download`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from stt_cli.console import err, out, write_result
+from stt_core.logs import get_logger, logged
+from stt_core.settings import load_settings
+from stt_core.whisper.download import download_model
+from stt_core.whisper.models import list_models
+
+logger = get_logger(__name__)
+
+app = typer.Typer(help="The whisper models: what there is, and fetching one.", no_args_is_help=True)
+
+
+@app.command("list")
+@logged
+def list_() -> None:
+    """List every model that can be asked for by name."""
+    settings = load_settings()
+    table = Table(box=None, header_style="bold")
+    for header in ("NAME", "SIZE", "HERE", "DESCRIPTION"):
+        table.add_column(header, justify="right" if header == "SIZE" else "left")
+    for model in list_models(settings):
+        size = f"{model.size_bytes / 1e6:,.0f} MB"
+        table.add_row(model.name, size, "yes" if model.installed else "", model.notice or model.description)
+    out.print(table)
+    err.print(f"Models lie in {settings.whisper_models_dir}; WHISPER_MODEL is {settings.whisper_model}.")
+
+
+@app.command()
+@logged
+def download(name: Annotated[str, typer.Argument(help="Name of a model, such as base.")]) -> None:
+    """Fetch a model; an interrupted download goes on where it ended."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        bar = progress.add_task(name, total=None)
+        path = download_model(
+            name, load_settings(), lambda done, total: progress.update(bar, completed=done, total=total)
+        )
+    write_result(f"{path}\n")

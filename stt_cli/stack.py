@@ -1,0 +1,167 @@
+"""`stt up`, `stt down`, `stt ps`: the local stack in the foreground, in the background, and what runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.table import Table
+
+from stt_cli.console import err, note, out, write_log_line
+from stt_core.errors import ConfigurationError
+from stt_core.local_stack.home import StackHome
+from stt_core.local_stack.processes import running_process, sweep
+from stt_core.local_stack.stack import running_stack
+from stt_core.local_stack.supervisor import AlreadyRunningError, StartupError
+from stt_core.logs import get_logger, logged, setup_logging
+from stt_core.settings import Settings, load_settings
+
+logger = get_logger(__name__)
+
+#: `stt down` waits so long for an orderly end (the supervisor's own limit is under 15 s) before it kills, seconds.
+_DOWN_SECONDS = 20.0
+_INTERVAL = 0.1
+
+
+class NotRunningError(ConfigurationError):
+    """There is no stack to show."""
+
+    kind = "not-running"
+
+
+@logged
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once the stack is ready.")] = False,
+) -> None:
+    """Start the stack: servers, API and Dagster. Ctrl-C stops all of it."""
+    settings = load_settings()
+    if detach:
+        _start_detached(settings)
+    else:
+        _run_in_foreground(settings)
+
+
+@logged
+def down() -> None:
+    """Stop the stack of this STT_HOME, and whatever a killed one left behind."""
+    home = StackHome.at(load_settings().stt_home)
+    supervisor = running_process(home.read(home.state_file))
+    if supervisor is None:
+        left_over = sweep(home)
+        note(f"No stack runs in {home.path}." + (f" Ended {left_over} processes left over." if left_over else ""))
+        return
+    supervisor.terminate()
+    try:
+        supervisor.wait(_DOWN_SECONDS)
+    except psutil.TimeoutExpired:
+        logger.warning("the supervisor does not end, killing the stack")
+        supervisor.kill()
+        sweep(home)
+    note(f"Stopped the stack in {home.path}.")
+
+
+@logged
+def ps() -> None:
+    """Show what runs. The exit status is 1 when nothing does."""
+    home = StackHome.at(load_settings().stt_home)
+    state = home.read(home.state_file)
+    if running_process(state) is None:
+        raise NotRunningError(f"No stack runs in {home.path}.", mend="`stt up` starts it.")
+    out.print(_table(state))
+    _show_addresses(state)
+
+
+def _run_in_foreground(settings: Settings) -> None:
+    setup_logging(settings.log_level, sink=lambda message: write_log_line("stt", _sentence(message.record)))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        with running_stack(settings, write_line=write_log_line) as supervisor:
+            home = StackHome.at(settings.stt_home)
+            _show_addresses(home.read(home.state_file))
+            note("Ctrl-C stops everything.")
+            supervisor.wait()
+    except KeyboardInterrupt:
+        logger.info("stopped as asked")
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    trace = record["extra"].get("_trace", "")
+    return f"{record['extra'].get('_icon', '')} {record['message']}" + (f"\n{trace}" if trace else "")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _start_detached(settings: Settings) -> None:
+    home = StackHome.at(settings.stt_home)
+    running = running_process(home.read(home.state_file))
+    if running:
+        raise AlreadyRunningError(
+            f"A stack already runs in {home.path} (process {running.pid}).",
+            mend="`stt ps` shows it, `stt down` ends it.",
+        )
+    with home.log_file.open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "stt_cli", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        with err.status(f"starting; the log is {home.log_file}"):
+            state = _wait_until_ready(home, child)
+    except KeyboardInterrupt:
+        logger.info("interrupted while starting")
+        child.terminate()
+        child.wait()
+        raise
+    _show_addresses(state)
+    note(f"`stt ps` shows it, `stt down` ends it; the log is {home.log_file}")
+
+
+def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    while child.poll() is None:
+        state = home.read(home.state_file)
+        if state.get("pid") == child.pid and state.get("ready"):
+            return state
+        time.sleep(_INTERVAL)
+    raise StartupError(f"The stack did not start:\n{_tail(home.log_file)}", mend=f"The whole log is {home.log_file}.")
+
+
+def _tail(file: Path, lines: int = 20) -> str:
+    return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _show_addresses(state: Mapping[str, Any]) -> None:
+    out.print(f"API docs   {state.get('api_url')}/docs", highlight=False, soft_wrap=True)
+    out.print(f"Dagster UI {state.get('dagster_url')}", highlight=False, soft_wrap=True)
+
+
+def _table(state: Mapping[str, Any]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for header in ("NAME", "STATE", "PID", "PORT", "RESTARTS", "UP", "MEMORY"):
+        table.add_column(header)
+    for name, part in state["parts"].items():
+        process = psutil.Process(part["pid"]) if part["pid"] and psutil.pid_exists(part["pid"]) else None
+        table.add_row(
+            name,
+            "[green]ready" if part["ready"] else "[yellow]starting",
+            str(part["pid"] or ""),
+            str(part["port"] or ""),
+            str(part["restarts"]),
+            str(timedelta(seconds=int(time.time() - part["started"]))) if process else "",
+            f"{process.memory_info().rss / 1e6:.0f} MB" if process else "",
+        )
+    return table

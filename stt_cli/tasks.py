@@ -1,0 +1,106 @@
+"""`stt transcribe`, `stt status`, `stt result`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from stt_cli.client import ApiClient
+from stt_cli.console import note, out, write_result
+from stt_cli.follow import upload_and_wait
+from stt_core.jobs.models import JobView, Priority
+from stt_core.logs import get_logger, logged
+from stt_core.settings import load_settings
+from stt_core.transcript.formats import render
+from stt_core.transcript.models import Transcript
+
+logger = get_logger(__name__)
+
+
+class Output(StrEnum):
+    """How a transcript is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
+
+
+JobId = Annotated[str, typer.Argument(help="Id of the job, as `stt transcribe` and the API tell it.")]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the transcript.")]
+
+
+@logged
+def transcribe(
+    file: Annotated[Path, typer.Argument(help="The recording: any common audio or video format.", dir_okay=False)],
+    priority: Annotated[Priority | None, typer.Option(help="How soon it is wanted.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language spoken, such as en, or auto.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model (`stt models list`).")] = None,
+    output: OutputOption = Output.TEXT,
+    api_url: ApiUrl = None,
+) -> None:
+    """Transcribe a recording: upload it, wait for it, write the transcript to standard output."""
+    with _client(api_url) as client:
+        job = upload_and_wait(client, file, model=model, language=language, priority=priority)
+        write_result(format_transcript(client.transcript(job.job_id), output))
+        note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
+
+
+@logged
+def status(job_id: JobId, api_url: ApiUrl = None) -> None:
+    """Show where a job stands."""
+    with _client(api_url) as client:
+        out.print(_table(client.job(job_id)))
+
+
+@logged
+def result(job_id: JobId, output: OutputOption = Output.TEXT, api_url: ApiUrl = None) -> None:
+    """Write the transcript of a completed job to standard output."""
+    with _client(api_url) as client:
+        write_result(format_transcript(client.transcript(job_id), output))
+
+
+@logged
+def format_transcript(transcript: Transcript, output: Output) -> str:
+    """Return a transcript as it is written to standard output."""
+    return render(transcript, "txt" if output is Output.TEXT else output.value)
+
+
+def _client(api_url: str | None) -> ApiClient:
+    return ApiClient(api_url or load_settings().api_url)
+
+
+def _table(job: JobView) -> Table:
+    done = job.progress
+    rows: dict[str, object] = {
+        "job": job.job_id,
+        "file": job.filename,
+        "status": job.status,
+        "stage": job.stage,
+        "audio": f"{done.audio_seconds_done:.0f} of {done.audio_seconds_total:.0f} s" if done.chunks_total else None,
+        "chunks": f"{done.chunks_done} of {done.chunks_total}" if done.chunks_total else None,
+        "queue position": job.queue_position,
+        "priority": job.priority,
+        "model": job.model,
+        "language": job.language,
+        "attempt": job.attempt,
+        "created": f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC",
+        "completed": f"{job.completed_at:%Y-%m-%d %H:%M:%S} UTC" if job.completed_at else None,
+        "error": job.error.message if job.error else None,
+        "mend": job.error.mend if job.error else None,
+        "run": job.run_url,
+        "results": job.result.prefix if job.result else None,
+    }
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(f"[bold]{name}", str(value))
+    return table
