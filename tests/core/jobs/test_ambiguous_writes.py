@@ -21,7 +21,7 @@ INSERT, UPDATE, FIND = (b"insert\x00", b"update\x00", b"find\x00")
 @pytest.fixture
 def wired_jobs(settings: Settings, wire: Wire) -> Iterator[JobRepository]:
     """The repository behind a wire that can be cut."""
-    address = {"mongodb_url": f"mongodb://{wire.address}", "mongodb_timeout_seconds": 2.0}
+    address = {"mongodb_url": f"mongodb://{wire.address}", "mongodb_timeout_seconds": 1.5}
     database = Database(settings.model_copy(update=address))
     yield JobRepository(database)
     database.close()

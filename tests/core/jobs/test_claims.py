@@ -140,6 +140,12 @@ def test_every_write_of_a_zombie_when_another_run_took_over_is_superseded(jobs: 
     assert taken.job() == before
 
 
+@pytest.mark.parametrize(("attempt", "run_id"), [(2, "run-1"), (1, "run-2")])
+def test_claim_when_attempt_and_run_do_not_both_match_is_lost(claim: Claim, attempt: int, run_id: str) -> None:
+    assert Claim(claim.jobs, claim.job_id, attempt, run_id).is_lost()
+    assert not claim.is_lost()
+
+
 def test_claim_when_the_job_is_cancelled_is_lost(jobs: JobRepository, claim: Claim) -> None:
     cancel_job(jobs, claim.job_id)
 
