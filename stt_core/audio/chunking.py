@@ -52,7 +52,7 @@ _GREATEST_RANGE_DB = 40.0
 _UNBROKEN_SHARE = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # tens of thousands in a long recording
 class _Seam:
     """A place where a chunk may end (`left`) and the next one begin (`right`), in interval number `interval`."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy
 
 from stt_core.audio.models import SAMPLE_RATE
 from stt_core.errors import InvalidInputError
@@ -25,6 +26,9 @@ FULL_SCALE = 32_768.0
 #: What a frame without any sound is said to have, dBFS: below the quietest sound (one bit in one
 #: sample of a frame is -112).
 DIGITAL_SILENCE_DBFS = -120.0
+
+#: Blocks are measured in slices of this size, so that a large block needs no larger arrays.
+_SLICE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +51,23 @@ class FrameEnergies:
     @logged
     def levels(self) -> npt.NDArray[np.float32]:
         """Return the level of each frame, dBFS; `DIGITAL_SILENCE_DBFS` where every sample is zero."""
-        mean_squares = (self.sums / self.frame_samples).astype(np.float32)
-        levels = np.full(len(self.sums), DIGITAL_SILENCE_DBFS, np.float32)
-        audible = mean_squares > 0
-        levels[audible] = 10 * np.log10(mean_squares[audible] / np.float32(FULL_SCALE**2))
+        levels = self.sums.astype(np.float32)
+        silent = levels == 0
+        levels[silent] = 1.0
+        np.log10(levels, out=levels)
+        levels *= 10
+        levels -= 10 * np.log10(self.frame_samples * FULL_SCALE**2)
+        levels[silent] = DIGITAL_SILENCE_DBFS
         return levels
 
     @logged
     def to_bytes(self) -> bytes:
         """Return the energies as a `.npy` file: frame length, recording length, then the sums, all int64."""
         file = io.BytesIO()
-        np.save(file, np.concatenate(([self.frame_samples, self.total_samples], self.sums)), allow_pickle=False)
+        shape = {"descr": "<i8", "fortran_order": False, "shape": (len(self.sums) + 2,)}
+        npy.write_array_header_1_0(file, shape)
+        file.write(np.array([self.frame_samples, self.total_samples], "<i8").data)
+        file.write(self.sums.astype("<i8", copy=False).data)
         return file.getvalue()
 
     @classmethod
@@ -68,11 +78,14 @@ class FrameEnergies:
         Raises:
             InvalidInputError: The bytes are not that.
         """
+        file = io.BytesIO(data)
         try:
-            values = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+            npy.read_magic(file)
+            shape, _, kind = npy.read_array_header_1_0(file)
+            values = np.frombuffer(data, np.dtype("<i8"), offset=file.tell())  # no second copy of 29 MB
+        except (ValueError, EOFError) as error:
             raise InvalidInputError("The stored frame energies cannot be read.") from error
-        if values.dtype != np.int64 or values.ndim != 1 or len(values) < 2 or values[0] < 1:
+        if kind != np.dtype("<i8") or shape != values.shape or len(values) < 2 or values[0] < 1:
             raise InvalidInputError("The stored frame energies are of another shape.")
         frame_samples, total_samples = int(values[0]), int(values[1])
         if len(values) - 2 != -(-total_samples // frame_samples):
@@ -98,18 +111,22 @@ class EnergyMeter:
         """Take the next block: signed 16 bit little endian mono, cut anywhere."""
         self._total_bytes += len(pcm)
         data = self._rest + pcm if self._rest else pcm
-        usable = len(data) - len(data) % (self._frame_samples * 2)
-        self._sums.frombytes(self._sum_squares(np.frombuffer(data, "<i2", usable // 2)).tobytes())
+        frame_bytes = self._frame_samples * 2
+        usable = len(data) - len(data) % frame_bytes
+        slice_bytes = frame_bytes * max(1, _SLICE_BYTES // frame_bytes)
+        for begin in range(0, usable, slice_bytes):
+            samples = np.frombuffer(data, "<i2", min(slice_bytes, usable - begin) // 2, begin)
+            self._sums.frombytes(self._sum_squares(samples).tobytes())
         self._rest = data[usable:]
 
     @logged
     def finish(self) -> FrameEnergies:
-        """Return the energies of everything taken so far; an odd byte at the end is dropped."""
-        sums = np.frombuffer(self._sums, np.int64) if self._sums else np.empty(0, np.int64)
+        """Return the energies of everything taken, once; an odd byte at the end is dropped."""
         rest = np.frombuffer(self._rest, "<i2", len(self._rest) // 2)
         if len(rest):
-            sums = np.append(sums, self._sum_squares(np.pad(rest, (0, self._frame_samples - len(rest)))))
-        return FrameEnergies(sums, self._frame_samples, self._total_bytes // 2)
+            filled = np.pad(rest, (0, self._frame_samples - len(rest)))
+            self._sums.append(int(self._sum_squares(filled)[0]))
+        return FrameEnergies(np.array(self._sums, np.int64, copy=False), self._frame_samples, self._total_bytes // 2)
 
     def _sum_squares(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
         # float64 is exact up to 2**53; a 10 ms frame sums to 2**38 at most.

@@ -123,11 +123,13 @@ def estimate_threshold(energies: FrameEnergies) -> float:
     audible = levels[levels > DIGITAL_SILENCE_DBFS]
     if not len(audible):
         return 0.0
-    floor, speech = (float(value) for value in np.percentile(audible, [_FLOOR_PERCENTILE, _SPEECH_PERCENTILE]))
+    audible_share = len(audible) / len(levels)
+    percentiles = np.percentile(audible, [_FLOOR_PERCENTILE, _SPEECH_PERCENTILE], overwrite_input=True)
+    floor, speech = (float(value) for value in percentiles)
     contrast = speech - floor
     lowest = max(speech - _SPEECH_RANGE_DB, DIGITAL_SILENCE_DBFS)
     if contrast < _STEADY_DB:
-        stands_out = len(audible) < (1 - _SILENT_SHARE) * len(levels) or len(levels) < _STEADY_FRAMES
+        stands_out = audible_share < 1 - _SILENT_SHARE or len(levels) < _STEADY_FRAMES
         threshold = lowest if stands_out else 0.0
     else:
         threshold = max(floor + min(_FLOOR_MARGIN_DB, contrast / 3), lowest)
@@ -151,8 +153,9 @@ def find_speech(energies: FrameEnergies, *, threshold_dbfs: float, min_silence_m
     sound = energies.levels() > threshold_dbfs
     per_frame = energies.frame_ms
     firsts, ends = runs(sound, bridge=max(1, -(-min_silence_ms // per_frame)))
-    counts = np.concatenate(([0], np.cumsum(sound)))
-    is_click = counts[ends] - counts[firsts] <= _CLICK_FRAMES
+    if not len(firsts):
+        return []
+    is_click = np.add.reduceat(sound, firsts, dtype=np.int64) <= _CLICK_FRAMES
     is_click &= (firsts > 0) & (ends < len(sound))  # at an edge it may be the end of a word
     if is_click.any():
         logger.debug("{} clicks left out", int(is_click.sum()))
@@ -165,13 +168,10 @@ def find_speech(energies: FrameEnergies, *, threshold_dbfs: float, min_silence_m
 @logged
 def runs(flags: npt.NDArray[np.bool_], *, bridge: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return starts and ends (exclusive) of runs of True; a gap shorter than `bridge` is part of its run."""
-    hits = np.flatnonzero(flags)
-    if not len(hits):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    breaks = np.flatnonzero(np.diff(hits) > bridge)
-    firsts = hits[np.concatenate(([0], breaks + 1))]
-    ends = hits[np.concatenate((breaks, [len(hits) - 1]))] + 1
-    return firsts, ends
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    firsts, ends = edges[::2], edges[1::2]
+    apart = firsts[1:] - ends[:-1] >= bridge
+    return firsts[np.append(True, apart)[: len(firsts)]], ends[np.append(apart, True)[: len(ends)]]
 
 
 @logged
