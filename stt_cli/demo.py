@@ -24,7 +24,7 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 from stt_core.storage import keys
 from stt_core.transcript.models import Transcript
-from stt_core.whisper.catalog import CATALOG, DEMO
+from stt_core.whisper.catalog import DEMO
 
 logger = get_logger(__name__)
 
@@ -111,4 +111,3 @@ def _show_facts(settings: Settings, job: JobView, transcript: Transcript) -> Non
         facts["run"] = job.run_url
     for name, value in facts.items():
         out.print(Text.assemble((f"{name:<17}", "bold"), value), soft_wrap=True)
-    note(f"\n{CATALOG[DEMO].notice}")
