@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def documents(
         command = [str(executable), "-m", str(demo_model.path), "-l", "auto", "-t", "2", "-mc", "0", "-ojf"]
         for sample in SAMPLES:
             command += ["-f", str(sample_wav(sample)), "-of", str(folder / sample)]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
         results[name] = [json.loads((folder / f"{sample}.json").read_text()) for sample in SAMPLES]
     return results
 
