@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from stt_core.errors import ModelNotFoundError
@@ -53,7 +53,7 @@ class ListedModel:
 
 @logged
 def resolve_model(name_or_path: str, settings: Settings) -> WhisperModel:
-    """Find a model, check its file, and warn where it needs a warning.
+    """Find a model, check its file, and warn, once in a process, where it needs a warning.
 
     Args:
         name_or_path: A name of `list_models`, or the path that `WHISPER_MODEL` holds.
@@ -67,7 +67,7 @@ def resolve_model(name_or_path: str, settings: Settings) -> WhisperModel:
     path = _find(name_or_path, entry, settings)
     header = validate_model(path)
     if entry is not None and entry.notice:
-        logger.warning("{}", entry.notice)
+        _warn_once(entry.notice)
     return WhisperModel(
         name=path.stem.removeprefix("ggml-") if entry is None else entry.name,
         path=path,
@@ -99,6 +99,11 @@ def list_models(settings: Settings) -> list[ListedModel]:
 def model_path(entry: CatalogEntry, settings: Settings) -> Path:
     """Return where the file of a catalogue entry lies, or will once it is downloaded."""
     return entry.bundled or settings.whisper_models_dir / entry.file
+
+
+@lru_cache
+def _warn_once(notice: str) -> None:
+    logger.warning("{}", notice)
 
 
 def _find(name: str, entry: CatalogEntry | None, settings: Settings) -> Path:

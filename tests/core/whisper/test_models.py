@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 
 import _pywhispercpp as engine
+import loguru
 import pytest
 
 from stt_core.errors import ModelInvalidError, ModelNotFoundError, UnknownLanguageError
+from stt_core.logs import add_sink
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG
 from stt_core.whisper.languages import LANGUAGES, check_language
-from stt_core.whisper.models import WhisperModel, list_models, resolve_model
+from stt_core.whisper.models import WhisperModel, _warn_once, list_models, resolve_model
 
 
 def test_demo_when_resolved_then_is_the_bundled_file_and_warns(settings: Settings) -> None:
@@ -24,6 +26,18 @@ def test_demo_when_resolved_then_is_the_bundled_file_and_warns(settings: Setting
     assert not model.multilingual
     assert model.digest == "21440cb552bb54c567ec48cdc0fbd1f4c9bab78cfda4a3c6583bea29427d625a"
     assert model.digest in (model.path.parent / "MODEL_CARD.md").read_text()
+
+
+def test_demo_when_resolved_again_then_warns_no_more(settings: Settings) -> None:
+    lines: list[str] = []
+    _warn_once.cache_clear()  # this process has warned already
+    sink = add_sink(lambda message: lines.append(str(message)), level="WARNING")
+    try:
+        for _ in range(3):
+            resolve_model("demo", settings)
+    finally:
+        loguru.logger.remove(sink)
+    assert len([line for line in lines if "266" in line]) == 1
 
 
 def test_demo_is_never_what_somebody_gets_who_did_not_ask(settings: Settings) -> None:
