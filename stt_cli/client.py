@@ -55,7 +55,7 @@ class ApiClient:
         Args:
             file: The recording, open for reading.
             filename: Its name, for people.
-            fields: `model`, `language`, `priority`; the API's defaults where None.
+            fields: Those of the upload form beside the file; the API's defaults where None.
 
         Raises:
             ApiUnreachableError: The API does not answer.

@@ -31,7 +31,7 @@ def upload_and_wait(client: ApiClient, file: Path, **fields: str | None) -> JobV
     Args:
         client: The API.
         file: The recording.
-        fields: `model`, `language`, `priority`; the API's defaults where None.
+        fields: Those of the upload form beside the file; the API's defaults where None.
 
     Raises:
         InvalidInputError: The file cannot be read.

@@ -12,9 +12,9 @@ from rich.table import Table
 from stt_cli.client import ApiClient
 from stt_cli.console import note, out, write_result
 from stt_cli.follow import upload_and_wait
-from stt_core.jobs.models import JobView, Priority
+from stt_core.jobs.models import Channels, JobView, Priority
 from stt_core.logs import get_logger, logged
-from stt_core.settings import load_settings
+from stt_core.settings import Strategy, load_settings
 from stt_core.transcript.formats import render
 from stt_core.transcript.models import Transcript
 
@@ -42,14 +42,28 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of 
 def transcribe(
     file: Annotated[Path, typer.Argument(help="The recording: any common audio or video format.", dir_okay=False)],
     priority: Annotated[Priority | None, typer.Option(help="How soon it is wanted.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language spoken, such as en, or auto.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language spoken: en …, auto or auto-per-chunk.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model (`stt models list`).")] = None,
+    channels: Annotated[Channels | None, typer.Option(help="Mix them, or split: each is a speaker.")] = None,
+    strategy: Annotated[Strategy | None, typer.Option(help="How speech is found.")] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Leave a gap where a part cannot be transcribed.")
+    ] = False,
     output: OutputOption = Output.TEXT,
     api_url: ApiUrl = None,
 ) -> None:
     """Transcribe a recording: upload it, wait for it, write the transcript to standard output."""
     with _client(api_url) as client:
-        job = upload_and_wait(client, file, model=model, language=language, priority=priority)
+        job = upload_and_wait(
+            client,
+            file,
+            model=model,
+            language=language,
+            priority=priority,
+            channels=channels,
+            strategy=strategy,
+            allow_partial="true" if allow_partial else None,
+        )
         write_result(format_transcript(client.transcript(job.job_id), output))
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
 

@@ -24,6 +24,8 @@ logger = get_logger(__name__)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+#: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
+Strategy = Literal["silence", "vad", "fixed"]
 
 
 class Settings(BaseSettings):
@@ -73,7 +75,7 @@ class Settings(BaseSettings):
 
     # Audio: decoding, cutting, packing
     ffmpeg_executable: str | None = None
-    chunk_strategy: Literal["silence", "vad", "fixed"] = "silence"
+    chunk_strategy: Strategy = "silence"
     chunk_max_seconds: Annotated[float, Field(ge=5, le=29.5)] = 29.0
     chunk_overlap_seconds: Annotated[float, Field(ge=0.5, le=4)] = 2.0
     chunk_joint_ms: Annotated[int, Field(ge=0, le=1000)] = 200

@@ -67,6 +67,9 @@ def upload_task(form: Annotated[UploadForm, File()], tasks: TasksDep, response: 
         language=form.language,
         model=form.model,
         priority=form.priority,
+        channels=form.channels,
+        strategy=form.strategy,
+        allow_partial=form.allow_partial,
     )
     response.headers["Location"] = router.url_path_for("get_task_status", job_id=job.job_id)
     return job

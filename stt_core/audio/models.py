@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stt_core.logs import logged
+from stt_core.settings import Strategy
 
 #: Sample rate whisper works at, Hz.
 SAMPLE_RATE = 16_000
@@ -144,7 +145,7 @@ class ChunkStatistics(BaseModel):
 class ChunkPlan(BaseModel):
     """How a recording (or one channel of it) is cut: the chunks in order, and figures about them."""
 
-    strategy: Literal["silence", "vad", "fixed"]
+    strategy: Strategy
     #: The level over which frames counted as sound, dBFS.
     threshold_dbfs: float
     chunks: list[Chunk]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from stt_core.audio.chunking import cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
@@ -22,11 +21,9 @@ from stt_core.audio.silence import estimate_threshold, find_speech
 from stt_core.audio.vad import find_voice
 from stt_core.errors import ConfigurationError
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Settings
+from stt_core.settings import Settings, Strategy
 
 logger = get_logger(__name__)
-
-Strategy = Literal["silence", "vad", "fixed"]
 
 
 class RecordingStream(PcmStream):

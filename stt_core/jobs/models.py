@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_core.errors import InvalidDocumentError
 from stt_core.logs import get_logger, logged
+from stt_core.settings import Strategy
 
 logger = get_logger(__name__)
 
@@ -144,12 +145,25 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, StrEnum) else value
 
 
+class Channels(StrEnum):
+    """What becomes of a recording with several channels."""
+
+    MIX = "mix"
+    SPLIT = "split"
+
+
 class JobOptions(BaseModel):
     """What the caller asked for."""
 
-    #: ISO 639-1 code, or `auto` to detect it on the first chunk with speech.
+    #: ISO 639-1 code; `auto` to detect it on the first chunk with speech, `auto-per-chunk` on each.
     language: str = "auto"
     model: str
+    #: `split` transcribes each channel by itself and names it as the speaker.
+    channels: Channels = Channels.MIX
+    #: None follows `CHUNK_STRATEGY`.
+    strategy: Strategy | None = None
+    #: Whether a chunk that fails for good leaves a gap in the transcript instead of failing the job.
+    allow_partial: bool = False
 
 
 class Source(BaseModel):

@@ -22,6 +22,7 @@ from stt_core.errors import (
 )
 from stt_core.jobs.claims import describe_error
 from stt_core.jobs.models import (
+    Channels,
     JobCreate,
     JobModel,
     JobOptions,
@@ -37,7 +38,7 @@ from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import enqueue_job
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, log_context, logged
-from stt_core.settings import Settings
+from stt_core.settings import Settings, Strategy
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.models import Transcript
@@ -89,12 +90,22 @@ class JobService:
         language: str | None = None,
         model: str | None = None,
         priority: Priority = Priority.NORMAL,
+        channels: Channels = Channels.MIX,
+        strategy: Strategy | None = None,
+        allow_partial: bool = False,
     ) -> JobView:
         """Store a recording, create its job and enqueue it.
 
         Args:
             file: The recording, seekable, at its start.
             filename: The user's name for it; shown, never used as a path or a key.
+            size_bytes: Its length.
+            language: See `JobOptions`, as all that follows; `WHISPER_LANGUAGE` by default.
+            model: `WHISPER_MODEL` by default.
+            priority: How soon it is wanted.
+            channels: Mix them, or transcribe each by itself.
+            strategy: How speech is found; `CHUNK_STRATEGY` by default.
+            allow_partial: Accept a transcript with gaps.
 
         Raises:
             EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
@@ -116,7 +127,13 @@ class JobService:
             JobCreate(
                 filename=_shorten(filename),
                 # As it was asked for: the run resolves it again, and a path has no other name.
-                options=JobOptions(language=spoken, model=asked_model),
+                options=JobOptions(
+                    language=spoken,
+                    model=asked_model,
+                    channels=channels,
+                    strategy=strategy,
+                    allow_partial=allow_partial,
+                ),
                 priority=priority,
             )
         )

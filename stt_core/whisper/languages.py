@@ -11,8 +11,10 @@ from typing import Protocol
 from stt_core.errors import UnknownLanguageError
 from stt_core.logs import logged
 
-#: Asks the engine to detect the language.
+#: Asks the engine to detect the language; of a whole recording, on its first speech.
 AUTO = "auto"
+#: Of a recording: to detect it on each chunk anew.
+AUTO_PER_CHUNK = "auto-per-chunk"
 #: The only language of models without others.
 ENGLISH = "en"
 #: Code to English name.
@@ -138,7 +140,7 @@ class SpeaksLanguages(Protocol):
 
 @logged
 def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
-    """Return the code that the engine takes for `language`: a code or English name of the table, or `auto`.
+    """Return the code for `language`: a code or English name of the table, `auto` or `auto-per-chunk`.
 
     Args:
         language: What the caller asked for; case and surrounding spaces do not matter.
@@ -148,13 +150,13 @@ def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
         UnknownLanguageError: Whisper does not know it, or the model speaks English only.
     """
     wanted = language.strip().lower()
-    code = wanted if wanted == AUTO or wanted in LANGUAGES else _CODES.get(wanted)
+    code = wanted if wanted in _DETECTED or wanted in LANGUAGES else _CODES.get(wanted)
     if code is None:
         raise UnknownLanguageError(
             f"Whisper does not know the language {language[:40]!r}.",
-            mend="Give an ISO 639-1 code such as en, de or fr, or auto to detect it.",
+            mend="Give an ISO 639-1 code such as en, de or fr, or auto or auto-per-chunk to detect it.",
         )
-    if model is not None and not model.multilingual and code not in (AUTO, ENGLISH):
+    if model is not None and not model.multilingual and code not in (*_DETECTED, ENGLISH):
         raise UnknownLanguageError(
             f"The model {model.name} speaks English only, not {LANGUAGES[code]}.",
             mend="Choose a model without .en in its name (`stt models list`), or leave the language out.",
@@ -162,4 +164,5 @@ def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
     return code
 
 
+_DETECTED = (AUTO, AUTO_PER_CHUNK)
 _CODES = {name: code for code, name in LANGUAGES.items()}

@@ -87,5 +87,7 @@ def test_examples_when_shown_then_are_what_the_models_say(document: dict[str, An
 def test_upload_form_when_described_then_has_the_fields_others_rely_on(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["UploadForm"]
 
-    assert list(schema["properties"]) == ["file", "model", "language", "priority"]
+    assert list(schema["properties"]) == [
+        "file", "model", "language", "priority", "channels", "strategy", "allow_partial",
+    ]  # fmt: skip
     assert schema["required"] == ["file"]

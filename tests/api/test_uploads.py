@@ -37,6 +37,16 @@ def test_upload_when_sound_then_queued_with_its_bytes_stored(client: httpx.Clien
     assert job.member in services.queue.members()
 
 
+def test_upload_when_options_are_given_then_the_job_keeps_them(client: httpx.Client, services: Services) -> None:
+    options = {"channels": "split", "strategy": "vad", "allow_partial": "true", "language": "auto-per-chunk"}
+    response = upload(client, wav(0.5), "call.wav", model="demo", **options)
+    assert response.status_code == 202
+    kept = services.jobs.get_job(response.json()["job_id"]).options
+    assert (kept.channels, kept.strategy, kept.allow_partial, kept.language) == (
+        "split", "vad", True, "auto-per-chunk",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "name", "fields", "status", "kind"),
     [
@@ -49,6 +59,8 @@ def test_upload_when_sound_then_queued_with_its_bytes_stored(client: httpx.Clien
         (None, "a.wav", {"language": "klingon"}, 400, "unknown-language"),
         (None, "a.wav", {"language": "de"}, 400, "unknown-language"),  # the demo model speaks English
         (None, "a.wav", {"priority": "yesterday"}, 400, "invalid-input"),
+        (None, "a.wav", {"channels": "left"}, 400, "invalid-input"),
+        (None, "a.wav", {"strategy": "guess"}, 400, "invalid-input"),
         (None, "a.wav", {"langauge": "en"}, 400, "invalid-input"),
         (None, "...///", {}, 400, "invalid-input"),
     ],

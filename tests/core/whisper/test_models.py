@@ -96,7 +96,7 @@ def test_language_table_is_the_engines() -> None:
     assert list(LANGUAGES) == [engine.whisper_lang_str(number) for number in range(engine.whisper_lang_max_id() + 1)]
 
 
-@pytest.mark.parametrize(("asked", "code"), [("en", "en"), (" DE ", "de"), ("German", "de"), ("auto", "auto")])
+@pytest.mark.parametrize(("asked", "code"), [("en", "en"), (" DE ", "de"), ("German", "de"), ("auto", "auto"), ("Auto-per-chunk", "auto-per-chunk")])
 def test_language_when_known_then_becomes_its_code(asked: str, code: str) -> None:
     assert check_language(asked) == code
 
@@ -109,6 +109,7 @@ def test_language_when_unknown_then_is_refused(asked: str) -> None:
 
 def test_language_when_the_model_speaks_english_only_then_others_are_refused(demo_model: WhisperModel) -> None:
     assert check_language("auto", demo_model) == "auto"
+    assert check_language("auto-per-chunk", demo_model) == "auto-per-chunk"
     assert check_language("en", demo_model) == "en"
     with pytest.raises(UnknownLanguageError, match="demo speaks English only, not german"):
         check_language("de", demo_model)
