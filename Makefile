@@ -31,8 +31,7 @@ lint: $(VENV)/.installed-dev
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python >= 3.11 is needed, '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." \
-	       "Name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	  echo "'$(PYTHON)' is no Python >= 3.11. Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "Making $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
 

@@ -72,7 +72,7 @@ def _api(settings: Settings) -> Iterator[str]:
             "stt_dagster_url": None,
         }
     )
-    with home.log_file.open("w", encoding="utf-8", buffering=1) as log, ExitStack() as context:
+    with home.log_file.open("a", encoding="utf-8", buffering=1) as log, ExitStack() as context:
         with err.status("starting the stack"):
             context.enter_context(running_stack(own, write_line=partial(_log, log), given=given))
         note(f"The stack is ready: API {own.api_url}/docs, Dagster UI {own.dagster_url}, log {home.log_file}")

@@ -15,7 +15,7 @@ from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.local_stack.home import StackHome, is_free
 from stt_core.local_stack.processes import running_process
-from stt_core.local_stack.servers import SERVERS, given_variables, missing_servers
+from stt_core.local_stack.servers import SERVERS, given_variables
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -26,6 +26,8 @@ logger = get_logger(__name__)
 
 #: Less free disk is a problem, bytes: an hour of audio needs 115 MB while it is worked on, a model up to 3 GB.
 LEAST_FREE_DISK = 2 * 1024**3
+#: The embedded servers, and what they are to the core.
+_DEPENDENCIES = {"redis": "redis", "mongo": "mongodb", "s3": "object_store"}
 
 
 @dataclass(frozen=True)
@@ -98,31 +100,30 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_servers(settings: Settings) -> Iterator[Finding]:
-    """Embedded servers are asked where their stack runs; the user's own always."""
+    """Embedded servers are asked for an answer where their stack runs, the user's own always."""
     home = StackHome.at(settings.stt_home)
     given = given_variables()
-    embedded = missing_servers(home, given)
     state = home.read(home.state_file)
     is_up = running_process(state) is not None
+    ports = {name: part["port"] for name, part in state["parts"].items()} if is_up else {}
+    embedded = [kind(home, ports.get(kind.name)) for kind in SERVERS if not given.get(kind.address_variable)]
     for server in embedded:
         yield _check(f"{server.name} (embedded)", lambda server=server: server.command[0])  # type: ignore[misc]
     if is_up:
-        yield Finding("stack", f"runs: API {state.get('api_url')}, Dagster UI {state.get('dagster_url')}")
+        yield Finding("stack", f"runs: API {state['api_url']}, Dagster UI {state['dagster_url']}")
     else:
         yield from _check_ports(settings)
-    if len(embedded) == len(SERVERS) and not is_up:
-        return
-    variables = {name: value for server in embedded for name, value in server.settings_environment().items()}
-    services = Services.open(Settings.model_validate(variables))
-    names = {"redis": "redis", "mongodb": "mongo", "object_store": "s3"}
-    try:
-        for name, health in services.health().items():
-            if not is_up and names[name] in {server.name for server in embedded}:
-                continue
-            says = f"answers in {health.latency_ms:.1f} ms" if health.ok else health.error or "does not answer"
-            yield Finding(name, says, is_problem=not health.ok)
-    finally:
-        services.close()
+    addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
+    silent = set() if is_up else {_DEPENDENCIES[server.name] for server in embedded}
+    if silent != set(_DEPENDENCIES.values()):
+        services = Services.open(Settings.model_validate(addresses if is_up else {}))
+        try:
+            for name, health in services.health().items():
+                if name not in silent:
+                    says = f"answers in {health.latency_ms:.1f} ms" if health.ok else health.error or "no answer"
+                    yield Finding(name, says, is_problem=not health.ok)
+        finally:
+            services.close()
 
 
 def _check_ports(settings: Settings) -> Iterator[Finding]:

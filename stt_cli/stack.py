@@ -19,9 +19,9 @@ from rich.table import Table
 from stt_cli.console import err, note, out, write_log_line
 from stt_core.errors import ConfigurationError
 from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import running_process, sweep
+from stt_core.local_stack.processes import AlreadyRunningError, running_process, sweep
 from stt_core.local_stack.stack import running_stack
-from stt_core.local_stack.supervisor import AlreadyRunningError, StartupError
+from stt_core.local_stack.supervisor import StartupError
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ import pytest
 
 from stt_core.local_stack.home import StackHome
 from stt_core.local_stack.processes import MARK, Guard, enlist, marked_environment
-from stt_core.local_stack.servers import SERVERS, EmbeddedServer
+from stt_core.local_stack.servers import EmbeddedServer, missing_servers
 from stt_core.settings import Settings
 
 Waiter = Callable[[Callable[[], object], str, float], None]
@@ -66,7 +66,7 @@ def start_server(server: EmbeddedServer) -> subprocess.Popen[bytes]:
 def embedded_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run an embedded Redis, S3 and MongoDB for this pytest worker; gives the variables that lead to them."""
     home = StackHome.at(tmp_path_factory.mktemp("stack"))
-    servers = [kind(home) for kind in SERVERS]
+    servers = missing_servers(home, {})
     with Guard(home):  # also ends them when pytest is killed
         processes = [start_server(server) for server in servers]
         yield {name: value for server in servers for name, value in server.settings_environment().items()}

@@ -9,17 +9,20 @@ closes however its owner dies (kill -9 too), and then sweeps.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
+from stt_core.errors import ConfigurationError
 from stt_core.local_stack.home import StackHome
 from stt_core.logs import get_logger, logged
 
@@ -29,6 +32,14 @@ logger = get_logger(__name__)
 MARK = "STT_STACK_HOME"
 #: How long the kernel gets to end a killed process; only one stuck in a disk or network call takes longer, seconds.
 _KILL_SECONDS = 5.0
+#: How long the guard of a supervisor that was killed may take to end its processes and free the lock, seconds.
+_TAKEOVER_SECONDS = 6.0
+
+
+class AlreadyRunningError(ConfigurationError):
+    """Somebody else runs a stack in this home."""
+
+    kind = "already-running"
 
 
 @logged
@@ -153,6 +164,43 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def hold(home: StackHome) -> Iterator[None]:
+    """Be the only one who runs a stack in this home; clean up before, and after however this process ends.
+
+    Raises:
+        AlreadyRunningError: Somebody else holds it.
+    """
+    lock = _lock(home)
+    try:
+        left_over = sweep(home)
+        if left_over:
+            logger.warning("ended {} processes that a killed stack left behind", left_over)
+        with Guard(home, lock=lock):
+            yield
+    finally:
+        os.close(lock)
+
+
+def _lock(home: StackHome) -> int:
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + _TAKEOVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError as error:
+            state = home.read(home.state_file)
+            if running_process(state) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise AlreadyRunningError(
+                    f"A stack already runs in {home.path} (process {state.get('pid')}).",
+                    mend="Use it, or end it with `stt down`. For a second one beside it set STT_HOME, STT_API_PORT "
+                    "and STT_DAGSTER_PORT.",
+                ) from error
+        time.sleep(0.1)  # its supervisor was killed, and the guard is still ending the processes
 
 
 @logged

@@ -43,9 +43,15 @@ _PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class EmbeddedServer(ABC):
-    """A server program of the local stack."""
+    """A server program of the local stack.
+
+    Args:
+        home: Where its data and its secrets lie.
+        running_port: Port of a server that runs already.
+    """
 
     home: StackHome
+    running_port: int | None = None
 
     #: Name in the log and of the data folder.
     name: ClassVar[str]
@@ -56,8 +62,8 @@ class EmbeddedServer(ABC):
 
     @cached_property
     def port(self) -> int:
-        """Port on 127.0.0.1, the same after a restart where it is still free."""
-        return self.home.port(self.name)
+        """Port on 127.0.0.1; that of the last time where it is free."""
+        return self.running_port or self.home.port(self.name)
 
     @property
     def data(self) -> Path:

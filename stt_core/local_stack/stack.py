@@ -21,6 +21,7 @@ import httpx
 
 from stt_core.local_stack.dagster_home import LOCATION, write_dagster_home
 from stt_core.local_stack.home import StackHome, is_free
+from stt_core.local_stack.processes import hold
 from stt_core.local_stack.servers import EmbeddedServer, given_variables, missing_servers
 from stt_core.local_stack.supervisor import Part, Supervisor
 from stt_core.logs import get_logger, logged
@@ -53,17 +54,17 @@ def running_stack(
         StartupError: A part did not become ready.
     """
     home = StackHome.at(settings.stt_home)
-    servers = missing_servers(home, given_variables() if given is None else given)
-    layers = plan(home, settings, servers)
     facts = {"api_url": settings.api_url, "dagster_url": settings.dagster_url, "ready": False}
-    with Supervisor(home, layers, facts=facts, write_line=write_line) as supervisor:
-        supervisor.start()
-        yield supervisor
+    with hold(home):  # the plan writes into the home
+        layers = plan(home, settings, missing_servers(home, given_variables() if given is None else given))
+        with Supervisor(home, layers, facts=facts, write_line=write_line) as supervisor:
+            supervisor.start()
+            yield supervisor
 
 
 @logged
 def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> list[list[Part]]:
-    """Return the layers of the stack."""
+    """Return the layers of the stack, with ports chosen and Dagster's home written; only who holds the home may."""
     environment = _environment(home, settings, servers)
     code_port = home.port("code")
     workspace = write_dagster_home(home, settings, code_server_port=code_port)

@@ -8,7 +8,6 @@ Each part is a process group of its own, so Ctrl-C in the terminal reaches the s
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -26,12 +25,10 @@ from typing import Any, Self
 from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
 from stt_core.local_stack.home import StackHome, is_free
 from stt_core.local_stack.processes import (
-    Guard,
     enlist,
     group_is_alive,
     identity,
     marked_environment,
-    running_process,
     sweep,
 )
 from stt_core.logs import get_logger, logged
@@ -42,8 +39,6 @@ logger = get_logger(__name__)
 STARTUP_SECONDS = 120.0
 #: What processes get between SIGTERM and SIGKILL, seconds; twice that, for the servers stop last, stays under 15.
 _GRACE_SECONDS = 5.0
-#: How long the guard of a supervisor that was killed needs to end its processes and free the lock, seconds.
-_TAKEOVER_SECONDS = 6.0
 #: Wait before a part that died starts again, seconds: doubled with each life shorter than the longest wait.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 #: A part that dies so often before it was ever ready will not come.
@@ -51,12 +46,6 @@ _STARTUP_ATTEMPTS = 3
 _PROBE_INTERVAL = 0.1
 #: A longer line of output is cut, characters.
 _LONGEST_LINE = 2**20
-
-
-class AlreadyRunningError(ConfigurationError):
-    """Another supervisor holds this home."""
-
-    kind = "already-running"
 
 
 class PortTakenError(ConfigurationError):
@@ -135,10 +124,10 @@ class _Life:
 
 
 class Supervisor(AbstractContextManager["Supervisor"]):
-    """Holds a home while its context is open, and ends what it started when the context closes.
+    """Ends what it started when its context closes. Whoever makes one holds the home (`processes.hold`).
 
     Args:
-        home: Where it locks, enlists processes and tells others about them (`state_file`).
+        home: Where it enlists processes and tells others about them (`state_file`).
         layers: Parts, servers first.
         facts: What else the state file tells: addresses for people.
         write_line: Takes the name of a part and a line of its output; called from several threads.
@@ -161,21 +150,10 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         self._stopping = threading.Event()
         self._failure: SttError | None = None
         self._pumps: list[threading.Thread] = []
-        self._lock: int | None = None
-        self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
-        self._lock = _lock(self._home)
-        try:
-            left_over = sweep(self._home)
-            if left_over:
-                logger.warning("ended {} processes that a killed stack left behind", left_over)
-            for life in self._lives:
-                _require_free_port(life.part)
-            self._guard = Guard(self._home, lock=self._lock)
-        except BaseException:
-            os.close(self._lock)
-            raise
+        for life in self._lives:
+            _require_free_port(life.part)
         return self
 
     def __exit__(
@@ -185,13 +163,10 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         servers, *others = self._layers
         _end([life.process for life in chain.from_iterable(others) if life.process])
         _end([life.process for life in servers if life.process])
-        assert self._guard is not None
-        assert self._lock is not None
-        self._guard.close()
+        sweep(self._home)
         for pump in self._pumps:
             pump.join(timeout=1)
         self._home.state_file.unlink(missing_ok=True)
-        os.close(self._lock)
         logger.info("everything is stopped")
 
     @logged
@@ -336,30 +311,6 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         with self._changed:
             parts = {life.part.name: life.facts for life in self._lives}
             self._home.write(self._home.state_file, {**self._facts, **identity(os.getpid()), "parts": parts})
-
-
-def _lock(home: StackHome) -> int:
-    """Take the home's lock.
-
-    Raises:
-        AlreadyRunningError: A supervisor, or the guard that cleans up after one, holds it.
-    """
-    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + _TAKEOVER_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except OSError as error:
-            state = home.read(home.state_file)
-            if running_process(state) or time.monotonic() > deadline:
-                os.close(descriptor)
-                raise AlreadyRunningError(
-                    f"A stack already runs in {home.path} (process {state.get('pid')}).",
-                    mend="Use it, or end it with `stt down`. For a second one beside it set STT_HOME, STT_API_PORT "
-                    "and STT_DAGSTER_PORT.",
-                ) from error
-        time.sleep(_PROBE_INTERVAL)  # its supervisor was killed; the guard is still ending the processes
 
 
 def _require_free_port(part: Part) -> None:

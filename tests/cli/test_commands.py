@@ -1,0 +1,106 @@
+"""The commands that need no stack, and how errors look: in a process of their own, as users run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stt_cli.demo import word_error_rate
+from stt_core.local_stack.home import free_port
+
+Stt = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def stt(tmp_path: Path) -> Stt:
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = {**os.environ, "STT_HOME": str(tmp_path / "home"), "COLUMNS": "200", **environment}
+        command = [sys.executable, "-m", "stt_cli", *arguments]
+        return subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+@pytest.mark.parametrize("command", [["status", "abc"], ["result", "abc"], ["transcribe", __file__]])
+def test_command_when_no_api_answers_then_says_to_start_it(stt: Stt, command: list[str]) -> None:
+    done = stt(*command, STT_API_PORT=str(free_port()))
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "mend: Start it with `stt up`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_transcribe_when_the_file_is_missing_then_says_so(stt: Stt) -> None:
+    done = stt("transcribe", "absent.wav")
+    assert done.returncode == 1
+    assert "absent.wav cannot be read" in done.stderr
+
+
+def test_command_when_a_setting_is_wrong_then_names_the_variable(stt: Stt) -> None:
+    done = stt("up", STT_API_PORT="70000")
+    assert done.returncode == 1
+    assert "STT_API_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_when_a_setting_is_wrong_then_shows_it_and_how_to_mend_it(stt: Stt) -> None:
+    done = stt("doctor", MONGODB_URL="http://db", REDIS_PASSWORD="hidden-secret")
+    assert done.returncode == 1
+    assert "MONGODB_URL" in done.stdout
+    assert "mend: " in done.stdout
+    assert "hidden-secret" not in done.stdout + done.stderr
+
+
+def test_doctor_when_things_are_missing_then_names_each_one_with_its_mend(stt: Stt) -> None:
+    done = stt(
+        "doctor",
+        WHISPER_CPP_EXECUTABLE="/no/whisper",
+        FFMPEG_EXECUTABLE="/no/ffmpeg",
+        REDIS_HOST="127.0.0.1",
+        REDIS_PORT=str(free_port()),
+        REDIS_TIMEOUT_SECONDS="1",
+    )
+    assert done.returncode == 1
+    rows = [line.split() for line in done.stdout.splitlines()]
+    problems = {" ".join(row[1:3]) for row in rows if row and row[0] == "problem"}
+    assert {"whisper executable", "model base"} <= problems
+    assert {row[1] for row in rows if row and row[0] == "problem"} >= {"ffmpeg", "redis"}
+    assert "mend: Run `stt models download base`" in done.stdout
+
+
+def test_doctor_when_all_is_there_then_exits_with_0(stt: Stt) -> None:
+    ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
+    done = stt("doctor", WHISPER_MODEL="demo", **ports)
+    assert done.returncode == 0, done.stdout
+    assert "problem" not in done.stdout
+
+
+def test_models_list_when_asked_then_shows_the_demo_with_its_warning_and_base_as_not_here(stt: Stt) -> None:
+    done = stt("models", "list")
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "266" in rows["demo"]
+    assert " yes " in rows["demo"]
+    assert " yes " not in rows["base"]
+
+
+def test_models_download_when_the_name_is_unknown_then_says_where_the_names_are(stt: Stt) -> None:
+    done = stt("models", "download", "no-such-model")
+    assert done.returncode == 1
+    assert "stt models list" in done.stderr
+
+
+def test_ps_and_down_when_nothing_runs_then_say_so(stt: Stt) -> None:
+    assert (stt("ps").returncode, stt("down").returncode) == (1, 0)
+    assert "No stack runs" in stt("ps").stderr
+    assert "No stack runs" in stt("down").stderr
+
+
+def test_word_error_rate_when_only_case_and_punctuation_differ_then_is_zero() -> None:
+    assert word_error_rate("Good morning, it's Monday.", "good morning it's monday") == 0
+    assert word_error_rate("one two three four", "one two three") == pytest.approx(0.25)

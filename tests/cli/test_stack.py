@@ -1,0 +1,213 @@
+"""The command line against the whole stack, as a user has it: `stt up --detach`, then everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from stt_core.local_stack.home import StackHome, free_port
+from stt_core.local_stack.processes import MARK, Guard
+
+ROOT = Path(__file__).parents[2]
+SPEECH = ROOT / "tests/data/audio/sample-01.mp3"
+
+
+class Stack:
+    """A home with ports of its own, and the commands run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = StackHome.at(folder / "home")
+        self.environment = {
+            **os.environ,
+            "STT_HOME": str(self.home.path),
+            "STT_API_PORT": str(free_port()),
+            "STT_DAGSTER_PORT": str(free_port()),
+            "COLUMNS": "200",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "stt_cli", *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def state(self) -> dict[str, Any]:
+        return self.home.read(self.home.state_file)
+
+    def processes(self) -> list[str]:
+        """The command lines of everything that belongs to this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if process.environ().get(MARK) == str(self.home.path) or str(self.home.path) in process.cwd():
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("cli"))
+    with Guard(stack.home):
+        started = stack.run("up", "--detach")
+        assert started.returncode == 0, started.stderr
+        yield stack
+        stack.run("down")
+
+
+@pytest.fixture(scope="module")
+def job(stack: Stack) -> str:
+    done = stack.run("transcribe", str(SPEECH), "--model", "demo", "--priority", "high", "--language", "en")
+    assert done.returncode == 0, done.stderr
+    return next(line.split()[1].rstrip(",") for line in done.stderr.splitlines() if line.startswith("job "))
+
+
+def test_ps_when_the_stack_runs_then_shows_every_part_ready_and_the_addresses(stack: Stack) -> None:
+    done = stack.run("ps")
+    parts = {line.split()[0] for line in done.stdout.splitlines() if " ready " in line}
+    assert parts == {"redis", "s3", "mongo", "api", "code", "daemon", "webserver"}
+    assert f"http://127.0.0.1:{stack.environment['STT_API_PORT']}/docs" in done.stdout
+    assert f"http://127.0.0.1:{stack.environment['STT_DAGSTER_PORT']}" in done.stdout
+
+
+def test_up_when_it_runs_already_then_says_so_and_changes_nothing(stack: Stack) -> None:
+    files = [stack.home.path / name for name in ("ports.json", "dagster/workspace.yaml", "stack.json")]
+    before = [file.read_text() for file in files]
+    for command in (["up"], ["up", "--detach"], ["doctor"]):
+        done = stack.run(*command)
+        assert done.returncode == 1
+        assert command == ["doctor"] or "already runs" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert [file.read_text() for file in files] == before
+
+
+def test_up_when_a_port_is_taken_then_names_port_and_variable(stack: Stack, tmp_path: Path) -> None:
+    other = Stack(tmp_path)
+    other.environment["STT_DAGSTER_PORT"] = stack.environment["STT_DAGSTER_PORT"]
+    done = other.run("up")
+    assert done.returncode == 1
+    assert f"STT_DAGSTER_PORT: somebody else listens on port {stack.environment['STT_DAGSTER_PORT']}" in done.stderr
+    assert other.processes() == []
+
+
+def test_doctor_when_the_stack_runs_then_tells_the_latency_of_each_server(stack: Stack) -> None:
+    done = stack.run("doctor")
+    assert done.stdout.count("answers in") == 3
+    assert "stack" in done.stdout
+
+
+def test_transcribe_when_piped_then_standard_output_is_the_transcript_alone(stack: Stack, job: str) -> None:
+    done = stack.run("transcribe", str(SPEECH), "--model", "demo", "--output", "json")
+    transcript = json.loads(done.stdout)
+    assert transcript["segments"]
+    assert transcript["model"] == "demo"
+    assert "266" in done.stderr  # whoever selects the demo model is told
+
+
+@pytest.mark.parametrize(
+    ("output", "sign"),
+    [("text", "\n"), ("srt", " --> "), ("vtt", "WEBVTT"), ("tsv", "start\tend\ttext"), ("json", '"job_id"')],
+)
+def test_result_when_asked_in_a_format_then_writes_it(stack: Stack, job: str, output: str, sign: str) -> None:
+    done = stack.run("result", job, "--output", output)
+    assert done.returncode == 0
+    assert sign in done.stdout
+
+
+def test_status_when_the_job_is_done_then_shows_it_with_its_run(stack: Stack, job: str) -> None:
+    done = stack.run("status", job)
+    assert "completed" in done.stdout
+    assert "high" in done.stdout
+    assert f":{stack.environment['STT_DAGSTER_PORT']}/runs/" in done.stdout
+
+
+def test_status_when_the_job_is_unknown_then_shows_detail_and_mend(stack: Stack) -> None:
+    done = stack.run("status", "0" * 32)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_transcribe_when_the_file_is_no_audio_then_shows_the_refusal(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "letter.mp3").write_text("Dear all, this is a letter. " * 50)
+    done = stack.run("transcribe", str(tmp_path / "letter.mp3"), "--model", "demo")
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert done.stdout == ""
+
+
+def test_example_script_when_run_without_our_packages_then_prints_the_transcript(stack: Stack, job: str) -> None:
+    url = f"http://127.0.0.1:{stack.environment['STT_API_PORT']}"
+    command = [sys.executable, "-I", "-S", str(ROOT / "scripts/test_upload.py"), str(SPEECH), "--model", "demo"]
+    done = subprocess.run([*command, "--url", url], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_demo_when_a_stack_runs_then_uses_it_and_leaves_it_running(stack: Stack) -> None:
+    done = stack.run("demo")
+    assert done.returncode == 0, done.stderr
+    assert "Using the stack that runs" in done.stderr
+    assert stack.run("ps").returncode == 0
+
+
+def test_down_when_the_stack_runs_then_ends_all_of_it_within_15_seconds(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    stack = Stack(tmp_path)
+    with Guard(stack.home):
+        assert stack.run("up", "--detach").returncode == 0
+        supervisor = psutil.Process(stack.state()["pid"])
+        os.kill(supervisor.pid, signal.SIGINT)
+        supervisor.wait(timeout=15)
+        assert stack.processes() == []
+        assert stack.run("down").returncode == 0
+
+
+def test_demo_when_one_before_was_killed_then_runs_and_leaves_nothing_running(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    stack = Stack(tmp_path)
+    with Guard(stack.home):
+        killed = stack.start("demo")
+        wait_until(lambda: stack.state().get("ready"), "the stack of the demo is ready", 60)
+        killed.kill()
+        killed.communicate()
+        done = stack.run("demo")
+        assert done.returncode == 0, done.stderr
+        assert stack.processes() == []
+    assert "word error rate" in done.stdout
+    assert "/transcript.{json,txt,srt,vtt,tsv}" in done.stdout
+    assert "/runs/" in done.stdout
+    reference = (files("stt_cli") / "data" / "demo.txt").read_text(encoding="utf-8")
+    assert reference.splitlines()[0] in done.stdout
