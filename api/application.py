@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
 from api.middleware import ConciseStartup, RequestScope
@@ -47,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Args:
         settings: Its settings; None loads them from the environment when the app starts, and sets up logging by them.
     """
-    app = _Application(
+    app = FastAPIOffline(
         title="Speech to text",
         summary="Recordings to transcripts, by whisper.cpp and Dagster.",
         description=_DESCRIPTION,
@@ -64,21 +66,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(tasks.router)
     app.include_router(health.router)
+    app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 
 
-class _Application(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, with the schema of every error answer and with examples.
+def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the OpenAPI document, with the schema of every error answer and with examples.
 
-        They are put in here because FastAPI ties an answer's schema to JSON, and drops an example's nulls.
-        """
-        document = super().openapi()
-        schemas = document["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
-        schemas["JobView"]["examples"] = [QUEUED_JOB, COMPLETED_JOB]
-        schemas["Transcript"]["examples"] = [TRANSCRIPT]
-        return document
+    They are put in here because FastAPI ties an answer's schema to JSON, and drops an example's nulls.
+    """
+    document = generate()
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema()
+    schemas["JobView"]["examples"] = [QUEUED_JOB, COMPLETED_JOB]
+    schemas["Transcript"]["examples"] = [TRANSCRIPT]
+    return document
 
 
 def _operation_id(route: APIRoute) -> str:
