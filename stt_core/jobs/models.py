@@ -294,6 +294,8 @@ class ChunkModel(Document):
     chunk_id: str = Field(alias="_id")
     job_id: str
     index: int = Field(ge=0)
+    #: The channel of the recording that it is of, where they are split.
+    channel: int | None = None
     attempt: int
     status: ChunkStatus = ChunkStatus.PENDING
     start_seconds: float

@@ -7,12 +7,19 @@ from pydantic import BaseModel
 from stt_core.audio.models import AudioInfo, Chunk
 
 
-class PreparedAudio(BaseModel):
-    """A decoded recording in the object store: its PCM and the frame energies from which it is cut."""
+class Track(BaseModel):
+    """Prepared sound in the object store: one channel of a recording, or the mix of all (`channel` is None)."""
 
-    job_id: str
+    channel: int | None = None
     pcm_key: str
     energies_key: str
+
+
+class PreparedAudio(BaseModel):
+    """A decoded recording: one track, or one for each channel."""
+
+    job_id: str
+    tracks: list[Track]
     audio: AudioInfo
 
 
@@ -20,7 +27,7 @@ class RecordingPlan(BaseModel):
     """How a recording is cut, and what it is transcribed with."""
 
     job_id: str
-    pcm_key: str
+    tracks: list[Track]
     audio: AudioInfo
     chunks: list[Chunk]
     model: str
@@ -32,7 +39,7 @@ class ChunkBatch(BaseModel):
     """The chunks that one step transcribes with one engine process of `threads` threads."""
 
     job_id: str
-    pcm_key: str
+    tracks: list[Track]
     chunks: list[Chunk]
     model: str
     language: str

@@ -53,14 +53,23 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     """
     job = claim.job()
     model = resolve_model(job.options.model, services.settings)
-    energies = FrameEnergies.from_bytes(services.store.get_bytes(prepared.energies_key))
-    planned = plan_audio(energies, services.settings, pcm_blocks=_read_blocks(services, prepared.pcm_key))
-    services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in planned.chunks))
+    chunks: list[Chunk] = []
+    for track in prepared.tracks:
+        planned = plan_audio(
+            FrameEnergies.from_bytes(services.store.get_bytes(track.energies_key)),
+            services.settings,
+            strategy=job.options.strategy,
+            pcm_blocks=_read_blocks(services, track.pcm_key),
+            channel=track.channel,
+            first_index=len(chunks),
+        )
+        chunks += planned.chunks
+    services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     return RecordingPlan(
         job_id=job.job_id,
-        pcm_key=prepared.pcm_key,
+        tracks=prepared.tracks,
         audio=prepared.audio,
-        chunks=planned.chunks,
+        chunks=chunks,
         model=model.name,
         model_digest=model.digest,
         language=job.options.language if model.multilingual or job.options.language != AUTO else ENGLISH,
@@ -84,7 +93,7 @@ def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
     batches = [
         ChunkBatch(
             job_id=plan.job_id,
-            pcm_key=plan.pcm_key,
+            tracks=plan.tracks,
             chunks=plan.chunks[start:end],
             model=plan.model,
             language=plan.language,
@@ -103,6 +112,7 @@ def chunk_document(claim: Claim, chunk: Chunk) -> ChunkModel:
         chunk_id=f"{claim.job_id}:{chunk.index}",
         job_id=claim.job_id,
         index=chunk.index,
+        channel=chunk.channel,
         attempt=claim.attempt,
         start_seconds=round(chunk.start_seconds, 3),
         end_seconds=round(chunk.end_seconds, 3),

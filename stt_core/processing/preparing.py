@@ -1,4 +1,4 @@
-"""Step 1: download the recording, decode it once, stream the PCM to the object store, and measure its frames."""
+"""Step 1: download the recording, decode it (or each channel), stream the PCM to the store, and measure its frames."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
-from stt_core.audio.formats import HEAD_BYTES, detect_format
+from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.audio.models import AudioInfo
 from stt_core.audio.prepare import RecordingStream
-from stt_core.errors import ObjectNotFoundError
+from stt_core.errors import AudioTooLongError, ObjectNotFoundError
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobUpdate
+from stt_core.jobs.models import Channels, JobUpdate
 from stt_core.logs import get_logger, logged
-from stt_core.processing.models import PreparedAudio
+from stt_core.processing.models import PreparedAudio, Track
 from stt_core.services import Services
 from stt_core.storage import keys
 
@@ -24,6 +25,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     """Decode the job's recording into the object store: its PCM, and the frame energies it is cut by.
 
     The source goes through a local file, since containers such as MP4 are read back and forth; the PCM never does.
+    Each channel of a split recording is decoded by itself.
 
     Raises:
         UnreadableAudioError, NoAudioError, AudioTooLongError: The recording cannot be transcribed.
@@ -33,18 +35,45 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     if job.source is None:
         raise ObjectNotFoundError(f"Job {job.job_id} has no recording.", mend="Upload it again.")
     services.queue.acknowledge(job.member)
-    pcm_key = keys.prepared_pcm(job.job_id, claim.attempt)
-    energies_key = keys.frame_energies(job.job_id, claim.attempt)
+    split = job.options.channels is Channels.SPLIT
     with TemporaryDirectory(prefix="stt-source-") as folder:
         path = Path(folder) / "source"
         services.store.download(job.source.key, path)
         with path.open("rb") as file:
             audio_format = detect_format(file.read(HEAD_BYTES))
-        with RecordingStream(path, audio_format, services.settings) as recording:
-            services.store.put_stream(pcm_key, cast("BinaryIO", recording))
-            audio = recording.info
-            energies = recording.energies
-    services.store.put_bytes(energies_key, energies.to_bytes())
+        track, audio = _decode(services, claim, path, audio_format, channel=0 if split else None)
+        tracks = [track]
+        if split and audio.channels == 1:
+            logger.info("the recording has one channel: it is not split")
+            tracks = [track.model_copy(update={"channel": None})]
+        elif split:
+            _refuse_too_much(audio, services.settings.max_audio_seconds)
+            others = range(1, audio.channels)
+            tracks += [_decode(services, claim, path, audio_format, channel=channel)[0] for channel in others]
     claim.update(JobUpdate(duration_seconds=audio.duration_seconds))
-    logger.info("prepared: {:.1f} s of audio, codec {}", audio.duration_seconds, audio.codec)
-    return PreparedAudio(job_id=job.job_id, pcm_key=pcm_key, energies_key=energies_key, audio=audio)
+    logger.info("prepared: {:.1f} s of audio, codec {}, {} tracks", audio.duration_seconds, audio.codec, len(tracks))
+    return PreparedAudio(job_id=job.job_id, tracks=tracks, audio=audio)
+
+
+def _decode(
+    services: Services, claim: Claim, path: Path, audio_format: AudioFormat, *, channel: int | None
+) -> tuple[Track, AudioInfo]:
+    track = Track(
+        channel=channel,
+        pcm_key=keys.prepared_pcm(claim.job_id, claim.attempt, channel),
+        energies_key=keys.frame_energies(claim.job_id, claim.attempt, channel),
+    )
+    with RecordingStream(path, audio_format, services.settings, channel=channel) as recording:
+        services.store.put_stream(track.pcm_key, cast("BinaryIO", recording))
+        services.store.put_bytes(track.energies_key, recording.energies.to_bytes())
+        return track, recording.info
+
+
+def _refuse_too_much(audio: AudioInfo, limit: float) -> None:
+    """Every channel is work of its own, and a small file can claim to have very many."""
+    if audio.channels * audio.duration_seconds > limit:
+        raise AudioTooLongError(
+            f"{audio.channels} channels of {audio.duration_seconds:.0f} s together exceed the limit of {limit:g} s.",
+            mend="Transcribe the channels mixed, or raise MAX_AUDIO_SECONDS.",
+            limit_seconds=limit,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,9 +38,10 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch) -> Bat
     parameters = transcriber.parameters(model, batch.language)
     outcomes: dict[int, ChunkOutcome] = {}
     waiting: list[tuple[Chunk, Path, str]] = []
+    pcm_keys = {track.channel: track.pcm_key for track in batch.tracks}
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         for chunk in batch.chunks:
-            clip = render_chunk(chunk, lambda offset, length: services.store.get_range(batch.pcm_key, offset, length))
+            clip = render_chunk(chunk, partial(services.store.get_range, pcm_keys[chunk.channel]))
             key = keys.chunk_result(chunk_digest(clip.digest, model.digest, parameters))
             if services.store.exists(key):
                 outcomes[chunk.index] = _keep(services, claim, chunk, key, cached=True)

@@ -24,15 +24,15 @@ def audio_prefix(job_id: str) -> str:
 
 
 @logged
-def prepared_pcm(job_id: str, attempt: int) -> str:
-    """Return the key of the decoded recording: 16 kHz, mono, signed 16 bit little endian, no header."""
-    return f"{audio_prefix(job_id)}{attempt}/pcm-s16le-16000-mono.raw"
+def prepared_pcm(job_id: str, attempt: int, channel: int | None = None) -> str:
+    """Return the key of the decoded recording, or one channel: 16 kHz, mono, signed 16 bit little endian, no header."""
+    return f"{_prepared(job_id, attempt, channel)}pcm-s16le-16000-mono.raw"
 
 
 @logged
-def frame_energies(job_id: str, attempt: int) -> str:
-    """Return the key of the recording's frame energies, from which speech is detected without reading the PCM again."""
-    return f"{audio_prefix(job_id)}{attempt}/energies.npy"
+def frame_energies(job_id: str, attempt: int, channel: int | None = None) -> str:
+    """Return the key of the frame energies of that PCM, from which speech is found without reading it again."""
+    return f"{_prepared(job_id, attempt, channel)}energies.npy"
 
 
 @logged
@@ -63,3 +63,7 @@ def transcript(prefix: str, extension: str) -> str:
 def step_output(run_id: str, step: str, output: str) -> str:
     """Return the key of a Dagster step's output. Step keys of mapped steps (`transcribe[b0]`) are made key-safe."""
     return f"runs/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"
+
+
+def _prepared(job_id: str, attempt: int, channel: int | None) -> str:
+    return f"{audio_prefix(job_id)}{attempt}/{'mix' if channel is None else f'channel-{channel}'}."

@@ -19,5 +19,11 @@ def test_keys_of_attempts_differ() -> None:
     assert keys.prepared_pcm("j", 1) != keys.prepared_pcm("j", 2)
 
 
+def test_keys_of_channels_differ() -> None:
+    channels = (None, 0, 1)
+    assert len({keys.prepared_pcm("j", 1, channel) for channel in channels}) == len(channels)
+    assert len({keys.frame_energies("j", 1, channel) for channel in channels}) == len(channels)
+
+
 def test_step_output_when_the_step_is_mapped_has_a_key_without_brackets() -> None:
     assert keys.step_output("run", "transcribe[b0]", "result") == "runs/run/transcribe.b0/result.json"

@@ -1,0 +1,98 @@
+"""What a job can be asked for beside its text: channels apart, how speech is found, languages, gaps."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import wave
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
+
+from stt_core.services import Services
+from stt_core.transcript.formats import render
+from tests.dagster.conftest import DATA, RunJob, Upload
+
+
+def samples(name: str) -> npt.NDArray[np.int16]:
+    """Return a recording of the test data at 16 kHz."""
+    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(DATA / name), "-ac", "1", "-ar", "16000"]
+    decoded = subprocess.run([*command, "-f", "s16le", "-"], check=True, timeout=60, stdout=subprocess.PIPE)
+    return np.frombuffer(decoded.stdout, np.int16)
+
+
+def wav(*channels: npt.NDArray[np.int16]) -> bytes:
+    """Return a WAV of the channels, the shorter ones filled up with silence."""
+    frames = np.zeros((max(map(len, channels)), len(channels)), np.int16)
+    for number, channel in enumerate(channels):
+        frames[: len(channel), number] = channel
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as audio:
+        audio.setparams((len(channels), 2, 16_000, 0, "NONE", ""))
+        audio.writeframes(frames.tobytes())
+    return buffer.getvalue()
+
+
+def words(text: str) -> list[str]:
+    return "".join(letter for letter in text.lower() if letter.isalpha() or letter.isspace()).split()
+
+
+def test_run_when_channels_are_split_gives_each_sentence_to_its_channel(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    job_id = upload("call.ogg", channels="split")
+    assert run_job(job_id).success
+    transcript = services.tasks.get_task_result(job_id)
+    truth = json.loads((DATA / "call.json").read_text())["segments"]
+    for channel in (0, 1):
+        said = [segment for segment in transcript.segments if segment.channel == channel]
+        spoken = [segment for segment in truth if segment["channel"] == channel]
+        assert {segment.speaker for segment in said} == {f"Channel {channel + 1}"}
+        assert words(" ".join(s.text for s in said)) == words(" ".join(s["text"] for s in spoken))
+        assert [segment.start for segment in said] == pytest.approx([s["start"] for s in spoken], abs=0.3)
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts)
+    assert render(transcript, "txt").startswith("Channel 1: ")
+    assert {chunk.channel for chunk in services.jobs.get_chunks(job_id)} == {0, 1}
+    assert services.store.list_keys(f"audio/{job_id}/") == []
+
+
+def test_run_when_a_recording_with_one_channel_is_split_gives_what_the_mix_gives(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    mixed, split = upload("sample-08.ogg"), upload("sample-08.ogg", channels="split")
+    assert run_job(mixed).success
+    assert run_job(split).success
+    assert all(chunk.cached for chunk in services.jobs.get_chunks(split))
+    segments = services.tasks.get_task_result(split).segments
+    assert segments == services.tasks.get_task_result(mixed).segments
+    assert {segment.speaker for segment in segments} == {None}
+
+
+def test_run_when_three_channels_are_split_transcribes_each(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    recording = wav(samples("sample-01.mp3"), np.zeros(16_000, np.int16), samples("sample-08.ogg"))
+    job_id = upload(recording, channels="split")
+    assert run_job(job_id).success
+    said = {0: "", 2: ""}
+    for segment in services.tasks.get_task_result(job_id).segments:
+        assert segment.channel is not None
+        said[segment.channel] += f" {segment.text}"
+    for channel, name in ((0, "sample-01.txt"), (2, "sample-08.txt")):
+        assert words(said[channel])[:8] == words((DATA / name).read_text())[:8]
+
+
+def test_run_when_all_channels_together_are_too_long_fails_for_good(
+    services: Services, upload: Upload, run_job: RunJob
+) -> None:
+    object.__setattr__(services, "settings", services.settings.model_copy(update={"max_audio_seconds": 30.0}))
+    mixed, split = upload("call.ogg"), upload("call.ogg", channels="split")
+    assert run_job(mixed).success
+    assert not run_job(split).success
+    error = services.jobs.get_job(split).error
+    assert error is not None
+    assert (error.kind, error.transient) == ("audio-too-long", False)
