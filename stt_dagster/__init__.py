@@ -1,0 +1,6 @@
+"""The orchestration: resources, ops, graph, jobs and sensors. Thin: each op and sensor calls one function of the core."""
+
+import warnings
+
+# Dagster's own sensor decorators pass a parameter that Dagster calls beta; every process would say so.
+warnings.filterwarnings("ignore", message="Parameter `owners` of initializer `SensorDefinition")
