@@ -1,4 +1,4 @@
-"""The orchestration: resources, ops, graph, jobs and sensors. Thin: each op and sensor calls one function of the core."""
+"""The orchestration: resources, ops, graph, jobs, sensors. Thin: each op and sensor calls one core function."""
 
 import warnings
 
