@@ -301,11 +301,12 @@ class ChunkModel(Document):
     start_seconds: float
     end_seconds: float
     speech_seconds: float
+    #: Level of its sound; None before it was listened to, and for digital silence.
     dbfs: float | None = None
     result_key: str | None = None
     cached: bool = False
+    language: str | None = None
     words: int | None = None
-    engine_seconds: float | None = None
     error: JobError | None = None
     updated_at: datetime = Field(default_factory=utc_now)
 

@@ -1,4 +1,7 @@
-"""Step 2: find the speech, pack it into chunks, write the plan to MongoDB, and spread the chunks over steps."""
+"""Step 2: find the speech, pack it into chunks, write the plan to MongoDB, and spread the chunks over steps.
+
+A language that the job leaves open is detected here too, before the chunks go their separate ways.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from stt_core.audio.prepare import plan_recording as plan_audio
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import ChunkModel, JobModel
 from stt_core.logs import get_logger, logged
+from stt_core.processing.language import choose_language
 from stt_core.processing.models import ChunkBatch, PreparedAudio, RecordingPlan
+from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.storage.object_store import BLOCK_SIZE
-from stt_core.whisper.languages import AUTO, ENGLISH
 from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)
@@ -49,6 +53,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
 
     Raises:
         ModelNotFoundError: This host does not have the job's model.
+        EngineStoppedError: The job was cancelled while its language was being detected.
         SupersededError: The job is no longer this run's.
     """
     job = claim.job()
@@ -65,6 +70,8 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         )
         chunks += planned.chunks
     services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
+    texts = ChunkTexts.open(services, prepared.tracks, model)
+    language = choose_language(claim, texts, chunks, job.options.language)
     return RecordingPlan(
         job_id=job.job_id,
         tracks=prepared.tracks,
@@ -72,7 +79,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         chunks=chunks,
         model=model.name,
         model_digest=model.digest,
-        language=job.options.language if model.multilingual or job.options.language != AUTO else ENGLISH,
+        language=language,
     )
 
 

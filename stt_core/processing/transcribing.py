@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stt_core.audio.clips import render_chunk
-from stt_core.audio.models import Chunk
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import ChunkStatus, utc_now
+from stt_core.jobs.models import ChunkModel, ChunkStatus, utc_now
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
+from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
-from stt_core.storage import keys
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import resolve_model
-from stt_core.whisper.transcriber import Transcriber, chunk_digest
 
 logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A chunk that goes through the engine: its document, its sound, and where its text will lie."""
+
+    document: ChunkModel
+    wav: Path
+    key: str
 
 
 @logged
@@ -33,32 +39,30 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch) -> Bat
         EngineError, EngineTimeoutError: The engine failed; what it had finished is kept.
         EngineStoppedError: The job was cancelled or taken over meanwhile.
     """
-    model = resolve_model(batch.model, services.settings)
-    transcriber = Transcriber.from_settings(services.settings)
-    parameters = transcriber.parameters(model, batch.language)
+    texts = ChunkTexts.open(services, batch.tracks, resolve_model(batch.model, services.settings))
     outcomes: dict[int, ChunkOutcome] = {}
-    waiting: list[tuple[Chunk, Path, str]] = []
-    pcm_keys = {track.channel: track.pcm_key for track in batch.tracks}
+    waiting: list[_Waiting] = []
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         for chunk in batch.chunks:
-            clip = render_chunk(chunk, partial(services.store.get_range, pcm_keys[chunk.channel]))
-            key = keys.chunk_result(chunk_digest(clip.digest, model.digest, parameters))
-            if services.store.exists(key):
-                outcomes[chunk.index] = _keep(services, claim, chunk, key, cached=True)
+            clip = texts.render(chunk)
+            key = texts.key(clip, batch.language)
+            document = chunk_document(claim, chunk).model_copy(update={"dbfs": clip.dbfs})
+            if known := texts.find(key):
+                outcomes[chunk.index] = _done(services, document, key, known, cached=True)
                 continue
             wav = Path(folder) / f"{chunk.index}.wav"
             clip.write_wav(wav)
-            waiting.append((chunk, wav, key))
+            waiting.append(_Waiting(document, wav, key))
 
         def finished(position: int, transcript: ChunkTranscript) -> None:
-            chunk, _, key = waiting[position]
-            services.store.put_bytes(key, transcript.model_dump_json().encode(), content_type="application/json")
-            outcomes[chunk.index] = _keep(services, claim, chunk, key, cached=False)
+            one = waiting[position]
+            texts.keep(one.key, transcript)
+            outcomes[one.document.index] = _done(services, one.document, one.key, transcript, cached=False)
 
         started = time.monotonic()
-        transcriber.transcribe(
-            [wav for _, wav, _ in waiting],
-            model,
+        texts.transcriber.transcribe(
+            [one.wav for one in waiting],
+            texts.model,
             language=batch.language,
             threads=batch.threads,
             should_stop=claim.is_lost,
@@ -67,18 +71,29 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch) -> Bat
     return BatchResult(
         job_id=batch.job_id,
         outcomes=[outcomes[chunk.index] for chunk in batch.chunks],
-        audio_seconds=sum(chunk.speech_seconds for chunk, _, _ in waiting),
+        audio_seconds=sum(one.document.speech_seconds for one in waiting),
         engine_seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _keep(services: Services, claim: Claim, chunk: Chunk, key: str, *, cached: bool) -> ChunkOutcome:
+def _done(
+    services: Services, document: ChunkModel, key: str, transcript: ChunkTranscript, *, cached: bool
+) -> ChunkOutcome:
     """Tell MongoDB that a chunk's text is there."""
-    with log_context(chunk=chunk.index):
-        services.jobs.update_chunk(
-            chunk_document(claim, chunk).model_copy(
-                update={"status": ChunkStatus.DONE, "result_key": key, "cached": cached, "updated_at": utc_now()}
-            )
-        )
-        logger.info("chunk done: {:.1f}-{:.1f} s cached={}", chunk.start_seconds, chunk.end_seconds, cached)
-    return ChunkOutcome(index=chunk.index, result_key=key, cached=cached)
+    done = document.model_copy(
+        update={
+            "status": ChunkStatus.DONE,
+            "result_key": key,
+            "cached": cached,
+            "language": transcript.language,
+            "words": transcript.word_count,
+            "updated_at": utc_now(),
+        }
+    )
+    with log_context(chunk=done.index):
+        services.jobs.update_chunk(done)
+        logger.info(
+            "chunk done: {:.1f}-{:.1f} s, {} words, cached={}",
+            done.start_seconds, done.end_seconds, done.words, cached,
+        )  # fmt: skip
+    return ChunkOutcome(index=done.index, result_key=key, cached=cached)

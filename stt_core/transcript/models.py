@@ -54,6 +54,11 @@ class ChunkTranscript(BaseModel):
         """The words of the chunk on one line."""
         return " ".join(segment.text.strip() for segment in self.segments).strip()
 
+    @property
+    def word_count(self) -> int:
+        """Number of words; where the engine told none apart, what stands between spaces."""
+        return sum(len(segment.words) or len(segment.text.split()) for segment in self.segments)
+
 
 class Gap(BaseModel):
     """A part of the recording that has no text because its chunk failed for good; seconds of the source."""

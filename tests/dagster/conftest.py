@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,21 @@ from dagster import DagsterInstance, ExecuteInProcessResult
 
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.whisper.process import find_executable
 
 DATA = Path(__file__).parents[1] / "data" / "audio"
 
 Upload = Callable[..., str]
+Configure = Callable[..., None]
+EngineCalls = Callable[[], list[list[str]]]
 RunJob = Callable[[str], ExecuteInProcessResult]
+
+
+def script(path: Path, text: str) -> str:
+    """Write a shell script that plays an executable."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,10 +48,31 @@ def services(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
 
 
 @pytest.fixture
+def configure(services: Services, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Change settings of the runs that follow: `configure(whisper_cpp_executable=...)`."""
+
+    def configure(**changes: object) -> None:
+        changed = replace(services, settings=services.settings.model_copy(update=changes))
+        monkeypatch.setattr("stt_dagster.resources.open_services", lambda: changed)
+
+    return configure
+
+
+@pytest.fixture
+def engine_calls(configure: Configure, tmp_path: Path) -> EngineCalls:
+    """Count the real engine's calls: gives a function that returns the arguments of each."""
+    log = tmp_path / "calls"
+    log.touch()
+    real = find_executable("stt-whisper-cli")
+    configure(whisper_cpp_executable=script(tmp_path / "counted", f'echo "$@" >> {log}; exec {real} "$@"'))
+    return lambda: [line.split() for line in log.read_text().splitlines()]
+
+
+@pytest.fixture
 def upload(services: Services) -> Upload:
     """Upload bytes, or a file of `tests/data/audio`; returns the job's id."""
 
-    def upload(recording: bytes | str, **options: str) -> str:
+    def upload(recording: bytes | str, **options: object) -> str:
         data = (DATA / recording).read_bytes() if isinstance(recording, str) else recording
         name = recording if isinstance(recording, str) else "bytes.wav"
         view = services.tasks.create_task(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import stat
 import wave
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from stt_core.jobs.models import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
 from stt_core.whisper.process import find_executable
-from tests.dagster.conftest import DATA, RunJob, Upload
+from tests.dagster.conftest import DATA, Configure, RunJob, Upload, script
 
 
 def silence(seconds: float) -> bytes:
@@ -25,20 +24,6 @@ def silence(seconds: float) -> bytes:
         audio.setframerate(16_000)
         audio.writeframes(bytes(int(seconds * 16_000) * 2))
     return buffer.getvalue()
-
-
-def script(path: Path, text: str) -> str:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
-def use_engine(services: Services, monkeypatch: pytest.MonkeyPatch, executable: str) -> None:
-    settings = services.settings.model_copy(update={"whisper_cpp_executable": executable})
-    monkeypatch.setattr(
-        "stt_dagster.resources.open_services",
-        lambda: Services(settings, services.database, services.jobs, services.queue, services.store, services.tasks),
-    )
 
 
 def test_run_when_recording_is_sound_publishes_every_format(
@@ -69,12 +54,12 @@ def test_run_when_chunks_are_spread_over_steps_gives_the_same_text(
 
 
 def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
-    services: Services, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: Services, upload: Upload, run_job: RunJob, configure: Configure
 ) -> None:
     first = upload("sample-01.mp3")
     assert run_job(first).success
     second = upload("sample-01.mp3")
-    use_engine(services, monkeypatch, "/bin/false")
+    configure(whisper_cpp_executable="/bin/false")
     assert run_job(second).success
     assert all(chunk.cached for chunk in services.jobs.get_chunks(second))
     assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(second).text
@@ -102,12 +87,12 @@ def test_run_when_recording_has_no_samples_fails_at_once_and_for_good(
 
 
 def test_run_when_engine_crashes_once_tries_again_and_completes(
-    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, configure: Configure
 ) -> None:
     real, mark = find_executable("stt-whisper-cli"), tmp_path / "crashed"
     crashing = script(tmp_path / "engine", f'[ -e {mark} ] && exec {real} "$@"; touch {mark}; kill -SEGV $$')
     job_id = upload("sample-01.mp3")
-    use_engine(services, monkeypatch, crashing)
+    configure(whisper_cpp_executable=crashing)
     result = run_job(job_id)
     assert result.success
     assert [event for event in result.all_events if event.is_step_up_for_retry]
@@ -116,10 +101,10 @@ def test_run_when_engine_crashes_once_tries_again_and_completes(
 
 
 def test_run_when_engine_always_crashes_keeps_a_transient_error_with_the_job(
-    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, configure: Configure
 ) -> None:
     job_id = upload("sample-01.mp3")
-    use_engine(services, monkeypatch, script(tmp_path / "engine", "kill -SEGV $$"))
+    configure(whisper_cpp_executable=script(tmp_path / "engine", "kill -SEGV $$"))
     result = run_job(job_id)
     assert not result.success
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 2

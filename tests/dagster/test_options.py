@@ -14,7 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from stt_core.services import Services
 from stt_core.transcript.formats import render
-from tests.dagster.conftest import DATA, RunJob, Upload
+from tests.dagster.conftest import DATA, Configure, RunJob, Upload
 
 
 def samples(name: str) -> npt.NDArray[np.int16]:
@@ -87,9 +87,9 @@ def test_run_when_three_channels_are_split_transcribes_each(
 
 
 def test_run_when_all_channels_together_are_too_long_fails_for_good(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, upload: Upload, run_job: RunJob, configure: Configure
 ) -> None:
-    object.__setattr__(services, "settings", services.settings.model_copy(update={"max_audio_seconds": 30.0}))
+    configure(max_audio_seconds=30.0)
     mixed, split = upload("call.ogg"), upload("call.ogg", channels="split")
     assert run_job(mixed).success
     assert not run_job(split).success

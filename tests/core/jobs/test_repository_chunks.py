@@ -72,7 +72,7 @@ def test_update_chunk_when_it_is_of_the_plan_writes_it_whole(any_jobs: JobReposi
             "status": ChunkStatus.DONE,
             "result_key": "chunks/ab/ab.json",
             "words": 12,
-            "engine_seconds": 0.25,
+            "language": "en",
             "error": JobError(kind="engine-failed", message="ü"),
         }
     )

@@ -1,0 +1,61 @@
+"""The texts of chunks, each transcribed once: a text is kept under the hash of its sound, its model and its parameters.
+
+A retry, a re-execution, another channel or another upload of the same sound finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from stt_core.audio.clips import Clip, render_chunk
+from stt_core.audio.models import Chunk
+from stt_core.logs import get_logger, logged
+from stt_core.processing.models import Track
+from stt_core.services import Services
+from stt_core.storage import keys
+from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.models import ChunkTranscript
+from stt_core.whisper.models import WhisperModel
+from stt_core.whisper.transcriber import Transcriber, chunk_digest
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ChunkTexts:
+    """The sounds of a recording's chunks, and the texts that one model and one way of decoding give them."""
+
+    store: ObjectStore
+    tracks: Sequence[Track]
+    model: WhisperModel
+    transcriber: Transcriber
+
+    @classmethod
+    @logged
+    def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel) -> ChunkTexts:
+        """Return the texts of a recording that is prepared as `tracks`."""
+        return cls(services.store, tracks, model, Transcriber.from_settings(services.settings))
+
+    @logged
+    def render(self, chunk: Chunk) -> Clip:
+        """Return the sound of a chunk, read from the track of its channel."""
+        [pcm_key] = [track.pcm_key for track in self.tracks if track.channel == chunk.channel]
+        return render_chunk(chunk, partial(self.store.get_range, pcm_key))
+
+    @logged
+    def key(self, clip: Clip, language: str) -> str:
+        """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
+        parameters = self.transcriber.parameters(self.model, language)
+        return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, parameters))
+
+    @logged
+    def find(self, key: str) -> ChunkTranscript | None:
+        """Return a text, or None where it is not known yet."""
+        return ChunkTranscript.model_validate_json(self.store.get_bytes(key)) if self.store.exists(key) else None
+
+    @logged
+    def keep(self, key: str, transcript: ChunkTranscript) -> None:
+        """Write a text down."""
+        self.store.put_bytes(key, transcript.model_dump_json().encode(), content_type="application/json")
