@@ -28,9 +28,10 @@ from stt_core.logs import logged
 from stt_dagster.jobs import job_of, run_request, transcribe_recording
 from stt_dagster.resources import SttResource
 
-#: How long a tick waits for a job, seconds. Dagster evaluates a sensor at most every 5 s, so a long wait makes it
-#: likely that one is waiting when a job comes; the gRPC call that carries it ends at 60 s.
-QUEUE_WAIT_SECONDS = 40.0
+#: How long a tick waits for a job, seconds. Dagster's daemon starts ticks on a beat of 5 s: one that ends just before a
+#: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
+#: end waits for its ticks, which is why it is not longer.
+QUEUE_WAIT_SECONDS = 9.0
 
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
