@@ -96,7 +96,10 @@ def test_language_table_is_the_engines() -> None:
     assert list(LANGUAGES) == [engine.whisper_lang_str(number) for number in range(engine.whisper_lang_max_id() + 1)]
 
 
-@pytest.mark.parametrize(("asked", "code"), [("en", "en"), (" DE ", "de"), ("German", "de"), ("auto", "auto"), ("Auto-per-chunk", "auto-per-chunk")])
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [("en", "en"), (" DE ", "de"), ("German", "de"), ("auto", "auto"), ("Auto-per-chunk", "auto-per-chunk")],
+)
 def test_language_when_known_then_becomes_its_code(asked: str, code: str) -> None:
     assert check_language(asked) == code
 
