@@ -15,7 +15,7 @@ from stt_cli.follow import upload_and_wait
 from stt_core.jobs.models import Channels, JobView, Priority
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Strategy, load_settings
-from stt_core.transcript.formats import render
+from stt_core.transcript.formats import clock, render
 from stt_core.transcript.models import Transcript
 
 logger = get_logger(__name__)
@@ -64,7 +64,10 @@ def transcribe(
             strategy=strategy,
             allow_partial="true" if allow_partial else None,
         )
-        write_result(format_transcript(client.transcript(job.job_id), output))
+        transcript = client.transcript(job.job_id)
+        write_result(format_transcript(transcript, output))
+        for gap in transcript.gaps:
+            note(f"no transcript from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
 
 
@@ -111,6 +114,7 @@ def _table(job: JobView) -> Table:
         "error": job.error.message if job.error else None,
         "mend": job.error.mend if job.error else None,
         "run": job.run_url,
+        "gaps": job.result.gaps or None if job.result else None,
         "results": job.result.prefix if job.result else None,
     }
     table = Table(show_header=False, box=None)

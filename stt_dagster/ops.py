@@ -20,7 +20,7 @@ from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
 from stt_dagster.resources import SttResource
-from stt_dagster.steps import RETRY_POLICY, job_step
+from stt_dagster.steps import RETRY_POLICY, is_last_try, job_step
 
 
 class JobConfig(Config):
@@ -82,13 +82,17 @@ def plan_chunks(
 @op(retry_policy=RETRY_POLICY, tags={"kind": "whisper.cpp"})
 @logged
 def transcribe(context: OpExecutionContext, stt: SttResource, batch: ChunkBatch) -> BatchResult:
-    """Transcribe the chunks of one batch with one whisper.cpp process, those already known excepted."""
+    """Transcribe the chunks of one batch with one whisper.cpp process, those already known excepted.
+
+    Where the job accepts gaps, a chunk that still fails in the step's last try becomes one.
+    """
     with job_step(context, stt.services, JobStage.TRANSCRIBING, batch.job_id) as claim:
-        result = transcribe_batch(stt.services, claim, batch)
+        result = transcribe_batch(stt.services, claim, batch, is_last_try=is_last_try(context))
         context.add_output_metadata(
             {
                 "chunks": len(result.outcomes),
                 "cached": sum(outcome.cached for outcome in result.outcomes),
+                "gaps": sum(outcome.failure is not None for outcome in result.outcomes),
                 "audio_seconds": result.audio_seconds,
                 "engine_seconds": result.engine_seconds,
             }
@@ -104,7 +108,7 @@ def merge(
     """Put the chunks' texts together, their times mapped back to the recording."""
     with job_step(context, stt.services, JobStage.MERGING, plan.job_id) as claim:
         merged = merge_recording(stt.services, claim, plan, results)
-        context.add_output_metadata({"words": merged.words, "segments": merged.segments})
+        context.add_output_metadata({"words": merged.words, "segments": merged.segments, "gaps": merged.gaps})
         return merged
 
 

@@ -15,7 +15,7 @@ from dagster import Backoff, Failure, Jitter, MetadataValue, OpExecutionContext,
 from stt_core.errors import EngineStoppedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.models import JobError, JobStage
-from stt_core.logs import get_logger, log_context, log_exception
+from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.logs import run_event_log
@@ -28,6 +28,12 @@ RETRY_POLICY = RetryPolicy(
     backoff=Backoff.EXPONENTIAL,
     jitter=Jitter.PLUS_MINUS,
 )
+
+
+@logged
+def is_last_try(context: OpExecutionContext) -> bool:
+    """Return whether the step's retries are used up."""
+    return context.retry_number >= RETRY_POLICY.max_retries
 
 
 @contextmanager
@@ -58,7 +64,7 @@ def job_step(
         except Exception as error:
             log_exception(logger, f"step {context.op.name}", error)
             problem = describe_error(error, stage)
-            if problem.transient and context.retry_number < RETRY_POLICY.max_retries:
+            if problem.transient and not is_last_try(context):
                 logger.warning(
                     "try {} of {} failed, trying again", context.retry_number + 1, RETRY_POLICY.max_retries + 1
                 )

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from stt_core.whisper.catalog import CATALOG, DEMO
 
+#: Its name, once it lies in `WHISPER_MODELS_DIR`.
+MODEL = "many"
 #: The language it always hears, and the words it always says.
 LANGUAGE, WORDS = "de", ("water", "morning", "train")
 _VOCABULARY, _AUDIO_CONTEXT, _TEXT_CONTEXT, _MELS = 51_865, 1500, 448, 80

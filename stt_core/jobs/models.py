@@ -208,6 +208,8 @@ class JobResult(BaseModel):
     duration_seconds: float
     words: int
     segments: int
+    #: Parts of the recording without a text; the transcript names each with its reason.
+    gaps: int = 0
     text_preview: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stt_core.errors import MissingChunksError
 from stt_core.jobs.claims import Claim
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
@@ -11,6 +12,7 @@ from stt_core.services import Services
 from stt_core.storage import keys
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript
+from stt_core.whisper.languages import AUTO
 
 logger = get_logger(__name__)
 
@@ -22,13 +24,17 @@ def merge_recording(
     """Merge the results of every batch into `transcript.json` under the attempt's result prefix.
 
     Raises:
-        MissingChunksError: A chunk of the plan has no result.
+        MissingChunksError: A chunk of the plan has no result, or no chunk has a text.
     """
+    outcomes = [outcome for result in results for outcome in result.outcomes]
     transcripts = {
         outcome.index: ChunkTranscript.model_validate_json(services.store.get_bytes(outcome.result_key))
-        for result in results
-        for outcome in result.outcomes
+        for outcome in outcomes
+        if outcome.result_key
     }
+    gaps = {outcome.index: outcome.failure for outcome in outcomes if outcome.failure}
+    if gaps and not transcripts:
+        raise MissingChunksError(f"Not one of {len(gaps)} chunks could be transcribed: {next(iter(gaps.values()))}")
     transcript = merge_chunks(
         plan.job_id,
         plan.chunks,
@@ -36,13 +42,19 @@ def merge_recording(
         duration_seconds=plan.audio.duration_seconds,
         model=plan.model,
         model_digest=plan.model_digest,
-        language=None if plan.language == "auto" else plan.language,
+        language=None if plan.language == AUTO else plan.language,
+        gaps=gaps,
     )
     prefix = keys.result_prefix(plan.job_id, claim.attempt)
     services.store.put_bytes(
         keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"
     )
-    logger.info("merged: {} words in {} segments", transcript.statistics.words, len(transcript.segments))
-    return MergedTranscript(
-        job_id=plan.job_id, prefix=prefix, words=transcript.statistics.words, segments=len(transcript.segments)
+    merged = MergedTranscript(
+        job_id=plan.job_id,
+        prefix=prefix,
+        words=transcript.statistics.words,
+        segments=len(transcript.segments),
+        gaps=len(transcript.gaps),
     )
+    logger.info("merged: {} words in {} segments, {} gaps", merged.words, merged.segments, merged.gaps)
+    return merged

@@ -33,6 +33,7 @@ class RecordingPlan(BaseModel):
     model: str
     model_digest: str
     language: str
+    allow_partial: bool
 
 
 class ChunkBatch(BaseModel):
@@ -44,14 +45,16 @@ class ChunkBatch(BaseModel):
     model: str
     language: str
     threads: int
+    allow_partial: bool
 
 
 class ChunkOutcome(BaseModel):
-    """Where a chunk's transcript lies; `cached` means that the engine did not run for it."""
+    """Where a chunk's text lies, or why there is none; `cached` means that the engine did not run for it."""
 
     index: int
-    result_key: str
-    cached: bool
+    result_key: str | None = None
+    failure: str | None = None
+    cached: bool = False
 
 
 class BatchResult(BaseModel):
@@ -70,3 +73,4 @@ class MergedTranscript(BaseModel):
     prefix: str
     words: int
     segments: int
+    gaps: int

@@ -80,6 +80,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         model=model.name,
         model_digest=model.digest,
         language=language,
+        allow_partial=job.options.allow_partial,
     )
 
 
@@ -105,6 +106,7 @@ def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
             model=plan.model,
             language=plan.language,
             threads=threads,
+            allow_partial=plan.allow_partial,
         )
         for start, end in pairwise(borders)
     ]

@@ -39,6 +39,7 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
         duration_seconds=transcript.duration_seconds,
         words=transcript.statistics.words,
         segments=len(transcript.segments),
+        gaps=len(transcript.gaps),
         text_preview=transcript.text[:_PREVIEW_CHARACTERS],
     )
     job = claim.complete(result)

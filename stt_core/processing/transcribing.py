@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 
-from stt_core.jobs.claims import Claim
+from stt_core.errors import EngineError, EngineTimeoutError
+from stt_core.jobs.claims import Claim, describe_error
 from stt_core.jobs.models import ChunkModel, ChunkStatus, utc_now
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
 from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
+from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)
+
+#: The engine's last words can be long; the reason of a gap stands in subtitles.
+_REASON_CHARACTERS = 160
 
 
 @dataclass(frozen=True)
@@ -30,70 +37,122 @@ class _Waiting:
 
 
 @logged
-def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch) -> BatchResult:
+def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_last_try: bool = True) -> BatchResult:
     """Transcribe the chunks of a batch with one engine process and keep each text under the hash of what it is of.
 
-    A text that an earlier attempt, or another upload of the same sound, left there is taken as it is.
+    A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
+    fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
+    bad chunk takes no other's text with it.
+
+    Args:
+        services: The core.
+        claim: The job.
+        batch: What to transcribe.
+        is_last_try: Whether this is the step's last try: a chunk that fails by itself now fails for good. It is then
+            left out, with the reason, where the batch allows that.
 
     Raises:
-        EngineError, EngineTimeoutError: The engine failed; what it had finished is kept.
+        EngineError, EngineTimeoutError: The engine failed on a chunk by itself; the message names it.
         EngineStoppedError: The job was cancelled or taken over meanwhile.
     """
     texts = ChunkTexts.open(services, batch.tracks, resolve_model(batch.model, services.settings))
-    outcomes: dict[int, ChunkOutcome] = {}
-    waiting: list[_Waiting] = []
+    run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
-        for chunk in batch.chunks:
-            clip = texts.render(chunk)
-            key = texts.key(clip, batch.language)
-            document = chunk_document(claim, chunk).model_copy(update={"dbfs": clip.dbfs})
-            if known := texts.find(key):
-                outcomes[chunk.index] = _done(services, document, key, known, cached=True)
-                continue
-            wav = Path(folder) / f"{chunk.index}.wav"
-            clip.write_wav(wav)
-            waiting.append(_Waiting(document, wav, key))
-
-        def finished(position: int, transcript: ChunkTranscript) -> None:
-            one = waiting[position]
-            texts.keep(one.key, transcript)
-            outcomes[one.document.index] = _done(services, one.document, one.key, transcript, cached=False)
-
+        waiting = run.take_known(Path(folder))
         started = time.monotonic()
-        texts.transcriber.transcribe(
-            [one.wav for one in waiting],
-            texts.model,
-            language=batch.language,
-            threads=batch.threads,
-            should_stop=claim.is_lost,
-            on_transcript=finished,
-        )
+        groups = [waiting]
+        while groups:
+            group = groups.pop()
+            error = run.transcribe(group)
+            left = [one for one in group if one.document.index not in run.outcomes]
+            if error and len(group) > 1:
+                groups += [left[1:], left[:1]]
+            elif error and left:
+                run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
     return BatchResult(
         job_id=batch.job_id,
-        outcomes=[outcomes[chunk.index] for chunk in batch.chunks],
+        outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
         audio_seconds=sum(one.document.speech_seconds for one in waiting),
         engine_seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _done(
-    services: Services, document: ChunkModel, key: str, transcript: ChunkTranscript, *, cached: bool
-) -> ChunkOutcome:
-    """Tell MongoDB that a chunk's text is there."""
-    done = document.model_copy(
-        update={
-            "status": ChunkStatus.DONE,
-            "result_key": key,
-            "cached": cached,
-            "language": transcript.language,
-            "words": transcript.word_count,
-            "updated_at": utc_now(),
-        }
-    )
-    with log_context(chunk=done.index):
-        services.jobs.update_chunk(done)
-        logger.info(
-            "chunk done: {:.1f}-{:.1f} s, {} words, cached={}",
-            done.start_seconds, done.end_seconds, done.words, cached,
-        )  # fmt: skip
-    return ChunkOutcome(index=done.index, result_key=key, cached=cached)
+@dataclass(frozen=True)
+class _BatchRun:
+    """One batch on its way; `outcomes` has a chunk, by its index, as soon as nothing more happens to it."""
+
+    services: Services
+    claim: Claim
+    batch: ChunkBatch
+    texts: ChunkTexts
+    outcomes: dict[int, ChunkOutcome] = field(default_factory=dict)
+
+    def take_known(self, folder: Path) -> list[_Waiting]:
+        """Take the texts that are known; return the other chunks, their sound written into the folder."""
+        waiting: list[_Waiting] = []
+        for chunk in self.batch.chunks:
+            clip = self.texts.render(chunk)
+            one = _Waiting(
+                chunk_document(self.claim, chunk).model_copy(update={"dbfs": clip.dbfs}),
+                folder / f"{chunk.index}.wav",
+                self.texts.key(clip, self.batch.language),
+            )
+            if known := self.texts.find(one.key):
+                self._done(one, known, cached=True)
+            else:
+                clip.write_wav(one.wav)
+                waiting.append(one)
+        return waiting
+
+    def transcribe(self, group: Sequence[_Waiting]) -> EngineError | EngineTimeoutError | None:
+        """Send chunks through one process of the engine; return its failure, if it failed."""
+
+        def finished(position: int, transcript: ChunkTranscript) -> None:
+            self.texts.keep(group[position].key, transcript)
+            self._done(group[position], transcript, cached=False)
+
+        try:
+            self.texts.transcriber.transcribe(
+                [one.wav for one in group],
+                self.texts.model,
+                language=self.batch.language,
+                threads=self.batch.threads,
+                should_stop=self.claim.is_lost,
+                on_transcript=finished,
+            )
+        except (EngineError, EngineTimeoutError) as error:
+            logger.warning("the engine failed on {} chunks: {}", len(group), error)
+            return error
+        return None
+
+    def give_up(self, document: ChunkModel, error: EngineError | EngineTimeoutError, *, accept: bool) -> None:
+        """Write down that the engine fails on a chunk by itself, and raise that unless it is accepted as a gap."""
+        place = f"chunk {document.index} ({clock(document.start_seconds)} to {clock(document.end_seconds)})"
+        named = type(error)(f"No text for {place}: {error.message}", mend=error.mend, **error.details)
+        self._write(document, status=ChunkStatus.FAILED, error=describe_error(named))
+        if not accept:
+            raise named from error
+        logger.warning("{} is left out", place)
+        reason = shorten(error.message, _REASON_CHARACTERS, placeholder="…")
+        self.outcomes[document.index] = ChunkOutcome(index=document.index, failure=reason)
+
+    def _done(self, one: _Waiting, transcript: ChunkTranscript, *, cached: bool) -> None:
+        document, words = one.document, transcript.word_count
+        self._write(
+            document,
+            status=ChunkStatus.DONE,
+            result_key=one.key,
+            cached=cached,
+            language=transcript.language,
+            words=words,
+        )
+        self.outcomes[document.index] = ChunkOutcome(index=document.index, result_key=one.key, cached=cached)
+        with log_context(chunk=document.index):
+            logger.info(
+                "chunk done: {:.1f}-{:.1f} s, {} words, cached={}",
+                document.start_seconds, document.end_seconds, words, cached,
+            )  # fmt: skip
+
+    def _write(self, document: ChunkModel, **changes: object) -> None:
+        """Tell MongoDB what became of a chunk."""
+        self.services.jobs.update_chunk(document.model_copy(update=changes | {"updated_at": utc_now()}))

@@ -7,6 +7,7 @@ unescaped (docs/decisions/0005-own-subtitle-writers.md). The tests read every fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from heapq import merge
 
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
@@ -40,13 +41,19 @@ def render(transcript: Transcript, format: str) -> str:
     return writer(transcript)
 
 
+@logged
+def clock(seconds: float) -> str:
+    """Return a time of a recording for people: 00:01:02."""
+    return _clock(round(seconds) * 1000, ".")[:-4]
+
+
 def _json(transcript: Transcript) -> str:
     return transcript.model_dump_json(indent=2) + "\n"
 
 
 def _txt(transcript: Transcript) -> str:
     """One segment a line, with its speaker where the channels are told apart."""
-    return "".join(f"{_spoken(segment)}\n" for segment in transcript.segments)
+    return "".join(f"{_spoken(segment)}\n" for segment in _shown(transcript))
 
 
 def _srt(transcript: Transcript) -> str:
@@ -70,7 +77,7 @@ def _tsv(transcript: Transcript) -> str:
     """Whisper's own: start and end in milliseconds, and the text."""
     rows = (
         f"{_milliseconds(segment.start)}\t{_milliseconds(segment.end)}\t{_spoken(segment)}\n"
-        for segment in transcript.segments
+        for segment in _shown(transcript)
     )
     return "start\tend\ttext\n" + "".join(rows)
 
@@ -78,9 +85,28 @@ def _tsv(transcript: Transcript) -> str:
 _WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, "srt": _srt, "vtt": _vtt, "tsv": _tsv}
 
 
+def _shown(transcript: Transcript) -> Iterator[Segment]:
+    """Yield what a reader sees, by start: the segments, and a line in the place of each part that has no text."""
+    lines = (
+        Segment(
+            index=len(transcript.segments),
+            start=gap.start,
+            end=gap.end,
+            text=f"[no transcript from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}]",
+            speaker=gap.speaker,
+        )
+        for gap in transcript.gaps
+    )
+    return merge(transcript.segments, sorted(lines, key=_start), key=_start)
+
+
+def _start(segment: Segment) -> float:
+    return segment.start
+
+
 def _cues(transcript: Transcript) -> Iterator[tuple[int, int, Segment]]:
     """Yield what is shown when, in milliseconds: players refuse cues without text and cues that end as they begin."""
-    for segment in transcript.segments:
+    for segment in _shown(transcript):
         if _one_line(segment.text):
             start = _milliseconds(segment.start)
             yield start, max(_milliseconds(segment.end), start + 1), segment

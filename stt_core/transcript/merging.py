@@ -157,7 +157,18 @@ def _gap(chunk: Chunk, reason: str) -> Gap:
     logger.warning(
         "chunk {} ({:.1f}-{:.1f} s) has no text: {}", chunk.index, chunk.start_seconds, chunk.end_seconds, reason
     )
-    return Gap(chunk=chunk.index, start=chunk.start_seconds, end=chunk.end_seconds, reason=reason)
+    return Gap(
+        chunk=chunk.index,
+        start=round(chunk.start_seconds, 3),
+        end=round(chunk.end_seconds, 3),
+        reason=reason,
+        channel=chunk.channel,
+        speaker=_speaker(chunk.channel),
+    )
+
+
+def _speaker(channel: int | None) -> str | None:
+    return None if channel is None else f"Channel {channel + 1}"
 
 
 def _segments(channels: Mapping[int | None, Sequence[_Numbered]], duration_seconds: float) -> list[Segment]:
@@ -182,7 +193,7 @@ def _segments(channels: Mapping[int | None, Sequence[_Numbered]], duration_secon
             ],
             chunk=chunk,
             channel=channel,
-            speaker=None if channel is None else f"Channel {channel + 1}",
+            speaker=_speaker(channel),
             confidence=round(fmean(word.probability for word in line.words), 4) if line.words else None,
             flags=line.flags,
         )

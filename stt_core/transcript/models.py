@@ -67,6 +67,8 @@ class Gap(BaseModel):
     start: float
     end: float
     reason: str
+    channel: int | None = None
+    speaker: str | None = None
 
 
 class TranscriptStatistics(BaseModel):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from stt_core.errors import EngineError
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 from stt_core.whisper.languages import UNSPACED
@@ -47,6 +49,24 @@ class _Result(BaseModel):
 class _Output(BaseModel):
     result: _Result
     transcription: list[_Segment]
+
+
+@logged
+def read_output(path: Path, name: str, audio_seconds: float) -> ChunkTranscript:
+    """Read the file that the engine wrote of the recording `name`; see `parse_output`.
+
+    Raises:
+        EngineError: There is no such file, or it is not usable.
+    """
+    try:
+        return parse_output(path.read_bytes(), audio_seconds)
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"The engine ended with exit code 0 but wrote no result for {name}.",
+            mend="Check the free space of the temporary folder; run the logged command by hand to see more.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EngineError(f"The engine's result for {name} is unusable: {str(error)[:300]}.") from error
 
 
 @logged

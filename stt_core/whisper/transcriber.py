@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
-from stt_core.errors import EngineError, UnreadableAudioError
+from stt_core.errors import EngineError, EngineTimeoutError, UnreadableAudioError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.transcript.models import ChunkTranscript
@@ -26,7 +26,7 @@ from stt_core.whisper.ggml import validate_model
 from stt_core.whisper.languages import ENGLISH, check_language
 from stt_core.whisper.loops import find_loops, flag_loops, segment_of_word
 from stt_core.whisper.models import WhisperModel
-from stt_core.whisper.output import parse_output
+from stt_core.whisper.output import read_output
 from stt_core.whisper.process import find_executable, run_engine
 
 logger = get_logger(__name__)
@@ -104,7 +104,8 @@ class Transcriber:
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
             threads: Threads of the process.
             should_stop: Asked every second; true ends the engine.
-            on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on.
+            on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on;
+                also of those that were finished when it failed.
 
         Raises:
             UnknownLanguageError: Whisper or the model does not know the language.
@@ -175,20 +176,35 @@ class Transcriber:
             for job, base in zip(jobs, bases, strict=True):
                 command += ["-f", str(job.wav), "-of", str(base)]
 
-            def read_output(position: int) -> None:
-                read[position] = _read_output(bases[position].with_suffix(".json"), jobs[position])
+            def read_one(position: int) -> None:
+                path, job = bases[position].with_suffix(".json"), jobs[position]
+                read[position] = read_output(path, job.wav.name, job.seconds)
                 on_output(position, read[position])
 
+            def begun(position: int) -> bool:
+                return position < len(jobs) and bases[position].with_suffix(".json").exists()
+
             def look() -> bool:
-                # The engine writes its files in order: one is whole when the next has been begun.
-                while len(read) + 1 < len(jobs) and bases[len(read) + 1].with_suffix(".json").exists():
-                    read_output(len(read))
+                while begun(len(read) + 1):  # the engine writes its files in order: the one before is whole
+                    read_one(len(read))
                 return should_stop is not None and should_stop()
 
+            def read_finished() -> None:
+                try:
+                    while begun(len(read)):
+                        read_one(len(read))
+                except EngineError as error:
+                    logger.info("the engine failed while it wrote: {}", error)
+                logger.info("the engine had finished {} of {} chunks", len(read), len(jobs))
+
             timeout = self.timeout_seconds + self.timeout_per_audio_second * seconds
-            run_engine(command, timeout_seconds=timeout, should_stop=look)
+            try:
+                run_engine(command, timeout_seconds=timeout, should_stop=look)
+            except (EngineError, EngineTimeoutError):
+                read_finished()
+                raise
             for position in range(len(read), len(jobs)):
-                read_output(position)
+                read_one(position)
         return [read[position] for position in range(len(jobs))]
 
     def _mend_loops(
@@ -235,15 +251,3 @@ def _wav_seconds(path: Path) -> float:
     if form != (SAMPLE_RATE, 1, SAMPLE_BYTES):
         raise UnreadableAudioError(f"The chunk {path.name} is not 16 kHz mono 16 bit.")
     return frames / SAMPLE_RATE
-
-
-def _read_output(path: Path, job: _Job) -> ChunkTranscript:
-    try:
-        return parse_output(path.read_bytes(), job.seconds)
-    except FileNotFoundError as error:
-        raise EngineError(
-            f"The engine ended with exit code 0 but wrote no result for {job.wav.name}.",
-            mend="Check the free space of the temporary folder; run the logged command by hand to see more.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise EngineError(f"The engine's result for {job.wav.name} is unusable: {str(error)[:300]}.") from error

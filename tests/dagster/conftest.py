@@ -13,6 +13,7 @@ from dagster import DagsterInstance, ExecuteInProcessResult
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.whisper.process import find_executable
+from tests.multilingual_model import MODEL, make_multilingual_model
 
 DATA = Path(__file__).parents[1] / "data" / "audio"
 
@@ -47,11 +48,21 @@ def services(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def multilingual_model(_own_environment: None) -> None:
+    """Install the tiny model of `tests.multilingual_model`: ten times as fast as the demo model."""
+    folder = Settings().whisper_models_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    make_multilingual_model(folder / f"ggml-{MODEL}.bin")
+
+
 @pytest.fixture
 def configure(services: Services, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Change settings of the runs that follow: `configure(whisper_cpp_executable=...)`."""
+    """Change settings of the runs that follow: `configure(whisper_cpp_executable=...)`; other changes stay."""
+    changes: dict[str, object] = {}
 
-    def configure(**changes: object) -> None:
+    def configure(**more: object) -> None:
+        changes.update(more)
         changed = replace(services, settings=services.settings.model_copy(update=changes))
         monkeypatch.setattr("stt_dagster.resources.open_services", lambda: changed)
 

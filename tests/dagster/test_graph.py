@@ -111,7 +111,7 @@ def test_run_when_engine_always_crashes_keeps_a_transient_error_with_the_job(
     job = services.jobs.get_job(job_id)
     assert job.status is JobStatus.PROCESSING and job.error is not None
     assert job.error.kind == "engine-failed" and job.error.transient
-    assert {chunk.status for chunk in services.jobs.get_chunks(job_id)} == {ChunkStatus.PENDING}
+    assert {chunk.status for chunk in services.jobs.get_chunks(job_id)} == {ChunkStatus.FAILED}
 
 
 def test_run_when_job_was_cancelled_stops_and_changes_nothing(

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from stt_core.services import Services
 from tests.dagster.conftest import EngineCalls, RunJob, Upload
-from tests.multilingual_model import LANGUAGE, make_multilingual_model
+from tests.multilingual_model import LANGUAGE, MODEL
 
-
-@pytest.fixture(autouse=True, scope="session")
-def model(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("multilingual") / "ggml-many.bin"
-    make_multilingual_model(path)
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _installed(services: Services, model: Path) -> None:
-    target = services.settings.whisper_models_dir / model.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        target.hardlink_to(model)
+pytestmark = pytest.mark.usefixtures("multilingual_model")
 
 
 def languages_of(calls: list[list[str]]) -> list[tuple[str, int]]:
@@ -34,7 +19,7 @@ def languages_of(calls: list[list[str]]) -> list[tuple[str, int]]:
 def test_run_when_language_is_auto_detects_it_on_the_first_chunk_and_holds_it(
     services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("noisy.ogg", model="many")
+    job_id = upload("noisy.ogg", model=MODEL)
     assert run_job(job_id).success
     chunks = services.jobs.get_chunks(job_id)
     assert len(chunks) > 1
@@ -48,7 +33,7 @@ def test_run_when_language_is_auto_detects_it_on_the_first_chunk_and_holds_it(
 def test_run_when_language_was_held_before_transcribes_nothing_again(
     services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
 ) -> None:
-    first, second, named = (upload("sample-08.ogg", model="many", language=one) for one in ("auto", "auto", LANGUAGE))
+    first, second, named = (upload("sample-08.ogg", model=MODEL, language=one) for one in ("auto", "auto", LANGUAGE))
     assert run_job(first).success
     before = len(engine_calls())
     assert run_job(second).success
@@ -60,7 +45,7 @@ def test_run_when_language_was_held_before_transcribes_nothing_again(
 def test_run_when_language_is_auto_per_chunk_lets_each_chunk_detect_its_own(
     services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("noisy.ogg", model="many", language="auto-per-chunk")
+    job_id = upload("noisy.ogg", model=MODEL, language="auto-per-chunk")
     assert run_job(job_id).success
     chunks = services.jobs.get_chunks(job_id)
     assert languages_of(engine_calls()) == [("auto", len(chunks))]
@@ -71,7 +56,7 @@ def test_run_when_language_is_auto_per_chunk_lets_each_chunk_detect_its_own(
 def test_run_when_channels_are_split_holds_one_language_for_both(
     services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("call.ogg", model="many", channels="split")
+    job_id = upload("call.ogg", model=MODEL, channels="split")
     assert run_job(job_id).success
     assert languages_of(engine_calls()) == [("auto", 1), (LANGUAGE, len(services.jobs.get_chunks(job_id)) - 1)]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stt_core.errors import InvalidInputError
 from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+from stt_core.transcript.models import Gap, Segment, Transcript, TranscriptStatistics
 
 AWKWARD = [
     "Plain words.",
@@ -43,6 +43,17 @@ def transcript(*texts: str, speaker: str | None = None, length: float = 0.9) -> 
         segments=segments,
         statistics=TranscriptStatistics(words=1, speech_seconds=1.0, chunks=1),
     )
+
+
+def test_render_when_a_part_has_no_text_then_says_so_in_its_place_and_names_the_speaker() -> None:
+    gap = Gap(chunk=1, start=62.4, end=91.0, reason="engine <died>", channel=1, speaker="Channel 2")
+    whole = transcript("before", "after", speaker="Channel 1").model_copy(update={"gaps": [gap]})
+    marker = "[no transcript from 00:01:02 to 00:01:31: engine <died>]"
+    assert render(whole, "txt").splitlines() == ["Channel 1: before", f"Channel 2: {marker}", "Channel 1: after"]
+    assert f"2\n00:01:02,400 --> 00:01:31,000\nChannel 2: {marker}\n" in render(whole, "srt")
+    escaped = marker.replace("<", "&lt;").replace(">", "&gt;")
+    assert f"\n00:01:02.400 --> 00:01:31.000\n<v Channel 2>{escaped}\n" in render(whole, "vtt")
+    assert f"\n62400\t91000\tChannel 2: {marker}\n" in render(whole, "tsv")
 
 
 def one_line(text: str) -> str:

@@ -139,6 +139,26 @@ def test_transcribing_when_the_model_broke_after_it_was_resolved_then_is_permane
         transcriber.transcribe([silent_wav()], replace(demo_model, path=path), language="en", threads=1)
 
 
+def test_transcribing_when_the_engine_crashes_then_what_it_had_finished_is_told(
+    tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
+) -> None:
+    stored = tmp_path / "stored.json"
+    stored.write_text(json.dumps({"result": {"language": "en"}, "transcription": []}))
+    # An engine that writes two whole files and half of a third, and dies.
+    body = f"""while [ $# -gt 0 ]; do
+  [ "$1" = -of ] && case "$2" in */2) printf "{{" > "$2.json"; kill -SEGV $$;; *) cp {stored} "$2.json";; esac
+  shift
+done"""
+    heard: list[int] = []
+    crashing = replace(transcriber, executable=script(tmp_path / "crashing", body))
+    wavs = [silent_wav(name=f"{number}.wav") for number in range(4)]
+    with pytest.raises(EngineError, match="SIGSEGV"):
+        crashing.transcribe(
+            wavs, demo_model, language="en", threads=1, on_transcript=lambda position, _: heard.append(position)
+        )
+    assert heard == [0, 1]
+
+
 def test_transcribing_when_a_chunk_is_no_wav_then_says_which(
     tmp_path: Path, transcriber: Transcriber, silent_wav: Callable[..., Path], demo_model: WhisperModel
 ) -> None:
