@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from stt_core.audio.chunking import cut_fixed
 from stt_core.services import Services
 from stt_core.transcript.formats import render
-from tests.dagster.conftest import DATA, Configure, RunJob, Upload
+from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Upload
+from tests.multilingual_model import LANGUAGE, MODEL, WORDS
 
 
 def samples(name: str) -> npt.NDArray[np.int16]:
@@ -96,3 +98,50 @@ def test_run_when_all_channels_together_are_too_long_fails_for_good(
     error = services.jobs.get_job(split).error
     assert error is not None
     assert (error.kind, error.transient) == ("audio-too-long", False)
+
+
+@pytest.mark.usefixtures("multilingual_model")
+def test_run_when_channels_were_split_before_transcribes_nothing_again(
+    upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+) -> None:
+    asked = {"channels": "split", "model": MODEL, "language": LANGUAGE}
+    assert run_job(upload("call.ogg", **asked)).success
+    before = len(engine_calls())
+    assert run_job(upload("call.ogg", **asked)).success
+    assert (before, len(engine_calls())) == (1, 1)
+
+
+@pytest.mark.usefixtures("multilingual_model")
+def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
+    services: Services, upload: Upload, run_job: RunJob, configure: Configure, engine_calls: EngineCalls
+) -> None:
+    seconds = 60.0
+    configure(chunk_max_seconds=5.0)  # with pauses of up to 9 s there are windows without a word
+    recording = wav(samples("pauses.ogg")[: int(seconds * 16_000)])
+    job_id = upload(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
+    assert run_job(job_id).success
+    [call] = engine_calls()
+    chunks = services.jobs.get_chunks(job_id)
+    windows = len(cut_fixed(int(seconds * 16_000), max_seconds=5.0))
+    assert call.count("-f") == len(chunks) < windows
+    spoken = [s for s in json.loads((DATA / "pauses.json").read_text())["segments"] if s["end"] < seconds]
+    for chunk in chunks:
+        assert any(s["start"] < chunk.end_seconds + 0.3 and chunk.start_seconds - 0.3 < s["end"] for s in spoken)
+    for sentence in spoken:
+        middle = (sentence["start"] + sentence["end"]) / 2
+        assert any(chunk.start_seconds <= middle <= chunk.end_seconds for chunk in chunks)
+
+
+@pytest.mark.usefixtures("multilingual_model")
+@pytest.mark.parametrize("strategy", ["vad", "fixed"])
+def test_run_when_a_strategy_is_asked_for_cuts_by_it(
+    services: Services, upload: Upload, run_job: RunJob, strategy: str
+) -> None:
+    job_id = upload("sample-08.ogg", strategy=strategy, model=MODEL, language=LANGUAGE)
+    assert run_job(job_id).success
+    [chunk] = services.jobs.get_chunks(job_id)
+    duration = services.tasks.get_task_result(job_id).duration_seconds
+    assert (chunk.end_seconds - chunk.start_seconds == pytest.approx(duration, abs=1e-3)) is (strategy == "fixed")
+    assert (chunk.words, chunk.language) == (len(WORDS), LANGUAGE)
+    assert chunk.dbfs is not None
+    assert -60 < chunk.dbfs < 0
