@@ -115,7 +115,7 @@ def test_run_when_channels_were_split_before_transcribes_nothing_again(
 def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
     services: Services, upload: Upload, run_job: RunJob, configure: Configure, engine_calls: EngineCalls
 ) -> None:
-    seconds = 60.0
+    seconds = 57.0
     configure(chunk_max_seconds=5.0)  # with pauses of up to 9 s there are windows without a word
     recording = wav(samples("pauses.ogg")[: int(seconds * 16_000)])
     job_id = upload(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
