@@ -13,12 +13,14 @@ from rich.text import Text
 from stt_cli.console import err, out
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.errors import ConfigurationError, SttError
+from stt_core.jobs.database import Database
+from stt_core.jobs.queue import JobQueue
 from stt_core.local_stack.home import StackHome, is_free
 from stt_core.local_stack.processes import running_process
 from stt_core.local_stack.servers import SERVERS, given_variables
 from stt_core.logs import get_logger, logged
-from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
+from stt_core.storage.object_store import ObjectStore
 from stt_core.whisper.models import resolve_model
 from stt_core.whisper.process import find_executable
 
@@ -115,15 +117,15 @@ def _check_servers(settings: Settings) -> Iterator[Finding]:
         yield from _check_ports(settings)
     addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
     silent = set() if is_up else {_DEPENDENCIES[server.name] for server in embedded}
-    if silent != set(_DEPENDENCIES.values()):
-        services = Services.open(Settings.model_validate(addresses if is_up else {}))
-        try:
-            for name, health in services.health().items():
-                if name not in silent:
-                    says = f"answers in {health.latency_ms:.1f} ms" if health.ok else health.error or "no answer"
-                    yield Finding(name, says, is_problem=not health.ok)
-        finally:
-            services.close()
+    reached = Settings.model_validate(addresses if is_up else {})
+    pings: dict[str, Callable[[], float]] = {
+        "mongodb": lambda: Database(reached).ping(),
+        "redis": lambda: JobQueue(reached).ping(),
+        "object_store": lambda: ObjectStore(reached).ping(),
+    }
+    for name, ping in pings.items():
+        if name not in silent:
+            yield _check(name, lambda ping=ping: f"answers in {ping() * 1000:.1f} ms")  # type: ignore[misc]
 
 
 def _check_ports(settings: Settings) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ def test_dagster_dev_when_given_the_workspace_loads_every_definition(
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
