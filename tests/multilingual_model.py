@@ -23,8 +23,9 @@ MODEL = "many"
 LANGUAGE, WORDS = "de", ("water", "morning", "train")
 _VOCABULARY, _AUDIO_CONTEXT, _TEXT_CONTEXT, _MELS = 51_865, 1500, 448, 80
 _WIDTH, _HEADS, _LAYERS = 64, 1, 1
-#: Tokens of the multilingual vocabulary: end of text, <|de|>, <|0.00|>. The prompt takes the positions 0, 1 and 2.
-_END, _GERMAN, _BEGIN = 50_257, 50_261, 50_364
+#: Tokens of the multilingual vocabulary: end of text, <|de|>, <|0.00|> and <|29.80|>, so that the words fill a chunk.
+#: The prompt takes the positions 0, 1 and 2.
+_END, _GERMAN, _BEGIN, _WINDOW_END = 50_257, 50_261, 50_364, 51_854
 
 Array = npt.NDArray[np.float32]
 
@@ -45,7 +46,7 @@ def make_multilingual_model(path: Path) -> None:
     positions = random.standard_normal((_TEXT_CONTEXT, _WIDTH)).astype(np.float32)
     embedding = random.standard_normal((_VOCABULARY, _WIDTH)).astype(np.float32) * 0.02
     said = [vocabulary.index(f" {word}".encode()) for word in WORDS]
-    for position, token in [(0, _GERMAN), *enumerate([_BEGIN, *said, _BEGIN + 50, _END], start=2)]:
+    for position, token in [(0, _GERMAN), *enumerate([_BEGIN, *said, _WINDOW_END, _END], start=2)]:
         embedding[token] = positions[position] / positions[position].std() * 0.5
     with path.open("wb") as file:
         dimensions = (_WIDTH, _HEADS, _LAYERS)
