@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stt_core.jobs.models import ChunkStatus, JobStatus
+from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
 from stt_core.storage import keys
 from stt_core.whisper.process import find_executable
@@ -39,9 +40,13 @@ def test_run_when_a_chunk_fails_for_good_fails_and_names_the_chunk_and_its_time(
     services: Services, upload: Upload, run_job: RunJob, bad_chunk: EngineCalls
 ) -> None:
     job_id = upload("noisy.ogg", model=MODEL, language=LANGUAGE)
-    assert not run_job(job_id).success
-    job = services.jobs.get_job(job_id)
-    assert job.status is JobStatus.PROCESSING  # the sensor decides about the next attempt
+    run = run_job(job_id)
+    assert not run.success
+    settings = services.settings.model_copy(update={"max_attempts": 1})
+    job = recover_failed_run(  # as the failure sensor does
+        services.jobs, services.queue, settings, job_id=job_id, run_id=run.run_id, attempt=1, reason="failed"
+    )
+    assert (job.status, job.result) == (JobStatus.FAILED, None)
     assert job.error is not None
     assert (job.error.kind, job.error.transient, job.error.stage) == ("engine-failed", True, "transcribing")
     assert re.match(
