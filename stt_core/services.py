@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from stt_core.errors import SttError
 from stt_core.jobs.database import Database
+from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.service import JobService
@@ -35,6 +36,7 @@ class Services:
     settings: Settings
     database: Database
     jobs: JobRepository
+    heartbeats: Heartbeats
     queue: JobQueue
     store: ObjectStore
     tasks: JobService
@@ -50,7 +52,9 @@ class Services:
         # The database last: it starts threads at once, and nothing after it can fail.
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
         jobs = JobRepository(database)
-        return cls(settings, database, jobs, queue, store, JobService(settings, jobs, queue, store))
+        return cls(
+            settings, database, jobs, Heartbeats(database), queue, store, JobService(settings, jobs, queue, store)
+        )
 
     @logged
     def prepare(self) -> None:

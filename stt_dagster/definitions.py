@@ -8,7 +8,7 @@ from stt_dagster import logs
 from stt_dagster.io_manager import JsonIOManager
 from stt_dagster.jobs import transcribe_recording
 from stt_dagster.resources import SttResource
-from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_repair_sensor, queue_sensor
+from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_sensor, reconciler_sensor
 
 logs.install()
 
@@ -16,6 +16,6 @@ _stt = SttResource()
 
 defs = Definitions(
     jobs=[transcribe_recording],
-    sensors=[queue_sensor, failure_sensor, cancellation_sensor, queue_repair_sensor],
+    sensors=[queue_sensor, failure_sensor, cancellation_sensor, reconciler_sensor],
     resources={"stt": _stt, "io_manager": JsonIOManager(stt=_stt)},
 )

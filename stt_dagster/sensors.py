@@ -1,7 +1,7 @@
 """The sensors: each asks the core one question and translates its answer for Dagster.
 
 `queue_sensor` waits on the Redis queue and launches runs; `failure_sensor` and `cancellation_sensor` tell the job what
-became of its run; `queue_repair_sensor` puts back what Redis lost.
+became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB.
 """
 
 import platform
@@ -21,10 +21,14 @@ from dagster import (
     sensor,
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from pydantic import TypeAdapter
 
 from stt_core.jobs.dispatch import wait_for_due_jobs
+from stt_core.jobs.heartbeats import Observation, find_silent_jobs
+from stt_core.jobs.models import JobModel
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, restore_queue
 from stt_core.logs import logged
+from stt_core.services import Services
 from stt_dagster.jobs import job_of, run_request, transcribe_recording
 from stt_dagster.resources import SttResource
 
@@ -32,6 +36,7 @@ from stt_dagster.resources import SttResource
 #: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
 #: end waits for its ticks, which is why it is not longer.
 QUEUE_WAIT_SECONDS = 9.0
+_OBSERVATIONS = TypeAdapter(dict[str, Observation])
 
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
@@ -90,9 +95,37 @@ def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> No
     cancel_job(stt.services.jobs, job_id, run_id=context.dagster_run.run_id)
 
 
-@sensor(job=transcribe_recording, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+@sensor(job=transcribe_recording, minimum_interval_seconds=15, default_status=DefaultSensorStatus.RUNNING)
 @logged
-def queue_repair_sensor(stt: SttResource) -> SkipReason:
-    """Enqueue again what MongoDB says is waiting and Redis has lost."""
-    restored = restore_queue(stt.services.jobs, stt.services.queue)
-    return SkipReason(f"{restored} jobs were enqueued again.")
+def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> SkipReason:
+    """Enqueue again what Redis has lost, and end runs that died without a word."""
+    services = stt.services
+    restored = restore_queue(services.jobs, services.queue)
+    seen = _OBSERVATIONS.validate_json(context.cursor or "{}")
+    silent, observed = find_silent_jobs(services.jobs, services.heartbeats, seen)
+    for job in silent:
+        end_silent_run(context.instance, services, job)
+    context.update_cursor(_OBSERVATIONS.dump_json(observed).decode())
+    return SkipReason(f"{restored} jobs were enqueued again, {len(silent)} runs had died.")
+
+
+@logged
+def end_silent_run(instance: DagsterInstance, services: Services, job: JobModel) -> None:
+    """Mark the run of a job as failed, so that its slot is free and `failure_sensor` sees to the job.
+
+    Where Dagster does not know the run, or knows that it is over, the job is seen to here.
+    """
+    reason = "The run gave no sign of life any more: its process or its host died."
+    run = instance.get_run_by_id(job.run_id or "")
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, reason)
+        return
+    recover_failed_run(
+        services.jobs,
+        services.queue,
+        services.settings,
+        job_id=job.job_id,
+        run_id=job.run_id or "",
+        attempt=job.attempt,
+        reason=reason,
+    )

@@ -57,7 +57,8 @@ def job_step(
                 is_reexecution=context.run.parent_run_id is not None,
             )
             claim.enter_stage(stage)
-            yield claim
+            with services.heartbeats.beating(job_id):
+                yield claim
         except (SupersededError, EngineStoppedError) as error:
             logger.warning("the run gives up: {}", error)
             raise Failure(str(error), allow_retries=False) from error

@@ -119,6 +119,11 @@ class Database:
         """One document a chunk, `_id` = `<job_id>:<index>`."""
         return self._database["chunks"]
 
+    @property
+    def heartbeats(self) -> Collection[MongoDocument]:
+        """One document a job that is being processed: the latest sign of life of its run."""
+        return self._database["heartbeats"]
+
     @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds.

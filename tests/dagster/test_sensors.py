@@ -9,6 +9,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SkipReason, b
 from dagster._core.test_utils import create_run_for_test
 
 from stt_core.jobs.claims import ensure_claim
+from stt_core.jobs.heartbeats import PATIENCE
 from stt_core.jobs.models import JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
@@ -80,5 +81,40 @@ def test_workspace_when_loaded_holds_every_definition() -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= {"transcribe_recording"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        "queue_sensor", "failure_sensor", "cancellation_sensor", "queue_repair_sensor",
+        "queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor",
     }  # fmt: skip
+
+
+def test_reconciler_when_a_run_gives_no_sign_of_life_fails_it_so_that_its_job_goes_on(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    from stt_dagster.resources import SttResource
+    from stt_dagster.sensors import reconciler_sensor
+
+    dead, alive = upload("sample-01.mp3"), upload("sample-01.mp3")
+    runs = {}
+    for job_id in (dead, alive):
+        run = create_run_for_test(instance, job_name="transcribe_recording", status=DagsterRunStatus.STARTED)
+        runs[job_id] = run.run_id
+        ensure_claim(services.jobs, job_id, run.run_id, attempt=1)
+    cursor = None
+    for _ in range(PATIENCE + 1):
+        services.heartbeats.beat(alive)
+        with build_sensor_context(instance=instance, cursor=cursor, resources={"stt": SttResource()}) as context:
+            reconciler_sensor(context)
+            cursor = context.cursor
+    statuses = {job_id: instance.get_run_by_id(run_id).status for job_id, run_id in runs.items()}  # type: ignore[union-attr]
+    assert statuses == {dead: DagsterRunStatus.FAILURE, alive: DagsterRunStatus.STARTED}
+
+
+def test_silent_run_when_dagster_does_not_know_it_then_its_job_is_seen_to(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    from stt_dagster.sensors import end_silent_run
+
+    job_id = upload("sample-01.mp3")
+    ensure_claim(services.jobs, job_id, "6a0ff2f3-0000-4000-8000-000000000000", attempt=1)
+    end_silent_run(instance, services, services.jobs.get_job(job_id))
+    job = services.jobs.get_job(job_id)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 2)
+    assert job.member in services.queue.members()
