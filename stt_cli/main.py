@@ -15,10 +15,9 @@ from stt_core.logs import get_logger, logged, setup_logging
 logger = get_logger(__name__)
 
 
-class Commands(TyperGroup):
+class _Commands(TyperGroup):
     """Shows a named error as two lines, what is wrong and how to mend it, and ends with exit status 1."""
 
-    @logged
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
@@ -29,7 +28,7 @@ class Commands(TyperGroup):
             raise SystemExit(1) from error
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.callback()
