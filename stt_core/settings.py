@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     chunk_strategy: Strategy = "silence"
     chunk_max_seconds: Annotated[float, Field(ge=5, le=29.5)] = 29.0
     chunk_overlap_seconds: Annotated[float, Field(ge=0.5, le=4)] = 2.0
-    chunk_joint_ms: Annotated[int, Field(ge=0, le=1000)] = 200
+    chunk_joint_ms: Annotated[int, Field(ge=0, le=1000)] = 0
     silence_threshold_dbfs: Annotated[float, Field(ge=-96, le=0)] | Literal["auto"] = "auto"
     silence_min_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
     speech_padding_ms: Annotated[int, Field(ge=0, le=1000)] = 150

@@ -17,13 +17,17 @@ from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
-from stt_core.audio.silence import estimate_threshold, find_speech
+from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans
 from stt_core.audio.vad import find_voice
 from stt_core.errors import ConfigurationError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, Strategy
 
 logger = get_logger(__name__)
+
+#: Whisper tells sentences apart the better the longer the pause between them, and a window costs the same whatever it
+#: holds: padding is widened up to this where that takes no more windows. Beyond it nothing was gained.
+_WIDEST_PADDING_MS, _PADDING_STEP_MS = 350, 50
 
 
 class RecordingStream(PcmStream):
@@ -83,17 +87,18 @@ def plan_recording(
     auto = settings.silence_threshold_dbfs == "auto"
     threshold = estimate_threshold(energies) if auto else float(settings.silence_threshold_dbfs)
     limits = {"max_seconds": settings.chunk_max_seconds, "overlap_seconds": settings.chunk_overlap_seconds}
-    widths = {"min_silence_ms": settings.silence_min_ms, "padding_ms": settings.speech_padding_ms}
     if strategy == "vad":
         if pcm_blocks is None:
             raise ConfigurationError("The strategy `vad` listens to the samples, and none were given.")
-        speech = find_voice(pcm_blocks, **widths)
+        speech = find_voice(pcm_blocks, min_silence_ms=settings.silence_min_ms, padding_ms=0)
     else:
+        widths = {"min_silence_ms": settings.silence_min_ms, "padding_ms": 0}
         speech = find_speech(energies, threshold_dbfs=threshold, **widths)
     if strategy == "fixed":
-        cut = [chunk for chunk in cut_fixed(energies.total_samples, **limits) if _is_heard(chunk, speech)]
+        padded = pad_spans(speech, _samples(settings.speech_padding_ms), energies.total_samples)
+        cut = [chunk for chunk in cut_fixed(energies.total_samples, **limits) if _is_heard(chunk, padded)]
     else:
-        cut = plan_chunks(speech, energies, joint_ms=settings.chunk_joint_ms, **limits)
+        cut = _pack(speech, energies, settings)
     chunks = [
         chunk.model_copy(update={"index": first_index + number, "channel": channel}) for number, chunk in enumerate(cut)
     ]
@@ -104,6 +109,31 @@ def plan_recording(
         statistics.mean_seconds, statistics.overlaps,
     )  # fmt: skip
     return ChunkPlan(strategy=strategy, threshold_dbfs=threshold, chunks=chunks, statistics=statistics)
+
+
+def _pack(speech: list[Span], energies: FrameEnergies, settings: Settings) -> list[Chunk]:
+    """Pack speech with the widest padding that takes no more windows than the least."""
+
+    def packed(padding_ms: int) -> list[Chunk]:
+        return plan_chunks(
+            pad_spans(speech, _samples(padding_ms), energies.total_samples),
+            energies,
+            max_seconds=settings.chunk_max_seconds,
+            overlap_seconds=settings.chunk_overlap_seconds,
+            joint_ms=settings.chunk_joint_ms,
+        )
+
+    least = packed(settings.speech_padding_ms)
+    for padding_ms in range(_WIDEST_PADDING_MS, settings.speech_padding_ms, -_PADDING_STEP_MS):
+        wider = packed(padding_ms)
+        if len(wider) <= len(least):
+            logger.debug("{} ms of padding on each side", padding_ms)
+            return wider
+    return least
+
+
+def _samples(milliseconds: int) -> int:
+    return milliseconds * SAMPLE_RATE // 1000
 
 
 def _is_heard(chunk: Chunk, speech: list[Span]) -> bool:

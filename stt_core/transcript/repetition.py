@@ -36,7 +36,7 @@ def find_repetitions(words: Sequence[str]) -> list[Repetition]:
     Args:
         words: The words of one chunk or text.
     """
-    spoken = [_NOT_WORD.sub("", word.casefold()) for word in words]
+    spoken = _normalise(words)
     found: list[Repetition] = []
     for period in range(1, min(MAX_PERIOD, len(spoken) // 2) + 1):
         needed = _SHORT_PERIODS.get(period, _OTHER_PERIODS) * period
@@ -44,6 +44,18 @@ def find_repetitions(words: Sequence[str]) -> list[Repetition]:
             if end - start >= needed and not any(start < other.end and other.start < end for other in found):
                 found.append(Repetition(start, end, period))
     return sorted(found, key=lambda repetition: repetition.start)
+
+
+@logged
+def count_echoes(words: Sequence[str]) -> int:
+    """Return the most words in a row that equal those said just before them ("in the city in the park": 2)."""
+    heard = _normalise(words)
+    periods = range(1, min(MAX_PERIOD, len(heard) - 1) + 1)
+    return max((end - start - period for period in periods for start, end in _runs(heard, period)), default=0)
+
+
+def _normalise(words: Sequence[str]) -> list[str]:
+    return [_NOT_WORD.sub("", word.casefold()) for word in words]
 
 
 def _runs(words: Sequence[str], period: int) -> list[tuple[int, int]]:

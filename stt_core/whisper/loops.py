@@ -13,7 +13,7 @@ REPETITION_FLAG = "repetition"
 @logged
 def find_loops(transcript: ChunkTranscript) -> list[Repetition]:
     """Return the loops among all words of a chunk: many a loop is one short segment after another."""
-    return find_repetitions([word for segment in transcript.segments for word in _spoken(segment)])
+    return find_repetitions([word for segment in transcript.segments for word in spoken(segment)])
 
 
 @logged
@@ -25,7 +25,7 @@ def segment_of_word(transcript: ChunkTranscript, word: int) -> int:
     """
     counted = 0
     for position, segment in enumerate(transcript.segments):
-        counted += len(_spoken(segment))
+        counted += len(spoken(segment))
         if word < counted:
             return position
     raise IndexError(f"word {word} of {counted}")
@@ -45,5 +45,7 @@ def flag_loops(transcript: ChunkTranscript) -> ChunkTranscript:
     return transcript.model_copy(update={"segments": segments})
 
 
-def _spoken(segment: ChunkSegment) -> list[str]:
+@logged
+def spoken(segment: ChunkSegment) -> list[str]:
+    """Return the words of a segment, also where the engine gave none by themselves."""
     return [word.text for word in segment.words] or segment.text.split()

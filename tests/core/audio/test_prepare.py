@@ -91,9 +91,18 @@ def test_vad_strategy_without_samples_refuses(settings: Settings) -> None:
 
 def test_threshold_of_the_settings_is_used_instead_of_the_estimate(settings: Settings) -> None:
     energies, _ = _energies_of(np.concatenate([tone(2, 300), np.zeros(16_000), tone(2)]))
-    for threshold, speech_seconds in ((-30.0, 2.15), (-50.0, 4.3)):
+    for threshold, speech_seconds in ((-30.0, 2.35), (-50.0, 4.7)):
         fixed = settings.model_copy(update={"silence_threshold_dbfs": threshold})
         assert plan_recording(energies, fixed).statistics.speech_seconds == pytest.approx(speech_seconds, abs=0.02)
+
+
+def test_padding_is_widened_only_where_that_takes_no_more_chunks(settings: Settings) -> None:
+    words = np.concatenate([np.zeros(32_000), *[np.concatenate([tone(2.6), np.zeros(32_000)])] * 10])
+    for count, padding in ((5, 0.35), (10, 0.15)):  # 10 times 2.9 s just fit into 29 s
+        energies, _ = _energies_of(words[: 32_000 + count * 73_600])
+        [chunk] = plan_recording(energies, settings).chunks
+        assert len(chunk.spans) == count
+        assert [span.length / 16_000 for span in chunk.spans] == pytest.approx([2.6 + 2 * padding] * count, abs=0.011)
 
 
 def test_channels_are_planned_by_themselves(make_recording: MakeRecording, settings: Settings) -> None:
