@@ -82,7 +82,8 @@ def ps() -> None:
 
 def _run_in_foreground(settings: Settings) -> None:
     setup_logging(settings.log_level, sink=lambda message: write_log_line("stt", _sentence(message.record)))
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         with running_stack(settings, write_line=write_log_line) as supervisor:

@@ -54,7 +54,7 @@ def test_dagster_dev_when_given_the_workspace_loads_every_definition(
         expected = {"queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor"}
         assert states == dict.fromkeys(expected, "RUNNING")
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)  # SIGINT is ignored where CI runs in the background
         try:
             process.wait(timeout=60)
         except subprocess.TimeoutExpired:
