@@ -1,0 +1,313 @@
+"""How long the whole system takes for a recording, beside one process of the same engine over the whole file.
+
+    python benchmarks/throughput.py [--recordings "10 min, 40 % silence" ...] [--runs 1] [--json throughput.json]
+
+A stack of its own is started (`stt up --detach` in a temporary home, free ports, the user's environment otherwise),
+and each recording is sent and waited for, from the upload to the transcript. Beside it, in turns, the same executable
+runs with all cores, the same model and the same decoding flags on the same file. The model is as large as `base`, with
+weights that mean nothing (`make_speed_model.py`). Recordings are put together from the sentences of the demo
+recording, and each run has other noise in the lowest bit, so that no chunk is in the cache. The user's own servers are
+not used.
+
+CPU seconds are exact: those of the baseline from its rusage; those of the stack from its processes, dead ones included
+(orphans come to this process, which leaves them unreaped while it measures); those of the engine within it from a shell
+around the executable, which asks `times` at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import psutil
+from make_speed_model import make_speed_model
+from rich.console import Console
+from rich.table import Table
+from scoring import Truth
+
+from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
+from stt_core.audio.models import SAMPLE_RATE
+from stt_core.local_stack.home import free_port
+from stt_core.settings import Settings
+from stt_core.whisper.models import resolve_model
+from stt_core.whisper.process import find_executable
+from stt_core.whisper.transcriber import Transcriber
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "stt_cli" / "data" / "demo.flac"
+DEMO_TRUTH = ROOT / "benchmarks" / "data" / "demo.json"
+MODEL = "speed-base"
+CORES = os.cpu_count() or 1
+MOST_OUTSIDE_WHISPER = 0.08
+#: `prctl` option: orphaned descendants become children of this process.
+PR_SET_CHILD_SUBREAPER = 36
+#: Between two sentences of speech without pauses, seconds.
+DENSE_SECONDS = 0.05
+#: How often a job is asked for, seconds.
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is measured; `most` is the greatest ratio of wall seconds (two cores) that the issue accepts."""
+
+    minutes: float
+    silence: float
+    most: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.minutes:g} min, {100 * self.silence:g} % silence"
+
+
+#: The last is no measurement: it tries the benchmark out.
+RECORDINGS = {
+    one.name: one
+    for one in (Recording(10, 0.4, 0.75), Recording(10, 0.0, 1.10), Recording(60, 0.15, 1.0), Recording(1, 0.3, 9))
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds of one pair of runs. `stack_cpu` holds `engine_cpu`."""
+
+    system_wall: float
+    stack_cpu: float
+    engine_cpu: float
+    whole_wall: float
+    whole_cpu: float
+    chunks: int
+
+    @property
+    def outside_whisper(self) -> float:
+        """Share of the stack's CPU that was not whisper's."""
+        return (self.stack_cpu - self.engine_cpu) / self.stack_cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", nargs="+", choices=RECORDINGS, default=list(RECORDINGS)[:3])
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=Path("throughput.json"))
+    options = parser.parse_args()
+    runs: dict[str, list[Run]] = {name: [] for name in options.recordings}
+    with tempfile.TemporaryDirectory(prefix="stt-throughput-") as folder, Stack(Path(folder)) as stack:
+        stack.transcribe(synthesise(Recording(0.5, 0.0, 0.0), 0, Path(folder)))  # the first run loads and hashes
+        for name, number in ((name, number) for number in range(options.runs) for name in options.recordings):
+            recording = synthesise(RECORDINGS[name], number + 1, Path(folder))
+            measured = [stack.transcribe, stack.transcribe_whole]
+            answers = {}
+            for measure in measured if number % 2 == 0 else reversed(measured):
+                answers[measure] = measure(recording)
+            wall, stack_cpu, engine_cpu, chunks = answers[stack.transcribe]
+            runs[name].append(Run(wall, stack_cpu, engine_cpu, *answers[stack.transcribe_whole], chunks))
+            print(name, runs[name][-1], flush=True)
+            recording.unlink()
+    passed = show(runs)
+    options.json.write_text(json.dumps(report(runs), indent=1))
+    sys.exit(0 if passed else 1)
+
+
+class Stack:
+    """A stack of its own, and the engine it uses; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "models").mkdir()
+        make_speed_model(folder / "models" / f"ggml-{MODEL}.bin")
+        self._engine = find_executable("stt-whisper-cli")
+        self._times = folder / "times"
+        self._times.mkdir()
+        wrapper = folder / "engine"
+        wrapper.write_text(f'#!/bin/sh\n"{self._engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
+        wrapper.chmod(0o755)
+        self._environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("MONGODB_", "REDIS_", "MINIO_"))
+            },
+            "STT_HOME": str(folder / "home"),
+            "STT_API_PORT": str(free_port()),
+            "STT_DAGSTER_PORT": str(free_port()),
+            "WHISPER_MODELS_DIR": str(folder / "models"),
+            "WHISPER_CPP_EXECUTABLE": str(wrapper),
+        }
+        self._settings = Settings(_env_file=None, whisper_models_dir=folder / "models")  # type: ignore[call-arg]
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self._environment['STT_API_PORT']}/api/v1/tasks", timeout=600, trust_env=False
+        )
+
+    def __enter__(self) -> Stack:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._stt("up", "--detach")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._stt("down")
+
+    def transcribe(self, recording: Path) -> tuple[float, float, float, int]:
+        """Send a recording and wait for its transcript: wall, CPU of the stack and of its engines, chunks."""
+        cpu, engine, started = self.cpu_seconds(), self.engine_seconds(), time.monotonic()
+        with recording.open("rb") as file:
+            answer = self._client.post(
+                "/upload", files={"file": (recording.name, file)}, data={"model": MODEL, "language": "en"}
+            )
+        url = f"/{answer.raise_for_status().json()['job_id']}"
+        while self._client.get(url).raise_for_status().json()["status"] not in ("completed", "failed"):
+            time.sleep(POLL_SECONDS)
+        transcript: dict[str, Any] = self._client.get(f"{url}/result").raise_for_status().json()
+        wall = time.monotonic() - started
+        self._await_idle()
+        return wall, self.cpu_seconds() - cpu, self.engine_seconds() - engine, transcript["statistics"]["chunks"]
+
+    def transcribe_whole(self, recording: Path) -> tuple[float, float]:
+        """Run the engine over the whole file with all cores: wall and CPU."""
+        model = resolve_model(MODEL, self._settings)
+        flags: Any = Transcriber.from_settings(self._settings).parameters(model, "en")["flags"]
+        command = [self._engine, "-m", model.path, "-t", str(CORES), *flags, "-ojf", "-f", recording]
+        before, started = _children_cpu(), time.monotonic()
+        subprocess.run([*command, "-of", recording.with_suffix("")], check=True, capture_output=True)
+        return time.monotonic() - started, _children_cpu() - before
+
+    def cpu_seconds(self) -> float:
+        """CPU of every process of the stack; a process holds that of its children that it waited for."""
+        return sum(sum(process.cpu_times()[:4]) for process in psutil.Process().children(recursive=True))
+
+    def engine_seconds(self) -> float:
+        """CPU of the engines that ended, as the shells around them say."""
+        return sum(_shell_seconds(file.read_text()) for file in self._times.iterdir())
+
+    def _await_idle(self) -> None:
+        """Wait until the run's processes are gone and no sum is taken while one hands its time to its parent."""
+        deadline, before = time.monotonic() + 30, -1
+        while time.monotonic() < deadline and (alive := self._count_alive()) != before:
+            before = alive
+            time.sleep(2.0)
+
+    @staticmethod
+    def _count_alive() -> int:
+        children = psutil.Process().children(recursive=True)
+        return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+    def _stt(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self._environment, check=True, cwd=ROOT)
+
+
+def synthesise(recording: Recording, seed: int, folder: Path) -> Path:
+    """Write a recording of the demo's sentences in random order, with pauses that make up the silence wanted."""
+    random = np.random.default_rng([seed, round(recording.minutes * 100), round(recording.silence * 100)])
+    sentences = read_sentences()
+    mean = sum(len(sentence) for sentence in sentences) / len(sentences) / SAMPLE_RATE
+    pause = mean * recording.silence / (1 - recording.silence)
+    total = round(recording.minutes * 60 * SAMPLE_RATE)
+    samples = np.zeros(total + 60 * SAMPLE_RATE, np.int16)
+    position = 0
+    while position < total:
+        sentence = sentences[random.integers(len(sentences))]
+        samples[position : position + len(sentence)] = sentence
+        seconds = random.uniform(0.2, 1.8) * pause if recording.silence else DENSE_SECONDS
+        position += len(sentence) + round(seconds * SAMPLE_RATE)
+    samples = samples[:total] ^ random.integers(0, 2, total, np.int16)
+    path = folder / f"{recording.minutes:g}-{100 * recording.silence:g}-{seed}.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
+def read_sentences() -> list[npt.NDArray[np.int16]]:
+    with DEMO.open("rb") as file:
+        audio_format = detect_format(file.read(HEAD_BYTES))
+    with RecordingStream(DEMO, audio_format, Settings(_env_file=None)) as stream:  # type: ignore[call-arg]
+        pcm = np.frombuffer(b"".join(stream.blocks()), "<i2")
+    return [
+        pcm[round(sentence.start * SAMPLE_RATE) : round(sentence.end * SAMPLE_RATE)]
+        for sentence in Truth.read(DEMO_TRUTH).segments
+    ]
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _shell_seconds(text: str) -> float:
+    """Return what `times` said: a line for the shell, a line for its children, each user and system (0m1.23s)."""
+    return sum(60 * float(minutes) + float(seconds) for minutes, seconds in re.findall(r"(\d+)m([\d.]+)s", text))
+
+
+def show(runs: dict[str, list[Run]]) -> bool:
+    """Print medians and verdicts; return whether everything holds."""
+    table = Table(title=f"System / whole file, {CORES} cores")
+    for header in ("recording", "runs", "wall s", "ratio", "must be", "CPU s", "ratio", "outside whisper", "chunks"):
+        table.add_column(header, justify="left" if header == "recording" else "right")
+    passed = True
+    for name, pairs in runs.items():
+        medians = _medians(pairs)
+        wall, cpu = medians["wall_ratio"], medians["cpu_ratio"]
+        limited = RECORDINGS[name].minutes >= 60
+        good = wall <= RECORDINGS[name].most
+        good_cpu = not limited or medians["outside_whisper"] <= MOST_OUTSIDE_WHISPER
+        passed &= good and good_cpu
+        table.add_row(
+            name,
+            str(len(pairs)),
+            f"{medians['system_wall']:.1f} / {medians['whole_wall']:.1f}",
+            f"[{'green' if good else 'red'}]{wall:.2f}",
+            f"<= {RECORDINGS[name].most:.2f}",
+            f"{medians['stack_cpu']:.1f} / {medians['whole_cpu']:.1f}",
+            f"{cpu:.2f}",
+            f"[{'green' if good_cpu else 'red'}]{100 * medians['outside_whisper']:.1f} %"
+            + (" (<= 8 %)" if limited else ""),
+            str(pairs[0].chunks),
+        )
+    Console(width=130).print(table)
+    return passed
+
+
+def _medians(pairs: list[Run]) -> dict[str, float]:
+    figures = [
+        asdict(run)
+        | {
+            "wall_ratio": run.system_wall / run.whole_wall,
+            "cpu_ratio": run.stack_cpu / run.whole_cpu,
+            "outside_whisper": run.outside_whisper,
+        }
+        for run in pairs
+    ]
+    return {name: round(statistics.median(figure[name] for figure in figures), 4) for name in figures[0]}
+
+
+def report(runs: dict[str, list[Run]]) -> dict[str, object]:
+    return {
+        "machine": platform.platform(),
+        "cores": CORES,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("pywhispercpp", "dagster", "imageio-ffmpeg", "numpy")},
+        "recordings": {
+            name: {"median": _medians(pairs), "runs": [asdict(run) for run in pairs]} for name, pairs in runs.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
