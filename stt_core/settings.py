@@ -23,7 +23,7 @@ from stt_core.logs import get_logger, logged, mask_secrets
 logger = get_logger(__name__)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
 Strategy = Literal["silence", "vad", "fixed"]
 
@@ -154,7 +154,8 @@ class Settings(BaseSettings):
     @property
     def api_url(self) -> str:
         """Address under which clients reach the REST API."""
-        return (self.stt_api_url or f"http://127.0.0.1:{self.stt_api_port}").rstrip("/")
+        host = "127.0.0.1" if self.stt_api_host in ("0.0.0.0", "::") else self.stt_api_host
+        return (self.stt_api_url or f"http://{host}:{self.stt_api_port}").rstrip("/")
 
     @property
     def dagster_url(self) -> str:

@@ -5,6 +5,7 @@ became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in M
 """
 
 import platform
+import time
 
 from dagster import (
     DagsterInstance,
@@ -26,7 +27,13 @@ from pydantic import TypeAdapter
 from stt_core.jobs.dispatch import wait_for_due_jobs
 from stt_core.jobs.heartbeats import Observation, find_silent_jobs
 from stt_core.jobs.models import JobModel
-from stt_core.jobs.recovery import cancel_job, recover_failed_run, restore_queue
+from stt_core.jobs.recovery import (
+    cancel_job,
+    fail_broken_uploads,
+    recover_failed_run,
+    restore_queue,
+    why_to_end_run,
+)
 from stt_core.logs import logged
 from stt_core.services import Services
 from stt_dagster.jobs import job_of, run_request, transcribe_recording
@@ -35,7 +42,7 @@ from stt_dagster.resources import SttResource
 #: How long a tick waits for a job, seconds. Dagster's daemon starts ticks on a beat of 5 s: one that ends just before a
 #: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
 #: end waits for its ticks, which is why it is not longer.
-QUEUE_WAIT_SECONDS = 9.0
+QUEUE_WAIT_SECONDS = 4.0
 _OBSERVATIONS = TypeAdapter(dict[str, Observation])
 
 
@@ -91,22 +98,43 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> None:
 @logged
 def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> None:
     """Cancel the job of a run that was cancelled in the Dagster UI."""
-    job_id, _ = job_of(context.dagster_run)
-    cancel_job(stt.services.jobs, job_id, run_id=context.dagster_run.run_id)
+    job_id, attempt = job_of(context.dagster_run)
+    cancel_job(stt.services.jobs, job_id, run_id=context.dagster_run.run_id, attempt=attempt)
 
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=15, default_status=DefaultSensorStatus.RUNNING)
 @logged
 def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> SkipReason:
-    """Enqueue again what Redis has lost, and end runs that died without a word."""
+    """Enqueue again what Redis has lost, and end runs that died without a word and uploads that never ended."""
     services = stt.services
     restored = restore_queue(services.jobs, services.queue)
+    fail_broken_uploads(services.jobs, services.store)
+    end_useless_runs(context.instance, services)
     seen = _OBSERVATIONS.validate_json(context.cursor or "{}")
     silent, observed = find_silent_jobs(services.jobs, services.heartbeats, seen)
     for job in silent:
         end_silent_run(context.instance, services, job)
     context.update_cursor(_OBSERVATIONS.dump_json(observed).decode())
     return SkipReason(f"{restored} jobs were enqueued again, {len(silent)} runs had died.")
+
+
+@logged
+def end_useless_runs(instance: DagsterInstance, services: Services) -> None:
+    """Mark runs as failed that will never claim their job, or whose job is over, so that their slots are free."""
+    at_work = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    for record in instance.get_run_records(RunsFilter(job_name=transcribe_recording.name, statuses=at_work)):
+        run = record.dagster_run
+        job_id, attempt = job_of(run)
+        reason = why_to_end_run(
+            services.jobs,
+            services.settings,
+            job_id=job_id,
+            run_id=run.run_id,
+            attempt=attempt,
+            age_seconds=time.time() - record.create_timestamp.timestamp(),
+        )
+        if reason:
+            instance.report_run_failed(run, reason)
 
 
 @logged

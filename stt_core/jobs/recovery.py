@@ -1,7 +1,7 @@
 """What becomes of a job whose run is over without a transcript: the next attempt, or the end.
 
-Every way back into the queue goes through `next_attempt`: the same compare-and-set for whoever notices first, so that
-two observers never start a job twice.
+Every way back into the queue is a compare-and-set that changes the attempt: whoever notices first takes it, so that two
+observers never start a job twice.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-from stt_core.errors import QueueRefusedError, QueueUnavailableError
+from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
 from stt_core.jobs.dispatch import current_job
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.storage import keys
+from stt_core.storage.object_store import ObjectStore
 
 logger = get_logger(__name__)
+
+#: An upload that has not come further for so long, seconds, will not: the API that received it is gone.
+_UPLOAD_SECONDS = 3600.0
 
 
 @logged
@@ -77,15 +82,59 @@ def recover_failed_run(
 
 
 @logged
-def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None) -> JobModel:
-    """Cancel a job that is not finished; with `run_id`, only if that run has it. Its run sees it and stops."""
+def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, attempt: int | None = None) -> JobModel:
+    """Cancel a job that is not finished; its run sees it and stops.
+
+    With `run_id`, only if that run has the job, or was launched for its waiting `attempt` and had not claimed it yet.
+    """
 
     def change(job: JobModel) -> JobUpdate | None:
-        if job.status.is_final or (run_id is not None and job.run_id != run_id):
+        is_its_own = job.run_id == run_id or (job.status is JobStatus.QUEUED and job.attempt == attempt)
+        if job.status.is_final or (run_id is not None and not is_its_own):
             return None
         return JobUpdate(status=JobStatus.CANCELLED, stage=None, completed_at=utc_now())
 
     return jobs.modify_job(job_id, change)
+
+
+@logged
+def why_to_end_run(
+    jobs: JobRepository, settings: Settings, *, job_id: str, run_id: str, attempt: int | None, age_seconds: float
+) -> str | None:
+    """Return why a run that Dagster believes to be at work is to be ended, or None where it may go on.
+
+    Its process died before it claimed the job, or after it had done with it; a run that has the job is watched by its
+    heartbeat instead. Nothing is decided within `START_TIMEOUT_SECONDS` of the run's begin and the job's last change.
+    """
+    try:
+        job = jobs.get_job(job_id)
+    except JobNotFoundError as error:
+        logger.warning("run {} works for a job that is gone: {}", run_id, error)
+        return "Its job was deleted."
+    quiet_seconds = min(age_seconds, (utc_now() - job.updated_at).total_seconds())
+    has_it = job.status is JobStatus.PROCESSING and job.run_id == run_id
+    if has_it or quiet_seconds < settings.start_timeout_seconds:
+        return None
+    if job.status is JobStatus.QUEUED and attempt in (None, job.attempt):
+        return f"The run did not claim its job within {settings.start_timeout_seconds:.0f} s (START_TIMEOUT_SECONDS)."
+    return f"The job is {job.status} in attempt {job.attempt}: there is nothing left for this run to do."
+
+
+@logged
+def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
+    """End jobs whose upload was cut off by the death of the API, and remove what had arrived; return how many."""
+    broken = [
+        job
+        for job in jobs.list_jobs(status=JobStatus.PENDING, limit=1000).jobs
+        if (utc_now() - job.updated_at).total_seconds() > _UPLOAD_SECONDS
+    ]
+    for job in broken:
+        logger.warning("the upload of job {} was never finished", job.job_id)
+        store.remove_prefix(keys.source_prefix(job.job_id))
+        error = JobError(kind="upload-broken", message="The upload was never finished.", mend="Upload it again.")
+        failed = JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
+        jobs.modify_job(job.job_id, lambda job, failed=failed: failed if job.status is JobStatus.PENDING else None)  # type: ignore[misc]
+    return len(broken)
 
 
 @logged

@@ -141,6 +141,10 @@ def _check_exit(code: int, stderr: str, program: str) -> None:
     known = {item.value for item in signal.Signals}
     if number in known:
         ended = signal.Signals(number)
+        if ended is signal.SIGILL:  # it would end so every time
+            raise ExecutableNotFoundError(
+                f"WHISPER_CPP_EXECUTABLE: {program} was ended by SIGILL.", mend=_SIGNALS[ended]
+            )
         raise EngineError(
             f"The engine was ended by {ended.name}. It said: {said}", mend=_SIGNALS.get(ended), exit_code=code
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from stt_core.local_stack.home import free_port
 
@@ -53,10 +53,8 @@ def test_dagster_dev_when_given_the_workspace_loads_every_definition(
         states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
         expected = {"queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor"}
         assert states == dict.fromkeys(expected, "RUNNING")
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # SIGINT is ignored where CI runs in the background
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+    finally:  # how it stops is Dagster's own affair
+        root = psutil.Process(process.pid)
+        for one in [root, *root.children(recursive=True)]:
+            one.kill()
+        process.wait(timeout=20)

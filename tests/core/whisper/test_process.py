@@ -71,7 +71,7 @@ def test_engine_when_it_runs_then_gets_arguments_untouched_and_waits_passively(f
 @pytest.mark.parametrize(
     ("body", "error", "message"),
     [
-        ("kill -ILL $$", EngineError, "SIGILL.*another processor"),
+        ("kill -ILL $$", ExecutableNotFoundError, "SIGILL.*another processor"),
         ("kill -KILL $$", EngineError, "SIGKILL.*memory"),
         ("kill -ABRT $$", EngineError, "SIGABRT"),
         ("kill -SEGV $$", EngineError, "SIGSEGV"),
