@@ -11,6 +11,7 @@ import platform
 from dataclasses import dataclass
 
 from stt_core.errors import SttError, SupersededError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
@@ -70,7 +71,9 @@ def ensure_claim(
             error=None,
         )
 
+    failpoint(Failpoint.RUN_STARTED)
     job = jobs.modify_job(job_id, take)
+    failpoint(Failpoint.JOB_CLAIMED)
     return Claim(jobs, job_id, job.attempt, run_id)
 
 

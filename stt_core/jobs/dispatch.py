@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from stt_core.errors import InvalidDocumentError, JobNotFoundError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import JobModel, JobStatus, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
@@ -59,6 +60,7 @@ def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: s
             logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
             queue.remove(member)
         elif (job.not_before is None or job.not_before <= utc_now()) and queue.lease(member, owner):
+            failpoint(Failpoint.JOB_LEASED)
             due.append(job)
     return due
 

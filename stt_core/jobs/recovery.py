@@ -10,6 +10,7 @@ import random
 from datetime import timedelta
 
 from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import current_job
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.queue import JobQueue
@@ -160,10 +161,12 @@ def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> in
 @logged
 def enqueue_job(queue: JobQueue, job: JobModel) -> None:
     """Put an accepted, queued job into the queue; where Redis does not take it, `restore_queue` does it later."""
+    failpoint(Failpoint.JOB_QUEUED)
     try:
         queue.enqueue(job.member, job.priority, job.queued_at or job.created_at, bounded=False)
     except (QueueUnavailableError, QueueRefusedError) as error:
         logger.warning("job {} waits in MongoDB until the queue is back: {}", job.member, error)
+    failpoint(Failpoint.JOB_ENQUEUED)
 
 
 def _requeued(job: JobModel, *, failures: int, delay: float, error: JobError | None = None) -> JobUpdate:

@@ -20,6 +20,7 @@ from stt_core.errors import (
     ResultNotReadyError,
     SttError,
 )
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error
 from stt_core.jobs.models import (
     Channels,
@@ -137,6 +138,7 @@ class JobService:
                 priority=priority,
             )
         )
+        failpoint(Failpoint.JOB_INSERTED)
         with log_context(job_id=job.job_id):
             logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
             try:
@@ -145,6 +147,7 @@ class JobService:
                 self._store.put_stream(
                     key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type
                 )
+                failpoint(Failpoint.BYTES_STORED)
                 source = Source(
                     filename=job.filename,
                     key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stt_core.errors import MissingChunksError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
@@ -49,6 +50,7 @@ def merge_recording(
     services.store.put_bytes(
         keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"
     )
+    failpoint(Failpoint.TRANSCRIPT_MERGED)
     merged = MergedTranscript(
         job_id=plan.job_id,
         prefix=prefix,

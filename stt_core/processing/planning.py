@@ -14,6 +14,7 @@ from stt_core.audio import formats
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.models import Chunk
 from stt_core.audio.prepare import plan_recording as plan_audio
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import ChunkModel, JobModel
 from stt_core.logs import get_logger, logged
@@ -70,6 +71,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         )
         chunks += planned.chunks
     services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
+    failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model)
     language = choose_language(claim, texts, chunks, job.options.language)
     return RecordingPlan(

@@ -10,6 +10,7 @@ from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
 from stt_core.audio.models import AudioInfo
 from stt_core.audio.prepare import RecordingStream
 from stt_core.errors import AudioTooLongError, ObjectNotFoundError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import Channels, JobUpdate
 from stt_core.logs import get_logger, logged
@@ -35,6 +36,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     if job.source is None:
         raise ObjectNotFoundError(f"Job {job.job_id} has no recording.", mend="Upload it again.")
     services.queue.acknowledge(job.member)
+    failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
     with TemporaryDirectory(prefix="stt-source-") as folder:
         path = Path(folder) / "source"
@@ -51,6 +53,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
             others = range(1, audio.channels)
             tracks += [_decode(services, claim, path, audio_format, channel=channel)[0] for channel in others]
     claim.update(JobUpdate(duration_seconds=audio.duration_seconds))
+    failpoint(Failpoint.AUDIO_PREPARED)
     logger.info("prepared: {:.1f} s of audio, codec {}, {} tracks", audio.duration_seconds, audio.codec, len(tracks))
     return PreparedAudio(job_id=job.job_id, tracks=tracks, audio=audio)
 
@@ -65,7 +68,9 @@ def _decode(
     )
     with RecordingStream(path, audio_format, services.settings, channel=channel) as recording:
         services.store.put_stream(track.pcm_key, cast("BinaryIO", recording))
+        failpoint(Failpoint.PCM_STORED)
         services.store.put_bytes(track.energies_key, recording.energies.to_bytes())
+        failpoint(Failpoint.ENERGIES_STORED)
         return track, recording.info
 
 

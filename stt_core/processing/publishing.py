@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stt_core.errors import SttError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import JobResult
 from stt_core.logs import get_logger, logged
@@ -32,6 +33,7 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
                 render(transcript, name).encode(),
                 content_type=CONTENT_TYPES[name],
             )
+            failpoint(Failpoint.FORMAT_STORED)
     result = JobResult(
         prefix=merged.prefix,
         formats=list(FORMATS),
@@ -42,7 +44,9 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
         gaps=len(transcript.gaps),
         text_preview=transcript.text[:_PREVIEW_CHARACTERS],
     )
+    failpoint(Failpoint.RESULTS_STORED)
     job = claim.complete(result)
+    failpoint(Failpoint.JOB_COMPLETED)
     elapsed = (job.completed_at - job.started_at).total_seconds() if job.completed_at and job.started_at else 0.0
     logger.info(
         "job completed: {} words, {:.1f} s of audio in {:.1f} s (real-time factor {:.2f})",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from textwrap import shorten
 
 from stt_core.errors import EngineError, EngineTimeoutError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
 from stt_core.jobs.models import ChunkModel, ChunkStatus, utc_now
 from stt_core.logs import get_logger, log_context, logged
@@ -109,7 +110,9 @@ class _BatchRun:
 
         def finished(position: int, transcript: ChunkTranscript) -> None:
             self.texts.keep(group[position].key, transcript)
+            failpoint(Failpoint.TEXT_STORED)
             self._done(group[position], transcript, cached=False)
+            failpoint(Failpoint.CHUNK_DONE)
 
         try:
             self.texts.transcriber.transcribe(
