@@ -1,8 +1,10 @@
 # make demo    one recording through the whole system      make up      the local stack, Ctrl-C stops it
 # make test    everything that can be tested here          make lint    style, types, architecture
-# make lock    compile the lock files again (needs uv)     PYTHON=...   another Python >= 3.11
+# make chaos   kill processes and count what is lost       make lock    compile the lock files again (needs uv)
+# PYTHON=...   another Python >= 3.11                      ROUNDS=...   rounds of chaos, 20 s each
 
 PYTHON ?= python3
+ROUNDS ?= 50
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -10,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo up test lint lock clean
+.PHONY: demo up test chaos lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -22,6 +24,10 @@ up: $(VENV)/.installed
 # One worker a core; the tests start their own servers on free ports.
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+# Goes on where it was stopped; remove .stt-chaos to begin afresh.
+chaos: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

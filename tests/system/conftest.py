@@ -42,6 +42,7 @@ class Stack:
         return subprocess.run(
             [sys.executable, "-m", "stt_cli", *arguments],
             env=self.environment,
+            cwd=self.temporary,  # away from the developer's `.env`
             capture_output=True,
             text=True,
             timeout=timeout,

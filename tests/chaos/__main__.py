@@ -1,0 +1,67 @@
+"""Plays rounds of chaos and prints the table; goes on where an earlier call stopped. Exit status 1: something broke.
+
+    python -m tests.chaos --rounds 50
+    python -m tests.chaos --rounds 5 --first-seed 100 --fault "run worker" --folder .stt-chaos-workers
+
+Every round is a JSON line of `rounds.jsonl` in the folder; those that are there already are not played again. One stack
+plays all rounds until something is violated: its folder is then kept as `seed-<seed>`, with the log of every part in
+`home/stack.log`, and the next round gets a new stack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from stt_core.logs import setup_logging
+from tests.chaos.faults import Fault, fault_of
+from tests.chaos.report import append_report, read_reports, table
+from tests.chaos.rounds import expected_transcripts, play
+from tests.chaos.stack import running_stack
+
+out = Console(width=180, highlight=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--fault", type=Fault, choices=tuple(Fault), help="the same in every round; else each in turn")
+    parser.add_argument("--folder", type=Path, default=Path(".stt-chaos"))
+    options = parser.parse_args()
+    setup_logging("ERROR")
+    options.folder.mkdir(exist_ok=True)
+    lines = options.folder / "rounds.jsonl"
+    played = {(one.seed, one.fault) for one in read_reports(lines)}
+    seeds = range(options.first_seed, options.first_seed + options.rounds)
+    rounds = [(seed, options.fault or fault_of(seed)) for seed in seeds]
+    _play_all([one for one in rounds if one not in played], options.folder, lines)
+    reports = [one for one in read_reports(lines) if (one.seed, one.fault) in rounds]
+    out.print(table(reports))
+    sys.exit(1 if any(one.violations for one in reports) else 0)
+
+
+def _play_all(rounds: list[tuple[int, Fault]], folder: Path, lines: Path) -> None:
+    expected = None
+    while rounds:
+        with running_stack(folder / "stack") as stack:
+            expected = expected or expected_transcripts(stack)
+            for seed, fault in rounds.copy():
+                report = play(stack, seed, fault, expected)
+                append_report(lines, report)
+                rounds.pop(0)
+                out.print(report.model_dump_json(exclude_defaults=True))
+                if report.violations:
+                    break
+        if report.violations:
+            kept = (folder / "stack").rename(folder / f"seed-{seed}")
+            out.print(f"Violated. Look at {kept / 'home' / 'stack.log'}")
+
+
+if __name__ == "__main__":
+    main()

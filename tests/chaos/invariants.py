@@ -1,0 +1,93 @@
+"""What must hold when a round is over, whatever was killed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from stt_core.errors import SttError
+from stt_core.jobs.models import JobModel, JobStatus
+from stt_core.storage import keys
+from stt_core.transcript.formats import FORMATS
+from tests.chaos.stack import ChaosStack
+
+#: A transcript without what names its job.
+Text = Mapping[str, Any]
+
+
+def transcript_of(stack: ChaosStack, job_id: str) -> Text:
+    """Return what a client gets, without the job's name."""
+    transcript: dict[str, Any] = stack.client.get(f"/api/v1/tasks/{job_id}/result").raise_for_status().json()
+    del transcript["job_id"]
+    return transcript
+
+
+def violations(stack: ChaosStack, accepted: set[str], jobs: list[JobModel], expected: Mapping[str, Text]) -> list[str]:
+    """Return what does not hold, as sentences; empty when everything does.
+
+    Args:
+        stack: The system.
+        accepted: The jobs that clients were told of.
+        jobs: Every job of the round in MongoDB: more than `accepted` where an answer was lost.
+        expected: The transcript of each recording of an undisturbed run, by file name.
+    """
+    try:
+        # While jobs are on their way, nothing else is at rest.
+        return [*_unfinished(stack, accepted, jobs)] or [
+            *_wrong_transcripts(stack, jobs, expected),
+            *_left_in_servers(stack, jobs),
+            *_left_on_this_host(stack),
+        ]
+    except (SttError, httpx.HTTPError) as error:
+        return [f"a server is away: {error}"]
+
+
+def _unfinished(stack: ChaosStack, accepted: set[str], jobs: list[JobModel]) -> Iterator[str]:
+    for name, part in stack.parts.items():
+        if not part["ready"]:
+            yield f"{name} is not ready"
+    for job_id in accepted - {job.job_id for job in jobs}:
+        yield f"job {job_id} was accepted and is gone"
+    for job in jobs:
+        if not job.status.is_final:
+            yield f"job {job.job_id} is {job.status} ({job.stage}) in attempt {job.attempt}"
+        if job.status is JobStatus.FAILED and not (job.error and job.error.kind and job.error.message):
+            yield f"job {job.job_id} failed without a reason"
+        if job.status is JobStatus.CANCELLED:
+            yield f"job {job.job_id} is cancelled, which nobody asked for"
+
+
+def _wrong_transcripts(stack: ChaosStack, jobs: list[JobModel], expected: Mapping[str, Text]) -> Iterator[str]:
+    for job in jobs:
+        written = stack.services.store.list_keys(keys.results_of_job(job.job_id))
+        visible = [keys.transcript(job.result.prefix, name) for name in FORMATS] if job.result else []
+        if missing := set(visible) - set(written):
+            yield f"job {job.job_id} names results that are not there: {sorted(missing)}"
+        if job.status is JobStatus.COMPLETED and transcript_of(stack, job.job_id) != expected[job.filename]:
+            yield f"job {job.job_id}: another transcript of {job.filename} than undisturbed"
+
+
+def _left_in_servers(stack: ChaosStack, jobs: list[JobModel]) -> Iterator[str]:
+    services = stack.services
+    if waiting := services.queue.members():
+        yield f"Redis still holds {sorted(waiting)}"
+    if leased := services.queue.statistics().leased:
+        yield f"Redis still holds {leased} leases"
+    if signs := services.heartbeats.signs():
+        yield f"MongoDB still holds signs of life of {sorted(signs)}"
+    for job in jobs:
+        if audio := services.store.list_keys(keys.audio_prefix(job.job_id)):
+            yield f"the object store still holds {audio}"
+    yield from stack.unfinished_runs()
+
+
+def _left_on_this_host(stack: ChaosStack) -> Iterator[str]:
+    parts = {part["pid"] for part in stack.parts.values()}
+    for process in stack.marked_processes():
+        command = " ".join(process.cmdline())
+        if process.pid not in parts and "multiprocessing.resource_tracker" not in command:
+            yield f"process {process.pid} is left over: {command[:120]}"
+    for path in sorted(stack.temporary.iterdir()):
+        yield f"{path} is left over"

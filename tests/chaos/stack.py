@@ -1,0 +1,116 @@
+"""The stack under test: `stt up --detach` in a folder of its own, with settings that make the long waits short."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from stt_core.local_stack.home import StackHome, free_port
+from stt_core.local_stack.processes import MARK
+from stt_core.services import Services
+from stt_core.settings import Settings
+from tests.system.conftest import Stack
+
+#: What a user leaves at minutes is seconds here, so that a round fits into one; nothing else differs from `stt up`.
+SHORT_WAITS = {
+    "START_TIMEOUT_SECONDS": "15",
+    "RETRY_BACKOFF_SECONDS": "0.5",
+    "RECONCILE_SECONDS": "3",
+    "RUN_SILENCE_SECONDS": "10",
+    "QUEUE_LEASE_SECONDS": "10",
+    "MONGODB_TIMEOUT_SECONDS": "2",
+    "REDIS_TIMEOUT_SECONDS": "2",
+    # By their size, recordings of more than about ten seconds fan out over step processes, the others do not.
+    "IN_PROCESS_MAX_SECONDS": "8",
+    "MAX_CONCURRENT_STEPS": "2",
+    "WHISPER_MODEL": "demo",
+}
+_UNFINISHED_RUNS = (
+    "{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) "
+    "{ ... on Runs { results { runId status } } } }"
+)
+
+
+@dataclass(frozen=True)
+class ChaosStack(Stack):
+    """A running system, seen from outside and, through its own settings, from inside."""
+
+    @cached_property
+    def services(self) -> Services:
+        """The core, connected to the stack's servers."""
+        return Services.open(self.settings())
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor tells of each part: pid, readiness, restarts."""
+        home = StackHome(self.home)
+        parts: dict[str, dict[str, Any]] = home.read(home.state_file).get("parts", {})
+        return parts
+
+    def marked_processes(self) -> list[psutil.Process]:
+        """Every process that carries the stack's mark, whoever its parent is by now."""
+        return [process for process in psutil.process_iter() if _mark_of(process) == str(self.home)]
+
+    def unfinished_runs(self) -> list[str]:
+        """Return the runs that Dagster does not know to be over."""
+        answer = httpx.post(f"{self.dagster_url}/graphql", json={"query": _UNFINISHED_RUNS}, timeout=10).json()
+        return [f"run {run['runId']} is {run['status']}" for run in answer["data"]["runsOrError"]["results"]]
+
+    @property
+    def dagster_url(self) -> str:
+        """Address of the Dagster UI."""
+        return f"http://127.0.0.1:{self.environment['STT_DAGSTER_PORT']}"
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[ChaosStack]:
+    """Run a new stack in `folder` while the block runs.
+
+    Raises:
+        RuntimeError: It does not start, or leaves processes behind when it stops.
+    """
+    home, temporary = folder.resolve() / "home", folder.resolve() / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    own = {MARK, *map(str.upper, Settings.model_fields)}
+    environment = {name: value for name, value in os.environ.items() if name not in own} | SHORT_WAITS | {
+        "STT_HOME": str(home),
+        "STT_API_PORT": str(free_port()),
+        "STT_DAGSTER_PORT": str(free_port()),
+        "TMPDIR": str(temporary),
+    }  # fmt: skip
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{environment['STT_API_PORT']}", timeout=20, trust_env=False
+    ) as client:
+        stack = ChaosStack(environment, folder / "home", temporary, client)
+        if home.exists():  # a harness that was killed left it
+            stack.stt("down")
+            shutil.rmtree(folder)
+            temporary.mkdir(parents=True)
+        started = stack.stt("up", "--detach")
+        if started.returncode:
+            raise RuntimeError(f"The stack did not start: {started.stderr}")
+        try:
+            yield stack
+        finally:
+            if "services" in vars(stack):
+                stack.services.close()
+            stack.stt("down")
+            _, alive = psutil.wait_procs(stack.marked_processes(), timeout=5)
+            if alive:
+                raise RuntimeError(f"Still there after `stt down`: {alive}")
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK) if process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, OSError):  # gone meanwhile, or another user's
+        return None
