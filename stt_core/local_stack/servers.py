@@ -242,8 +242,14 @@ class EmbeddedMongo(EmbeddedServer):
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
             *("--log-file", os.devnull),  # it writes to standard error, too
-            *("--pid-file", str(self.data / "nx-27017.pid")),
+            *("--pid-file", str(self._pid_file)),
         ]
+
+    @logged
+    def prepare(self) -> None:
+        """Delete the pid file of a killed one: whose pid another process has by now, it would not start."""
+        super().prepare()
+        self._pid_file.unlink(missing_ok=True)
 
     @logged
     def settings_environment(self) -> dict[str, str]:
@@ -267,6 +273,10 @@ class EmbeddedMongo(EmbeddedServer):
         finally:
             client.close()
         return True
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.data / "nx-27017.pid"
 
 
 SERVERS: tuple[type[EmbeddedServer], ...] = (EmbeddedRedis, EmbeddedS3, EmbeddedMongo)

@@ -39,8 +39,9 @@ logger = get_logger(__name__)
 STARTUP_SECONDS = 120.0
 #: What processes get between SIGTERM and SIGKILL, seconds; twice that, for the servers stop last, stays under 15.
 _GRACE_SECONDS = 5.0
-#: Wait before a part that died starts again, seconds: doubled with each life shorter than the longest wait.
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+#: Wait before a part that died starts again, seconds: doubled with each life shorter than the longest wait, which is
+#: short, for everything else waits with it.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 #: A part that dies so often before it was ever ready will not come.
 _STARTUP_ATTEMPTS = 3
 _PROBE_INTERVAL = 0.1

@@ -89,6 +89,13 @@ def test_server_when_killed_and_started_again_then_has_what_it_acknowledged(
     assert read(server) == "precious"
 
 
+def test_mongo_when_the_pid_of_a_killed_one_is_anothers_by_now_then_starts(home: StackHome) -> None:
+    server = EmbeddedMongo(home)
+    server.prepare()
+    (server.data / "nx-27017.pid").write_text(str(os.getpid()))
+    assert start_server(server).poll() is None
+
+
 def test_servers_when_running_then_show_no_secret_in_their_command_lines(home: StackHome) -> None:
     processes = [start_server(server) for server in missing_servers(home, {})]
     secrets = [home.secret(name) for name in ("redis", "s3-access", "s3-secret")]
