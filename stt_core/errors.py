@@ -27,6 +27,8 @@ class SttError(Exception):
     status: ClassVar[int] = 500
     #: Whether trying again unchanged may succeed.
     transient: ClassVar[bool] = False
+    #: Whether a server or a host was away, and nothing is wrong with the job: that burns none of `MAX_ATTEMPTS`.
+    outage: ClassVar[bool] = False
     #: A caller's mistake or an everyday answer ("no such job") is logged as one warning line, without a stack trace.
     expected: ClassVar[bool] = False
 
@@ -62,6 +64,7 @@ class DatabaseUnavailableError(TransientError):
     """MongoDB cannot be reached or did not answer in time."""
 
     kind = "database-unavailable"
+    outage = True
 
 
 class DatabaseRefusedError(PermanentError):
@@ -80,6 +83,7 @@ class QueueUnavailableError(TransientError):
     """Redis cannot be reached or did not answer in time."""
 
     kind = "queue-unavailable"
+    outage = True
 
 
 class QueueRefusedError(PermanentError):
@@ -92,6 +96,7 @@ class StoreUnavailableError(TransientError):
     """The object store cannot be reached or answered with a server error."""
 
     kind = "store-unavailable"
+    outage = True
 
 
 class StoreRefusedError(PermanentError):
@@ -111,6 +116,14 @@ class DiskFullError(TransientError):
 
     kind = "disk-full"
     status = 507
+    outage = True
+
+
+class RunInterruptedError(TransientError):
+    """The process of a run was told to end before its job was done: its host or the system is being stopped."""
+
+    kind = "run-interrupted"
+    outage = True
 
 
 class ConfigurationError(PermanentError):
@@ -242,11 +255,25 @@ class ConflictError(TransientError):
     expected = True
 
 
+class RecordingGoneError(InvalidInputError):
+    """The recording of a job is not there (any more), so the job cannot be sent again."""
+
+    kind = "recording-gone"
+    status = 409
+
+
 class SupersededError(PermanentError):
     """The job is no longer this run's: another attempt took it over, or it ended."""
 
     kind = "superseded"
     status = 409
+    expected = True
+
+
+class BusyError(TransientError):
+    """More requests wait for a server than the API lets wait; this one was not begun."""
+
+    kind = "busy"
     expected = True
 
 

@@ -28,6 +28,7 @@ def describe_error(error: BaseException, stage: JobStage | None = None) -> JobEr
             message=_storable(error.message),
             mend=error.mend,
             transient=error.transient,
+            outage=error.outage,
             stage=stage,
         )
     return JobError(kind="unexpected", message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
@@ -64,7 +65,7 @@ def ensure_claim(
             stage=JobStage.PREPARING,
             attempt=taken,
             run_id=run_id,
-            attempts=[*job.attempts, Attempt(attempt=taken, run_id=run_id, host=platform.node())],
+            attempts=job.with_attempt(Attempt(attempt=taken, run_id=run_id, host=platform.node())),
             started_at=utc_now(),
             completed_at=None,
             not_before=None,

@@ -27,6 +27,10 @@ from stt_core.settings import Strategy
 logger = get_logger(__name__)
 
 
+#: What a job's id looks like.
+JOB_ID_PATTERN = r"[0-9a-f]{32}"
+
+
 @logged
 def new_job_id() -> str:
     """Return a fresh id of 32 hexadecimal digits: the moment in milliseconds, then 80 random bits.
@@ -58,6 +62,9 @@ class JobStatus(StrEnum):
         """Whether nothing more happens to the job by itself."""
         return self in _FINAL
 
+
+#: Attempts kept in a job's history: an outage of a week makes thousands, and a document has 16 MB.
+_ATTEMPTS_KEPT = 50
 
 _FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
@@ -184,15 +191,18 @@ class JobError(BaseModel):
     message: str
     mend: str | None = None
     transient: bool = False
+    #: A server or a host was away: the attempt does not count towards `MAX_ATTEMPTS`.
+    outage: bool = False
     stage: JobStage | None = None
     occurred_at: datetime = Field(default_factory=utc_now)
 
 
 class Attempt(BaseModel):
-    """One run's claim of a job, kept as its history."""
+    """One run of a job, kept as its history."""
 
     attempt: int
     run_id: str
+    #: Where it ran; empty for a run that ended before it claimed the job.
     host: str
     started_at: datetime = Field(default_factory=utc_now)
     ended_at: datetime | None = None
@@ -260,7 +270,7 @@ class JobModel(Document):
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0
     attempts: list[Attempt] = []
-    #: Attempts that were claimed by a run and failed; an outage before the claim does not burn one.
+    #: Attempts that were claimed by a run and failed; an outage does not burn one.
     failures: int = 0
     run_id: str | None = None
     duration_seconds: float | None = None
@@ -278,6 +288,11 @@ class JobModel(Document):
     def member(self) -> str:
         """The job's entry in the queue and the run key of its Dagster run."""
         return f"{self.job_id}:{self.attempt}"
+
+    @logged
+    def with_attempt(self, attempt: Attempt) -> list[Attempt]:
+        """Return the job's history with one more attempt; of a very long one only the latest are kept."""
+        return [*self.attempts, attempt][-_ATTEMPTS_KEPT:]
 
     @logged
     def ended_attempts(self, run_id: str, error: JobError | None) -> list[Attempt]:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import current_job
-from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, utc_now
+from stt_core.jobs.models import Attempt, JobError, JobModel, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
@@ -47,33 +47,42 @@ def recover_failed_run(
     run_id: str,
     attempt: int | None,
     reason: str,
+    error: JobError | None = None,
 ) -> JobModel:
     """Decide what follows when a run is over and its job is not: called for every failed run, changes each job once.
 
-    A job that the run never claimed gets its next attempt for free. One that it claimed gets it while `MAX_ATTEMPTS`
-    lasts and the error was transient (a run that left no error at all crashed, which is), and fails otherwise.
+    A job that the run never claimed, or lost to an outage, gets its next attempt for free. Otherwise it gets it while
+    `MAX_ATTEMPTS` lasts and the error was transient (a run that left no error at all crashed, which is), and fails.
+
+    Args:
+        jobs: The truth.
+        queue: Where the next attempt waits.
+        settings: `MAX_ATTEMPTS` and the backoff.
+        job_id: The job.
+        run_id: The run that is over.
+        attempt: The attempt that the run was launched for.
+        reason: What Dagster says of its end.
+        error: What the run itself said of it; what it could tell the job goes before.
     """
 
     def change(job: JobModel) -> JobUpdate | None:
         if job.status is JobStatus.QUEUED and job.attempt == attempt:
             logger.warning("job {}: run {} ended before it claimed the job: {}", job_id, run_id, reason)
-            delay = backoff_seconds(job.attempt - job.failures, settings)
-            return _requeued(job, failures=job.failures, delay=delay)
+            unclaimed = error or JobError(kind="run-not-begun", message=reason[:2000], transient=True, outage=True)
+            past = Attempt(attempt=attempt, run_id=run_id, host="", ended_at=utc_now(), error=unclaimed)
+            return _requeued(job, settings, job.failures, unclaimed, job.with_attempt(past))
         if job.status is not JobStatus.PROCESSING or job.run_id != run_id:
             return None
-        failures = job.failures + 1
-        error = job.error or JobError(kind="run-crashed", message=reason[:2000], transient=True, stage=job.stage)
-        if error.transient and failures < settings.max_attempts:
-            delay = backoff_seconds(failures, settings)
-            logger.warning("job {}: failure {}/{}: {}", job_id, failures, settings.max_attempts, error.message)
-            return _requeued(job, failures=failures, delay=delay, error=error)
-        logger.error("job {} failed for good after {} failures: {}", job_id, failures, error.message)
+        last = job.error or error
+        last = last or JobError(kind="run-crashed", message=reason[:2000], transient=True, stage=job.stage)
+        failures = job.failures if last.outage else job.failures + 1
+        attempts = job.ended_attempts(run_id, last)
+        if last.outage or (last.transient and failures < settings.max_attempts):
+            logger.warning("job {}: failure {}/{}: {}", job_id, failures, settings.max_attempts, last.message)
+            return _requeued(job, settings, failures, last, attempts)
+        logger.error("job {} failed for good after {} failures: {}", job_id, failures, last.message)
         return JobUpdate(
-            status=JobStatus.FAILED,
-            failures=failures,
-            error=error,
-            completed_at=utc_now(),
-            attempts=job.ended_attempts(run_id, error),
+            status=JobStatus.FAILED, failures=failures, error=last, completed_at=utc_now(), attempts=attempts
         )
 
     job = jobs.modify_job(job_id, change)
@@ -169,8 +178,9 @@ def enqueue_job(queue: JobQueue, job: JobModel) -> None:
     failpoint(Failpoint.JOB_ENQUEUED)
 
 
-def _requeued(job: JobModel, *, failures: int, delay: float, error: JobError | None = None) -> JobUpdate:
-    attempts = job.ended_attempts(job.run_id, error) if job.run_id else job.attempts
+def _requeued(job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]) -> JobUpdate:
+    # An attempt that was free backs off by the free ones so far.
+    delay = backoff_seconds(failures if failures > job.failures else job.attempt - failures, settings)
     return JobUpdate(
         status=JobStatus.QUEUED,
         stage=None,

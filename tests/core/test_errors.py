@@ -44,6 +44,13 @@ def test_callers_mistakes_when_answered_then_they_are_4xx_and_expected() -> None
     assert all(400 <= kind.status < 500 and kind.expected and not kind.transient for kind in mistakes)
 
 
+def test_outages_when_listed_then_they_are_what_passes_without_anything_wrong_with_the_job() -> None:
+    assert all(kind.transient for kind in KINDS if kind.outage)
+    assert {kind.kind for kind in KINDS if kind.outage} == {
+        "database-unavailable", "queue-unavailable", "store-unavailable", "disk-full", "run-interrupted",
+    }  # fmt: skip
+
+
 def test_error_when_printed_then_it_says_what_and_how_to_mend() -> None:
     error = FileTooLargeError("The file has 3 bytes.", mend="Send at most 2.", size=3, limit=2)
     assert str(error) == "The file has 3 bytes. Send at most 2."

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_core.errors import EngineError, UnreadableAudioError
+from stt_core.errors import EngineError, StoreUnavailableError, UnreadableAudioError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.database import Database
 from stt_core.jobs.dispatch import lease_due_jobs
-from stt_core.jobs.models import JobModel, JobStatus, Lane, Priority, utc_now
+from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane, Priority, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import backoff_seconds, cancel_job, enqueue_job, recover_failed_run, restore_queue
 from stt_core.jobs.repository import JobRepository
@@ -33,10 +33,18 @@ def claim(jobs: JobRepository, database: Database, queue: JobQueue) -> Claim:
 
 
 def _recover(
-    jobs: JobRepository, queue: JobQueue, settings: Settings, job_id: str, *, run_id: str = "run-1", attempt: int = 1
+    jobs: JobRepository,
+    queue: JobQueue,
+    settings: Settings,
+    job_id: str,
+    *,
+    run_id: str = "run-1",
+    attempt: int = 1,
+    error: JobError | None = None,
 ) -> JobModel:
+    reason = "the worker was killed"
     return recover_failed_run(
-        jobs, queue, settings, job_id=job_id, run_id=run_id, attempt=attempt, reason="the worker was killed"
+        jobs, queue, settings, job_id=job_id, run_id=run_id, attempt=attempt, reason=reason, error=error
     )
 
 
@@ -262,3 +270,48 @@ def test_restored_jobs_when_leased_are_the_same_jobs(jobs: JobRepository, queue:
 
     assert lease_due_jobs(jobs, queue, count=1, owner="sensor") == [job]
     assert job.lane is Lane.UPLOAD
+
+
+# Outages
+
+
+def test_recover_when_a_server_was_away_burns_no_attempt_however_often(
+    jobs: JobRepository, queue: JobQueue, settings: Settings, claim: Claim
+) -> None:
+    waits = []
+    for attempt in range(1, 2 * settings.max_attempts + 1):
+        held = ensure_claim(jobs, claim.job_id, f"run-{attempt}", attempt=attempt)
+        held.fail(describe_error(StoreUnavailableError("away")))
+        recovered = _recover(jobs, queue, settings, claim.job_id, run_id=f"run-{attempt}", attempt=attempt)
+        assert recovered.not_before is not None
+        waits.append((recovered.not_before - utc_now()).total_seconds())
+
+    assert (recovered.status, recovered.failures) == (JobStatus.QUEUED, 0)
+    assert recovered.error is not None
+    assert (recovered.error.kind, recovered.error.outage) == ("store-unavailable", True)
+    assert waits[-1] > 4 * waits[0]
+    assert max(waits) <= settings.retry_backoff_max_seconds
+
+
+def test_recover_when_the_job_could_not_be_told_takes_the_error_of_the_run(
+    jobs: JobRepository, queue: JobQueue, settings: Settings, claim: Claim
+) -> None:
+    told = describe_error(UnreadableAudioError("damaged"), JobStage.PREPARING)
+
+    recovered = _recover(jobs, queue, settings, claim.job_id, error=told)
+
+    assert (recovered.status, recovered.error) == (JobStatus.FAILED, told)
+    assert recovered.attempts[0].error == told
+
+
+def test_recover_when_an_outage_lasts_for_weeks_keeps_the_latest_attempts_only(
+    jobs: JobRepository, queue: JobQueue, settings: Settings, database: Database
+) -> None:
+    job = store_job(database, status="queued", attempt=1, queued_at=NOON)
+    for attempt in range(1, 61):
+        recovered = _recover(jobs, queue, settings, job.job_id, run_id=f"run-{attempt}", attempt=attempt)
+
+    assert [past.run_id for past in recovered.attempts] == [f"run-{attempt}" for attempt in range(11, 61)]
+    assert recovered.attempts[0].error is not None
+    assert recovered.attempts[0].error.kind == "run-not-begun"
+    assert recovered.attempts[0].ended_at is not None
