@@ -25,6 +25,7 @@ import psutil
 from stt_core.errors import ConfigurationError
 from stt_core.local_stack.home import StackHome
 from stt_core.logs import get_logger, logged
+from stt_core.scratch import remove_abandoned_folders
 
 logger = get_logger(__name__)
 
@@ -62,7 +63,7 @@ def enlist(home: StackHome, name: str, pid: int) -> None:
 def sweep(home: StackHome) -> int:
     """Kill every process that carries this home's mark or is enlisted there; return how many there were.
 
-    The caller must not carry the mark itself.
+    Their temporary folders go with them. The caller must not carry the mark itself.
     """
     enlisted = filter(None, map(running_process, home.read(home.processes_file).values()))
     victims = {process.pid: process for process in (*enlisted, *_marked(home))}
@@ -78,6 +79,7 @@ def sweep(home: StackHome) -> int:
                 return count
             time.sleep(0.01)
         victims = {process.pid: process for process in _marked(home)}  # born while we looked
+    remove_abandoned_folders()
     return count
 
 

@@ -1,0 +1,68 @@
+"""The temporary files of one process and its children, in a folder of their own that does not outlive them.
+
+What a killed process leaves behind, another must remove, and a pid in a name would not tell which: containers share
+folders, and know different processes by the same number. So the folder holds a file that its owner locks. The kernel
+frees the lock however the owner ends, and whoever can take it deletes the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: Short, since `multiprocessing` makes sockets below, whose paths may have 107 characters (macOS: 103).
+_PREFIX = "stt-"
+_LOCK = ".stt-owner"
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[Path]:
+    """Put every temporary file of this process, and of those it starts in the block, into one new folder."""
+    remove_abandoned_folders()
+    before = {"TMPDIR": os.environ.get("TMPDIR"), "tempdir": tempfile.tempdir}
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    lock = os.open(folder / "draft", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / "draft").rename(folder / _LOCK)  # nobody sees it before it is locked
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        yield folder
+    finally:
+        tempfile.tempdir = before["tempdir"]
+        if before["TMPDIR"] is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = before["TMPDIR"]
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@logged
+def remove_abandoned_folders() -> int:
+    """Remove the folders of processes that were killed on this host; return how many there were."""
+    removed = 0
+    for file in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError as error:
+            logger.debug("{} is another user's, or gone: {}", file, error)
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            logger.warning("removing {}: its process was killed", file.parent)
+            shutil.rmtree(file.parent, ignore_errors=True)
+            removed += 1
+        except BlockingIOError as error:
+            logger.trace("{} is in use: {}", file.parent, error)
+        finally:
+            os.close(lock)
+    return removed
