@@ -35,6 +35,7 @@ from stt_core.jobs.recovery import (
     why_to_end_run,
 )
 from stt_core.logs import logged
+from stt_core.scratch import remove_abandoned_folders
 from stt_core.services import Services
 from stt_dagster.jobs import job_of, run_request, transcribe_recording
 from stt_dagster.resources import SttResource
@@ -110,6 +111,7 @@ def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> Ski
     restored = restore_queue(services.jobs, services.queue)
     fail_broken_uploads(services.jobs, services.store)
     end_useless_runs(context.instance, services)
+    remove_abandoned_folders()
     seen = _OBSERVATIONS.validate_json(context.cursor or "{}")
     silent, observed = find_silent_jobs(services.jobs, services.heartbeats, seen)
     for job in silent:
