@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from stt_core.errors import PermanentError, TransientError
-from stt_core.jobs.models import JobView
+from stt_core.errors import InvalidInputError, PermanentError, TransientError
+from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.models import Transcript
 
@@ -72,7 +73,7 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: There is no such job.
         """
-        return self._ask("GET", f"/{job_id}", JobView)
+        return self._ask("GET", _path(job_id), JobView)
 
     @logged
     def transcript(self, job_id: str) -> Transcript:
@@ -82,7 +83,27 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: There is no such job, or it has no transcript (yet).
         """
-        return self._ask("GET", f"/{job_id}/result", Transcript)
+        return self._ask("GET", f"{_path(job_id)}/result", Transcript)
+
+    @logged
+    def cancel(self, job_id: str) -> JobView:
+        """Cancel a job and return it.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: There is no such job, or it ended before.
+        """
+        return self._ask("POST", f"{_path(job_id)}/cancel", JobView)
+
+    @logged
+    def retry(self, job_id: str) -> JobView:
+        """Send a failed job again and return it.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: There is no such job, it did not fail, or its recording is gone.
+        """
+        return self._ask("POST", f"{_path(job_id)}/retry", JobView)
 
     @logged
     def close(self) -> None:
@@ -110,6 +131,14 @@ class ApiClient:
         except ValidationError as error:
             raise ApiRefusedError(f"{self._url} answers, but not as this API does.", mend="Check --api-url.") from error
         raise _refusal(response)
+
+
+def _path(job_id: str) -> str:
+    if not re.fullmatch(JOB_ID_PATTERN, job_id):  # what else it is could lead to another address
+        raise InvalidInputError(
+            f"{job_id[:100]!r} is no job id.", mend="Give the 32 hexadecimal digits that the upload answered with."
+        )
+    return f"/{job_id}"
 
 
 def _refusal(response: httpx.Response) -> ApiRefusedError:

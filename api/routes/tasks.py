@@ -13,11 +13,13 @@ from stt_core.errors import (
     EmptyFileError,
     FileTooLargeError,
     InvalidInputError,
+    InvalidTransitionError,
     JobFailedError,
     JobNotFoundError,
     ModelNotFoundError,
     QueueFullError,
     QueueUnavailableError,
+    RecordingGoneError,
     ResultNotReadyError,
     StoreUnavailableError,
     UnknownLanguageError,
@@ -46,6 +48,7 @@ _uploads = APIRouter(route_class=UploadRoute)
             UnknownLanguageError,
             FileTooLargeError,
             UnsupportedFormatError,
+            JobFailedError,
             QueueFullError,
             QueueUnavailableError,
             DatabaseUnavailableError,
@@ -109,3 +112,41 @@ def get_task_result(job_id: JobId, tasks: TasksDep) -> Transcript:
     A job that is not completed answers 409: with its progress while it runs, with the reason when it failed.
     """
     return tasks.get_task_result(job_id)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    response_description="The job is cancelled.",
+    responses=problem_responses(InvalidInputError, JobNotFoundError, InvalidTransitionError, DatabaseUnavailableError),
+)
+@logged
+def cancel_task(job_id: JobId, tasks: TasksDep) -> JobView:
+    """Cancel a job at any stage; a run that has it stops its engine within seconds.
+
+    A job that is cancelled already answers the same. One that completed or failed answers 409.
+    """
+    return tasks.cancel_task(job_id)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Send a failed job again",
+    response_description="The job waits for its turn again.",
+    responses=problem_responses(
+        InvalidInputError,
+        JobNotFoundError,
+        InvalidTransitionError,
+        RecordingGoneError,
+        DatabaseUnavailableError,
+        StoreUnavailableError,
+    ),
+)
+@logged
+def retry_task(job_id: JobId, tasks: TasksDep) -> JobView:
+    """Queue a failed job with its next attempt and all its tries before it; what was transcribed is not repeated.
+
+    Whatever it failed for: mend that first. A job that did not fail answers 409.
+    """
+    return tasks.retry_task(job_id)

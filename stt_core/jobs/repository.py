@@ -34,6 +34,7 @@ from stt_core.errors import (
 )
 from stt_core.jobs.database import Database, mongo_errors
 from stt_core.jobs.models import (
+    JOB_ID_PATTERN,
     TRANSITIONS,
     ChunkModel,
     ChunkStatus,
@@ -57,8 +58,6 @@ _RACE_PAUSE_SECONDS = 0.005
 _RACE_PAUSE_MAX_SECONDS = 0.2
 #: The error code of a MongoDB server for a unique key that is taken.
 _DUPLICATE_KEY = 11000
-#: A cursor is the id of the last job of its page, and ids sort by age.
-_CURSOR = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ class JobRepository:
         """
         query: dict[str, Any] = {"status": status.value} if status else {}
         if cursor:
-            if not _CURSOR.fullmatch(cursor):
+            if not re.fullmatch(JOB_ID_PATTERN, cursor):  # the id of the page's last job: ids sort by age
                 raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.")
             query["_id"] = {"$lt": cursor}
         with mongo_errors("listing jobs"):
@@ -228,12 +227,14 @@ class JobRepository:
     def update_chunk(self, chunk: ChunkModel) -> None:
         """Write one chunk whole. Each chunk has one writer at a time: the step that transcribes it.
 
+        An earlier attempt's chunk becomes this one's: a run re-executed from its failure goes on with the plan it has.
+
         Raises:
-            SupersededError: The job's plan was replaced: another attempt is at work.
+            SupersededError: The job's plan was replaced: a later attempt is at work.
         """
         with mongo_errors(f"updating chunk {chunk.chunk_id}"):
             replaced = self._database.chunks.replace_one(
-                {"_id": chunk.chunk_id, "attempt": chunk.attempt}, chunk.to_document()
+                {"_id": chunk.chunk_id, "attempt": {"$lte": chunk.attempt}}, chunk.to_document()
             )
         if not replaced.matched_count:
             raise SupersededError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")

@@ -1,4 +1,4 @@
-"""What clients may do with jobs: create one, look at it, fetch its result. The API's routes call nothing else.
+"""What clients may do with jobs: create one, look at it, fetch its result, cancel it, send it again; nothing else.
 
 An upload is written in the order that loses nothing: the job (`pending`), its bytes, `queued` with its source, the
 queue entry. A refused or broken upload takes back its object, then its job.
@@ -14,9 +14,11 @@ from stt_core.errors import (
     EmptyFileError,
     FileTooLargeError,
     InvalidInputError,
+    InvalidTransitionError,
     JobFailedError,
     QueueRefusedError,
     QueueUnavailableError,
+    RecordingGoneError,
     ResultNotReadyError,
     SttError,
 )
@@ -36,7 +38,7 @@ from stt_core.jobs.models import (
     utc_now,
 )
 from stt_core.jobs.queue import JobQueue
-from stt_core.jobs.recovery import enqueue_job
+from stt_core.jobs.recovery import cancel_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings, Strategy
@@ -112,6 +114,7 @@ class JobService:
             EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
             ModelNotFoundError, UnknownLanguageError: The options are not.
             QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting. Uploads under way at once may exceed it by their number.
+            JobFailedError: The job was cancelled meanwhile; its bytes are removed.
             TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
         """
         if size_bytes == 0:
@@ -157,7 +160,7 @@ class JobService:
                     sha256=hashed.hexdigest(),
                 )
                 queued = JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
-                job = self._jobs.update_job(job, queued)
+                job = self._jobs.modify_job(job.job_id, lambda job: _unless_ended(job, queued))
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
                 self._take_back(job.job_id, error)
@@ -186,13 +189,7 @@ class JobService:
         """
         job = self._jobs.get_job(job_id)
         if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            reason = f": {job.error.message}" if job.error else "."
-            raise JobFailedError(
-                f"Job {job_id} {'failed' if job.status is JobStatus.FAILED else 'was cancelled'}{reason}",
-                mend=job.error.mend if job.error else None,
-                job_status=job.status.value,
-                kind=job.error.kind if job.error else None,
-            )
+            raise _ended(job)
         if job.result is None:
             raise ResultNotReadyError(
                 f"Job {job_id} is {job.status}; there is no result yet.",
@@ -201,6 +198,63 @@ class JobService:
                 progress=self._jobs.get_progress(job_id).model_dump(),
             )
         return Transcript.model_validate_json(self._store.get_bytes(keys.transcript(job.result.prefix, "json")))
+
+    @logged
+    def cancel_task(self, job_id: str) -> JobView:
+        """Cancel a job at any stage; its run sees it within seconds and stops. Repeating it changes nothing.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            InvalidTransitionError: The job completed or failed before.
+        """
+        job = cancel_job(self._jobs, job_id)
+        if job.status is not JobStatus.CANCELLED:
+            raise InvalidTransitionError(
+                f"Job {job_id} is {job.status}: there is nothing left to cancel.", job_status=job.status.value
+            )
+        try:
+            self._queue.remove(job.member)
+        except (QueueUnavailableError, QueueRefusedError) as error:
+            logger.warning("entry {} stays in the queue until somebody meets it: {}", job.member, error)
+        return self.view(job)
+
+    @logged
+    def retry_task(self, job_id: str) -> JobView:
+        """Send a failed job again: its next attempt joins the queue now, with all of `MAX_ATTEMPTS` before it.
+
+        Why it failed stays in its history. A permanent error does not keep it back: its owner may have mended what
+        was wrong, such as a model that was not there.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            InvalidTransitionError: The job did not fail.
+            RecordingGoneError: Its recording never arrived, or is not stored any more.
+        """
+        job = self._jobs.modify_job(job_id, self._sent_again)
+        enqueue_job(self._queue, job)
+        return self.view(job)
+
+    def _sent_again(self, job: JobModel) -> JobUpdate:
+        if job.status is not JobStatus.FAILED:
+            raise InvalidTransitionError(
+                f"Job {job.job_id} is {job.status}: only a failed job can be sent again.",
+                mend="Upload the recording again." if job.status is JobStatus.CANCELLED else None,
+                job_status=job.status.value,
+            )
+        if job.source is None or not self._store.exists(job.source.key):
+            raise RecordingGoneError(f"The recording of job {job.job_id} is not stored.", mend="Upload it again.")
+        return JobUpdate(
+            status=JobStatus.QUEUED,
+            attempt=job.attempt + 1,
+            failures=0,
+            attempts=job.ended_attempts(job.run_id, job.error) if job.run_id else job.attempts,
+            run_id=None,
+            stage=None,
+            error=None,
+            queued_at=utc_now(),
+            not_before=None,
+            completed_at=None,
+        )
 
     @logged
     def view(self, job: JobModel) -> JobView:
@@ -228,10 +282,14 @@ class JobService:
             return None
 
     def _take_back(self, job_id: str, reason: Exception) -> None:
-        """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it."""
+        """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.
+
+        One that was ended meanwhile stays too: whoever ended it may look at it.
+        """
         try:
             self._store.remove_prefix(keys.source_prefix(job_id))
-            self._jobs.delete_job(job_id)
+            if not isinstance(reason, JobFailedError):
+                self._jobs.delete_job(job_id)
         except SttError as error:
             logger.error("job {} could not be taken back, it is marked as failed: {}", job_id, error)
             failed = JobUpdate(status=JobStatus.FAILED, error=describe_error(reason), completed_at=utc_now())
@@ -258,6 +316,25 @@ class _HashingReader:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
+
+
+def _unless_ended(job: JobModel, update: JobUpdate) -> JobUpdate:
+    """Return the update that ends an upload, unless the job was cancelled while its bytes arrived."""
+    if job.status.is_final:
+        raise _ended(job)
+    return update
+
+
+def _ended(job: JobModel) -> JobFailedError:
+    """Return the error that tells of a job's end without a transcript."""
+    error = job.error
+    return JobFailedError(
+        f"Job {job.job_id} {'failed' if job.status is JobStatus.FAILED else 'was cancelled'}"
+        + (f": {error.message}" if error else "."),
+        mend=error.mend if error else None,
+        job_status=job.status.value,
+        kind=error.kind if error else None,
+    )
 
 
 def _shorten(filename: str) -> str:

@@ -31,16 +31,20 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
 ) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 
-    assert sorted(ids) == ["get_task_result", "get_task_status", "health", "ready", "upload_task"]
+    assert sorted(ids) == [
+        "cancel_task", "get_task_result", "get_task_status", "health", "ready", "retry_task", "upload_task",
+    ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
 
 
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [
-        ("/api/v1/tasks/upload", "post", {"202", "400", "413", "415", "503", "default"}),
+        ("/api/v1/tasks/upload", "post", {"202", "400", "409", "413", "415", "503", "default"}),
         ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "503", "default"}),
         ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "409", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "503", "default"}),
     ],
 )
 def test_answers_when_described_then_each_status_has_its_errors(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stt_cli.client import ApiClient
 from stt_cli.demo import word_error_rate
+from stt_core.errors import InvalidInputError
 from stt_core.local_stack.home import free_port
 
 Stt = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,7 +28,7 @@ def stt(tmp_path: Path) -> Stt:
     return run
 
 
-@pytest.mark.parametrize("command", [["status", "abc"], ["result", "abc"], ["transcribe", __file__]])
+@pytest.mark.parametrize("command", [["status", "0" * 32], ["cancel", "0" * 32], ["transcribe", __file__]])
 def test_command_when_no_api_answers_then_says_to_start_it(stt: Stt, command: list[str]) -> None:
     done = stt(*command, STT_API_PORT=str(free_port()))
     assert done.returncode == 1
@@ -34,6 +36,12 @@ def test_command_when_no_api_answers_then_says_to_start_it(stt: Stt, command: li
     assert "mend: Start it with `stt up`" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("job_id", ["", "../../health", "0" * 33, "?"])
+def test_client_when_the_job_id_is_none_then_asks_nobody(job_id: str) -> None:
+    with ApiClient(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(InvalidInputError, match="no job id"):
+        client.job(job_id)
 
 
 def test_transcribe_when_the_file_is_missing_then_says_so(stt: Stt) -> None:

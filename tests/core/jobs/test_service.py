@@ -223,6 +223,17 @@ def test_create_task_when_the_upload_breaks_takes_back_the_job(services: Service
     assert _is_clean(services)
 
 
+def test_create_task_when_the_job_is_cancelled_meanwhile_says_so_and_removes_the_bytes(services: Services) -> None:
+    def cancel() -> None:
+        services.tasks.cancel_task(services.jobs.list_jobs().jobs[0].job_id)
+
+    with pytest.raises(JobFailedError, match="was cancelled"):
+        services.tasks.create_task(_Recording(cancel), filename="talk.mp3", size_bytes=RECORDING.stat().st_size)
+
+    (job,) = services.jobs.list_jobs().jobs
+    assert (job.status, services.store.list_keys(""), services.queue.members()) == (JobStatus.CANCELLED, [], set())
+
+
 def test_create_task_when_the_store_is_down_leaves_a_job_that_failed_and_says_why(
     services: Services, service_settings: Settings
 ) -> None:
