@@ -24,6 +24,7 @@ from api.problems import install_problem_handlers
 from api.readiness import Readiness
 from api.routes import health, tasks
 from api.schemas import Problem
+from api.slots import Slots
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -36,6 +37,8 @@ Upload a recording, follow its job, fetch the transcript.
 1. `POST /api/v1/tasks/upload` answers `202` with a `job_id`.
 2. `GET /api/v1/tasks/{job_id}` shows its status, stage and progress.
 3. `GET /api/v1/tasks/{job_id}/result` answers with the transcript once the status is `completed`.
+
+`POST /api/v1/tasks/{job_id}/cancel` ends a job early; `POST /api/v1/tasks/{job_id}/retry` sends a failed one again.
 
 Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`, what is wrong (`detail`),
 how to put it right (`mend`) and the request's id, which is on every log line of the request too.
@@ -95,7 +98,7 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
             setup_logging(settings.log_level, json=settings.log_json)
         services = Services.open(settings)
         readiness = Readiness(services)
-        app.state.services, app.state.readiness = services, readiness
+        app.state.services, app.state.readiness, app.state.slots = services, readiness, Slots()
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.
         first_check = asyncio.create_task(run_in_threadpool(readiness.check))

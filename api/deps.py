@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
@@ -30,8 +31,17 @@ async def get_readiness(request: Request) -> Readiness:
     return cast("Readiness", request.app.state.readiness)
 
 
+@logged
+async def take_store_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the slots of requests that need the object store, while the route is at work."""
+    async with request.app.state.slots.store.taken():
+        yield
+
+
 TasksDep = Annotated[JobService, Depends(get_tasks)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
+#: For the routes that read or write objects.
+NeedsStore = Depends(take_store_slot, scope="function")
 JobId = Annotated[
     str,
     Path(

@@ -35,6 +35,18 @@ class Readiness:
         return health
 
     @logged
+    def require(self) -> None:
+        """Raise the error of a server that does not answer, within seconds; Redis is asked by whoever needs it.
+
+        Raises:
+            TransientError: A server does not answer.
+            PermanentError: A server refuses.
+        """
+        self._services.database.ping()
+        self.prepare()
+        self._services.store.ping()
+
+    @logged
     def prepare(self) -> None:
         """Create the indexes and the bucket unless this process has done so.
 

@@ -7,8 +7,8 @@ spooled to an unnamed temporary file (over 1 MiB, in `TMPDIR`), which the operat
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Coroutine
+from tempfile import gettempdir
 from typing import Any
 
 from fastapi import Request
@@ -21,7 +21,9 @@ from starlette.types import Message
 
 from api.readiness import Readiness
 from api.schemas import UploadForm
-from stt_core.errors import DiskFullError, InvalidInputError, UnsupportedFormatError
+from api.slots import Slots
+from stt_core.disk import disk_errors
+from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
 from stt_core.services import Services
 
@@ -43,11 +45,14 @@ class UploadRoute(APIRoute):
         async def handle_upload(request: Request) -> Response:
             _ensure_form(request)
             services: Services = request.app.state.services
-            await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
+            slots: Slots = request.app.state.slots
+            async with slots.store.taken():
+                await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
             counted = _CountedRequest(request, services)
             form = await _read_form(counted)
             try:
-                return await handle(counted)  # which finds the form read
+                async with slots.uploads.taken():
+                    return await handle(counted)  # which finds the form read
             finally:
                 await form.close()
 
@@ -89,20 +94,16 @@ def _announced_bytes(request: Request) -> int | None:
 
 def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int | None) -> None:
     services.tasks.ensure_acceptable(announced_bytes)
-    readiness.prepare()
+    readiness.require()
 
 
 async def _read_form(request: Request) -> FormData:
+    fields = len(UploadForm.model_fields) + 8
     try:
-        return await request.form(max_files=1, max_fields=len(UploadForm.model_fields) + 8, max_part_size=_FIELD_BYTES)
+        with disk_errors(f"for uploads under way in {gettempdir()} of the API", mend="Free space where TMPDIR points."):
+            return await request.form(max_files=1, max_fields=fields, max_part_size=_FIELD_BYTES)
     except HTTPException as error:  # Starlette's, for a body that is no form
         raise InvalidInputError(
             f"The form cannot be read: {error.detail}",
             mend="Send one multipart part named `file` with a filename, and short text fields beside it.",
-        ) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise DiskFullError(
-            "The API has no room left for uploads under way.", mend="Free space where TMPDIR points."
         ) from error

@@ -5,7 +5,8 @@ all three to every public function, so that no function carries that by hand:
 
 * entry with its parameters and exit with its result and duration, at DEBUG;
 * an exception once, where it was raised (callers further up do not repeat it), with its stack trace. Errors that are
-  everyday answers (`SttError.expected`) are one WARNING line without a trace.
+  everyday answers (`SttError.expected`) or tell of a server that is away (`outage`), which every request does while it
+  lasts, are one WARNING line without a trace.
 
 Milestones are logged at INFO by the functions themselves. ✅, ⚠️ and ❌ come from the level. `log_context` puts
 `job_id`, `chunk`, `run_id` or `request_id` on every line of a block, also in threads that inherit its context.
@@ -229,7 +230,7 @@ def log_exception(logger: Logger, where: str, error: BaseException, seconds: flo
         return
     error._stt_logged = True  # type: ignore[attr-defined]
     message = f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}"
-    if isinstance(error, SttError) and error.expected:
+    if isinstance(error, SttError) and (error.expected or error.outage):
         logger.warning("{}", message)
     else:
         logger.opt(exception=error).error("{}", message)

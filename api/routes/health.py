@@ -1,8 +1,10 @@
 """Probes: is the process alive, and can it do its work."""
 
-from fastapi import APIRouter, Response
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
 
 from api.deps import ReadinessDep
+from api.problems import RETRY_AFTER_SECONDS
 from api.schemas import Alive, Ready
 from stt_core.logs import logged
 
@@ -22,9 +24,12 @@ async def health() -> Alive:
     responses={503: {"model": Ready, "description": "At least one server does not answer."}},
 )
 @logged
-def ready(readiness: ReadinessDep, response: Response) -> Ready:
+async def ready(request: Request, readiness: ReadinessDep, response: Response) -> Ready:
     """Ask MongoDB, Redis and the object store, and say of each whether it answers and how fast."""
-    dependencies = readiness.check()
+    threads = request.app.state.slots.probe_threads  # of its own: those for other requests may all wait for a server
+    dependencies = await anyio.to_thread.run_sync(readiness.check, limiter=threads)
     is_ready = all(dependency.ok for dependency in dependencies.values())
-    response.status_code = 200 if is_ready else 503
+    if not is_ready:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Ready(status="ready" if is_ready else "not ready", dependencies=dependencies)

@@ -5,7 +5,6 @@ This is where pydub works: a chunk is at most half a minute, so it is held in me
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import math
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
-from stt_core.errors import DiskFullError, ObjectNotFoundError
+from stt_core.disk import disk_errors
+from stt_core.errors import ObjectNotFoundError
 from stt_core.logs import logged
 
 with warnings.catch_warnings():
@@ -53,14 +53,8 @@ class Clip:
         """
         file = io.BytesIO()
         self.segment.export(file, format="wav")
-        try:
+        with disk_errors(f"for a chunk of {self.seconds:.0f} s in {path.parent}", mend="Free space there."):
             path.write_bytes(file.getbuffer())
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(
-                    f"No room to write a chunk of {self.seconds:.0f} s.", mend="Free space in the temporary folder."
-                ) from error
-            raise
 
 
 @logged

@@ -6,6 +6,7 @@ threads, so its event loop never waits for MongoDB.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from pymongo.errors import (
     ConnectionFailure,
     CursorNotFound,
     ExecutionTimeout,
-    OperationFailure,
     PyMongoError,
     WriteConcernError,
 )
@@ -32,8 +32,10 @@ logger = get_logger(__name__)
 
 MongoDocument = dict[str, Any]
 
-#: The error code of a MongoDB server with a full disk.
-_OUT_OF_DISK_SPACE = 14031
+#: What servers say of a full disk: mongod (code 14031 too), the operating system, and the embedded server's SQLite.
+_OUT_OF_DISK_SPACE = re.compile(r"out of disk space|no space left on device|disk is full", re.IGNORECASE)
+#: How long `ping` waits at most: a sign of life is wanted soon or not at all.
+_PROBE_SECONDS = 3.0
 #: Failures of the moment: no connection, no primary (a ConnectionFailure too), a limit of time, a lost cursor.
 _PASSING = (ConnectionFailure, ExecutionTimeout, WriteConcernError, CursorNotFound)
 
@@ -50,14 +52,15 @@ def mongo_errors(operation: str) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        reason = mask_secrets(str(error))[:300]
+        # Without PyMongo's account of its timeouts and of what it knows of every server.
+        reason = mask_secrets(re.split(r" \(configured timeouts|, Timeout: ", str(error))[0])[:300]
+        if getattr(error, "code", None) == 14031 or _OUT_OF_DISK_SPACE.search(reason):
+            raise DiskFullError(f"MongoDB has no room left ({operation}).", mend="Free space on its disk.") from error
         if isinstance(error, _PASSING) or error.has_error_label("RetryableWriteError"):
             raise DatabaseUnavailableError(
                 f"MongoDB is not reachable ({operation}): {reason}.",
                 mend="Check that it runs and that MONGODB_URL is right; `stt doctor` tests it.",
             ) from error
-        if isinstance(error, OperationFailure) and error.code == _OUT_OF_DISK_SPACE:
-            raise DiskFullError(f"MongoDB has no room left ({operation}).", mend="Free space on its disk.") from error
         raise DatabaseRefusedError(
             f"MongoDB refused {operation}: {reason}.",
             mend="Check the credentials in MONGODB_URL and the rights of its user.",
@@ -69,8 +72,10 @@ def mongo_errors(operation: str) -> Iterator[None]:
 class Database:
     """The connection to MongoDB: the collections `jobs` and `chunks` of one database.
 
-    Opening connects to nothing (the process starts while MongoDB is down); the first operation does, and fails within
-    `MONGODB_TIMEOUT_SECONDS` where no server answers.
+    Opening connects to nothing (the process starts while MongoDB is down); the first operation does. Each operation
+    fails within `MONGODB_TIMEOUT_SECONDS` where no server answers, whether it is down or hangs: its waits for a
+    server, for a connection of the pool and for the answer, and PyMongo's own tries, are counted together. Each batch
+    of a cursor is an operation.
 
     Args:
         client_class: What speaks to the server; tests put another implementation of `MongoClient` here.
@@ -87,10 +92,8 @@ class Database:
                 settings.mongodb_url,
                 maxPoolSize=settings.mongodb_max_pool_size,
                 minPoolSize=settings.mongodb_min_pool_size,
-                serverSelectionTimeoutMS=timeout_ms,
-                connectTimeoutMS=timeout_ms,
-                # A whole scan may take longer than a connection attempt, but never for ever.
-                socketTimeoutMS=timeout_ms * 6,
+                timeoutMS=timeout_ms,
+                connectTimeoutMS=timeout_ms,  # of the client's own look-out for servers
                 tz_aware=True,
                 appname="stt",
             )
@@ -129,10 +132,10 @@ class Database:
         """Ask the server for a sign of life and return its latency in seconds.
 
         Raises:
-            DatabaseUnavailableError: No answer within `MONGODB_TIMEOUT_SECONDS`.
+            DatabaseUnavailableError: No answer within 3 seconds, or `MONGODB_TIMEOUT_SECONDS`.
         """
         started = time.perf_counter()
-        with mongo_errors("ping"), pymongo.timeout(self._timeout_seconds):
+        with mongo_errors("ping"), pymongo.timeout(min(self._timeout_seconds, _PROBE_SECONDS)):
             self._client.admin.command("ping")
         return time.perf_counter() - started
 

@@ -17,6 +17,7 @@ acknowledges it; a lease that is not followed by a claim runs out, and the membe
 from __future__ import annotations
 
 import heapq
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,12 +158,14 @@ class JobQueue:
             socket_connect_timeout=settings.redis_timeout_seconds,
             socket_timeout=settings.redis_timeout_seconds,
             # Once more at once, for a connection that a restarted server has left dead; every command here may be
-            # sent twice. redis-py's default would wait for seconds between its tries.
-            retry=Retry(NoBackoff(), retries=1),
+            # sent twice. redis-py's default would wait for seconds between its tries, and ask a silent server again.
+            retry=Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,)),
             decode_responses=True,
             protocol=2,  # RESP3 answers with lists where RESP2 answers with tuples
         )
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
+        self._away = False
+        self._probing = threading.Lock()
         logger.info(
             "Redis queue opened: {}:{}/{} name={} max_size={}",
             settings.redis_host,
@@ -172,11 +175,31 @@ class JobQueue:
             self.max_size,
         )
 
+    @contextmanager
+    def _asking(self, operation: str) -> Iterator[None]:
+        """Talk to Redis in the block; while it is away one caller at a time waits for it, others are refused at once.
+
+        Thus what can do without Redis (a job's status) does not wait for it in every thread there is.
+        """
+        is_probe = self._away
+        if is_probe and not self._probing.acquire(blocking=False):
+            raise QueueUnavailableError(f"Redis is not reachable ({operation}).", mend="Check that it runs.")
+        try:
+            with redis_errors(operation):
+                yield
+            self._away = False
+        except QueueUnavailableError:
+            self._away = True
+            raise
+        finally:
+            if is_probe:
+                self._probing.release()
+
     @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds."""
         started = time.perf_counter()
-        with redis_errors("ping"):
+        with self._asking("ping"):
             self._redis.ping()
         return time.perf_counter() - started
 
@@ -190,7 +213,7 @@ class JobQueue:
         Raises:
             QueueFullError: The queue is full and `bounded` is set.
         """
-        with redis_errors(f"enqueueing {member}"):
+        with self._asking(f"enqueueing {member}"):
             answer = self._enqueue_script(
                 keys=list(self._keys.values()),
                 args=[
@@ -209,7 +232,7 @@ class JobQueue:
     @logged
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
-        with redis_errors("counting"):
+        with self._asking("counting"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zcard(key)
@@ -221,7 +244,7 @@ class JobQueue:
         """Return the next members that nobody has leased, at most `count`, the next first. Nothing is removed."""
         # Leased members stand at the head until their run claims them: look past them, boundedly.
         window = count + 256
-        with redis_errors("peeking"):
+        with self._asking("peeking"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zrange(key, 0, window - 1, withscores=True)
@@ -233,7 +256,7 @@ class JobQueue:
     @logged
     def lease(self, member: str, owner: str) -> bool:
         """Take a member for `QUEUE_LEASE_SECONDS`; return False when somebody has it."""
-        with redis_errors(f"leasing {member}"):
+        with self._asking(f"leasing {member}"):
             taken = self._redis.set(self._lease(member), owner, nx=True, ex=self._lease_seconds)
         logger.info("lease: member={} taken={}", member, bool(taken))
         return bool(taken)
@@ -246,7 +269,7 @@ class JobQueue:
     @logged
     def remove(self, member: str) -> bool:
         """Remove a member and its lease; return whether it was waiting."""
-        with redis_errors(f"removing {member}"):
+        with self._asking(f"removing {member}"):
             pipeline = self._redis.pipeline(transaction=True)
             for key in self._keys.values():
                 pipeline.zrem(key, member)
@@ -257,7 +280,7 @@ class JobQueue:
     @logged
     def position(self, member: str) -> int | None:
         """Return the member's place in the queue (1 is next), or None when it does not wait."""
-        with redis_errors(f"looking for {member}"):
+        with self._asking(f"looking for {member}"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zscore(key, member)
@@ -272,7 +295,7 @@ class JobQueue:
     @logged
     def statistics(self) -> QueueStatistics:
         """Return how many jobs wait, by priority."""
-        with redis_errors("reading statistics"):
+        with self._asking("reading statistics"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zcard(key)
@@ -283,7 +306,7 @@ class JobQueue:
     @logged
     def members(self) -> set[str]:
         """Return every member that waits."""
-        with redis_errors("reading members"):
+        with self._asking("reading members"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zrange(key, 0, -1)

@@ -5,19 +5,23 @@ Streams in and out; nothing here holds a recording whole. Keys come from `stt_co
 
 from __future__ import annotations
 
-import errno
 import io
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
 
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
+from stt_core.disk import disk_errors
 from stt_core.errors import (
     ConfigurationError,
     DiskFullError,
@@ -34,11 +38,16 @@ logger = get_logger(__name__)
 PART_SIZE = 16 * 1024**2
 #: Block size of downloads, bytes.
 BLOCK_SIZE = 1024**2
-#: How long `ping` waits, for a connection and then for an answer.
-_PROBE_SECONDS = 5.0
+#: Block size of requests' bodies, bytes: the limit on silence holds for each block of a slow upload.
+_SEND_SIZE = 64 * 1024
+#: How long a server may be silent, seconds: while a connection opens or a block is sent, and before an answer or its
+#: next bytes. A transfer that goes on may take as long as it takes.
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 8.0
+#: The same for questions that are answered at once or not at all: signs of life, and tidying up after an error.
+_PROBE_SECONDS = 3.0
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
-_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 _FULL = {"XMinioStorageFull", "StorageFull", "QuotaExceeded", "InsufficientStorage"}
 _TRY_AGAIN = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "SlowDownRead", "SlowDownWrite"}
 
@@ -54,7 +63,8 @@ def store_errors(operation: str) -> Iterator[None]:
         StoreRefusedError: The server refused (credentials, names, rights), or the local file or stream did.
     """
     try:
-        yield
+        with disk_errors(f"on the disk of this machine ({operation})", mend="Free space."):
+            yield
     except S3Error as error:
         if error.code in _NOT_FOUND:
             raise ObjectNotFoundError(f"There is no such object ({operation}).") from error
@@ -70,25 +80,80 @@ def store_errors(operation: str) -> Iterator[None]:
         ) from error
     except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
         raise StoreUnavailableError(
-            f"The object store is not reachable ({operation}): {error}.",
+            f"The object store is not reachable ({operation}): {_reason(error)}.",
             mend="Check that it runs and that MINIO_ENDPOINT is right; `stt doctor` tests it.",
         ) from error
     except OSError as error:
-        if error.errno in _FULL_DISK:
-            raise DiskFullError(f"The disk is full ({operation}).", mend="Free space.") from error
         raise StoreRefusedError(f"The local side of {operation} failed: {error}.") from error
     except (MinioException, ValueError) as error:
         raise StoreRefusedError(f"The object store client refused {operation}: {error}.") from error
 
 
-class _XmlErrors(urllib3.PoolManager):
-    """A pool that calls XML by its S3 name: some servers label errors `text/xml`, which the client does not read."""
+def _reason(error: Exception) -> str:
+    """Return in plain words why the store did not answer; urllib3 tells of its pools and puts causes into causes."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
+        error = error.reason
+    if _is_silence(error):
+        return "no answer in time"
+    return str(error).rpartition(": ")[2]
+
+
+def _is_silence(error: Exception | None) -> bool:
+    """Return whether a server let a limit of time pass, unlike one that refused or broke a connection."""
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+    sending = isinstance(error, urllib3.exceptions.ProtocolError) and isinstance(error.args[-1], TimeoutError)
+    return sending or (isinstance(error, urllib3.exceptions.TimeoutError) and not refused)
+
+
+class _Retry(urllib3.Retry):
+    """Asks again what was refused or broken off, but not a server that is silent: it was waited for already."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        if error is not None and _is_silence(error):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+class _Connections(urllib3.PoolManager):
+    """Connections that send block by block, tidy up soon or not at all, and call XML by its S3 name.
+
+    Some servers label errors `text/xml`, which the client does not read, and some do not say that their disk is full:
+    a failed write is put down to the disk of `home`, where the embedded server's data lies, if it has no room for it.
+    """
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        super().__init__(**options)
+        self._home = home
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
+        body: bytes = kw.get("body") or b""
+        if body:
+            kw["body"] = io.BytesIO(body)
+        if method == "DELETE":
+            kw["timeout"] = _PROBE_SECONDS
         response = super().urlopen(method, url, redirect, **kw)
+        if response.status >= 500 and self._home.is_dir() and shutil.disk_usage(self._home).free < len(body):
+            raise DiskFullError(f"The object store failed, and the disk of {self._home} is full.", mend="Free space.")
         if response.status >= 400 and response.headers.get("content-type", "").startswith("text/xml"):
             response.headers["content-type"] = "application/xml"
         return response
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as a listing shows it."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class ObjectStore:
@@ -101,13 +166,20 @@ class ObjectStore:
                 mend="Set both to the credentials of your object store; `stt up` makes its own for the embedded one.",
             )
         self.bucket = settings.minio_bucket
-        self._connections = _XmlErrors(
-            timeout=urllib3.Timeout(connect=5, read=120),
+        self._connections = _Connections(
+            settings.stt_home,
+            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_SILENCE_SECONDS),
+            blocksize=_SEND_SIZE,
             maxsize=10,
-            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+            retries=_Retry(
+                total=2,
+                backoff_factor=0.2,
+                status_forcelist=[500, 502, 503, 504],
+                raise_on_status=False,  # the last answer says why
+                respect_retry_after_header=False,  # a server may ask for minutes
+            ),
         )
-        # A sign of life is wanted soon or not at all.
-        self._probe_connections = _XmlErrors(timeout=_PROBE_SECONDS, retries=False)
+        self._probe_connections = _Connections(settings.stt_home, timeout=_PROBE_SECONDS, retries=False)
         self._client, self._probe = (
             Minio(
                 settings.minio_endpoint,
@@ -126,7 +198,7 @@ class ObjectStore:
         """Ask for the bucket and return the latency in seconds.
 
         Raises:
-            StoreUnavailableError: No answer within 5 seconds.
+            StoreUnavailableError: No answer within 3 seconds.
             StoreRefusedError: The bucket is not there or not ours.
         """
         started = time.perf_counter()
@@ -139,10 +211,10 @@ class ObjectStore:
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
         with store_errors("creating the bucket"):
-            if self._client.bucket_exists(self.bucket):
+            if self._probe.bucket_exists(self.bucket):
                 return
             try:
-                self._client.make_bucket(self.bucket)
+                self._probe.make_bucket(self.bucket)
             except S3Error as error:
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
@@ -218,7 +290,7 @@ class ObjectStore:
     def download(self, key: str, path: Path) -> int:
         """Write an object to a local file, block by block, and return its size in bytes."""
         size = 0
-        with store_errors(f"downloading {key}"), self.open(key) as stream, path.open("wb") as file:
+        with store_errors(f"downloading {key} to {path}"), self.open(key) as stream, path.open("wb") as file:
             while block := stream.read(BLOCK_SIZE):
                 size += file.write(block)
         logger.info("object downloaded: {} ({} bytes)", key, size)
@@ -243,6 +315,14 @@ class ObjectStore:
             return [item.object_name for item in found if item.object_name]
 
     @logged
+    def iterate(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects under a prefix as the server lists them, 1000 at a time, however many there are."""
+        with store_errors(f"listing {prefix}"):
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                if item.object_name and item.last_modified:
+                    yield StoredObject(item.object_name, item.size or 0, item.last_modified)
+
+    @logged
     def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         with store_errors(f"removing {key}"):
@@ -252,11 +332,16 @@ class ObjectStore:
     def remove_prefix(self, prefix: str) -> int:
         """Remove everything under a prefix and return how many objects that were."""
         keys = self.list_keys(prefix)
-        with store_errors(f"removing {prefix}"):
-            for problem in self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)):
-                raise StoreUnavailableError(f"{problem.name} could not be removed: {problem.message}.")
+        self.remove_all(keys)
         logger.info("objects removed: {} under {}", len(keys), prefix)
         return len(keys)
+
+    @logged
+    def remove_all(self, keys: Iterable[str]) -> None:
+        """Remove objects, 1000 with one request; those that are not there are no error."""
+        with store_errors("removing objects"):
+            for problem in self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)):
+                raise StoreUnavailableError(f"{problem.name} could not be removed: {problem.message}.")
 
     @logged
     def close(self) -> None:

@@ -18,7 +18,8 @@ from typing import BinaryIO
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from stt_core.errors import DiskFullError, ModelDownloadError, ModelInvalidError, ModelNotFoundError
+from stt_core.disk import disk_errors
+from stt_core.errors import ModelDownloadError, ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG, CatalogEntry
@@ -64,16 +65,15 @@ def download_model(name: str, settings: Settings, progress: Progress) -> Path:
     logger.info("downloading model {} from {}", name, url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".bin.part").open("ab") as part:
+        with (
+            disk_errors(f"for the model {name} in {path.parent}", mend="Free space, then run the same again."),
+            path.with_suffix(".bin.part").open("ab") as part,
+        ):
             _lock(part, name)
             _fetch_all(url, part, entry, progress)
             _check(Path(part.name), entry)
             Path(part.name).replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"There is no room for the model {name} in {path.parent}.", mend="Free space, then run the same again."
-            ) from error
         raise ModelDownloadError(
             f"The model {name} cannot be written to {path.parent}: {error.strerror}.", mend="Set WHISPER_MODELS_DIR."
         ) from error

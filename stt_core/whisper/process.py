@@ -6,6 +6,7 @@ What is decided here is failure: a signal, an exit code other than 0, too much t
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stt_core.errors import (
+    DiskFullError,
     EngineError,
     EngineStoppedError,
     EngineTimeoutError,
@@ -73,6 +75,7 @@ def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: C
         EngineError: It ended with an exit code other than 0 or by a signal.
         EngineTimeoutError: It took too long.
         EngineStoppedError: `should_stop` said so.
+        DiskFullError: There is no room for its output.
         ModelInvalidError: It cannot load the model.
         ExecutableNotFoundError: The program cannot be run.
     """
@@ -137,6 +140,8 @@ def _check_exit(code: int, stderr: str, program: str) -> None:
         raise ModelInvalidError(
             f"The engine cannot load the model. It said: {said}", mend="Download the model again.", exit_code=code
         )
+    if os.strerror(errno.ENOSPC) in stderr:
+        raise DiskFullError(f"The engine has no room for its output. It said: {said}", mend="Free space there.")
     number = -code if code < 0 else code - 128  # a shell script in between turns signal n into 128 + n
     known = {item.value for item in signal.Signals}
     if number in known:

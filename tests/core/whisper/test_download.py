@@ -188,7 +188,7 @@ def test_download_when_the_disk_has_too_little_room_then_is_refused_before_it_fi
         return type("Usage", (), {"free": 1_000})()
 
     monkeypatch.setattr("stt_core.whisper.download.shutil.disk_usage", nearly_full)
-    with pytest.raises(DiskFullError, match="no room for the model tiny"):
+    with pytest.raises(DiskFullError, match="No room left for the model tiny"):
         download_model("tiny", mirror, ignore)
 
 

@@ -1,0 +1,66 @@
+"""How many requests may wait for one server at once, so that one that hangs does not take every thread there is.
+
+Routes run in worker threads, and each waits for its servers there. Those that need the object store, whose answers take
+longest, take a slot first: there are fewer slots than threads, so that routes that need MongoDB alone go on while the
+store hangs. Probes have threads of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+
+from stt_core.errors import BusyError
+
+#: Requests that read objects at once, and uploads that are written at once, each with a part of 16 MiB in memory.
+_STORE_SLOTS = _UPLOAD_SLOTS = 40
+#: How long a request waits for its slot before it is sent away, seconds. An upload that was received is not.
+_PATIENCE_SECONDS = 5.0
+#: Threads for everything else: MongoDB, Redis, putting answers into JSON.
+_OTHER_THREADS = 100
+#: Probes at once; whoever probes asks one at a time.
+_PROBE_THREADS = 4
+
+
+class SlotPool:
+    """A number of slots, each taken by one request at a time.
+
+    Args:
+        slots: How many.
+        patience_seconds: How long to wait for one; None waits as long as it takes.
+    """
+
+    def __init__(self, slots: int, patience_seconds: float | None = None) -> None:
+        self._slots = slots
+        self._patience_seconds = patience_seconds
+        self._free = anyio.Semaphore(slots)
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Hold a slot while the block runs.
+
+        Raises:
+            BusyError: None became free in time.
+        """
+        with anyio.move_on_after(self._patience_seconds) as waiting:
+            await self._free.acquire()
+        if waiting.cancelled_caught:
+            raise BusyError(f"{self._slots} requests wait for the object store already.", mend="Try again later.")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class Slots:
+    """The slots of one app; made on its event loop, whose number of threads it sets."""
+
+    def __init__(self) -> None:
+        self.store = SlotPool(_STORE_SLOTS, _PATIENCE_SECONDS)
+        self.uploads = SlotPool(_UPLOAD_SLOTS)
+        self.probe_threads = anyio.CapacityLimiter(_PROBE_THREADS)
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = _STORE_SLOTS + _UPLOAD_SLOTS + _OTHER_THREADS

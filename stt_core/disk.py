@@ -1,0 +1,31 @@
+"""What a full disk looks like, and the error it becomes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stt_core.errors import DiskFullError
+
+#: The disk has no room, or its user has used up a quota.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def disk_errors(where: str, mend: str) -> Iterator[None]:
+    """Turn the operating system's errors about a full disk inside the block into ours; pass every other on.
+
+    Args:
+        where: What had no room, and where: the rest of the sentence "No room left ...".
+        mend: How to put it right.
+
+    Raises:
+        DiskFullError: No room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(f"No room left {where}.", mend=mend) from error
+        raise
