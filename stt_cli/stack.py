@@ -20,10 +20,12 @@ from stt_cli.console import err, note, out, write_log_line
 from stt_core.errors import ConfigurationError
 from stt_core.local_stack.home import StackHome
 from stt_core.local_stack.processes import AlreadyRunningError, running_process, sweep
+from stt_core.local_stack.servers import given_variables
 from stt_core.local_stack.stack import running_stack
 from stt_core.local_stack.supervisor import StartupError
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.settings import Settings, load_settings
+from stt_core.storage.object_store import ObjectStore
 
 logger = get_logger(__name__)
 
@@ -44,6 +46,8 @@ def up(
 ) -> None:
     """Start the stack: servers, API and Dagster. Ctrl-C stops all of it."""
     settings = load_settings()
+    if given_variables().get("MINIO_ENDPOINT"):
+        ObjectStore(settings).close()  # refuses an endpoint without its keys, which nothing could start with
     if detach:
         _start_detached(settings)
     else:

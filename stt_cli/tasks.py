@@ -1,4 +1,4 @@
-"""`stt transcribe`, `stt status`, `stt result`."""
+"""`stt transcribe`, `stt status`, `stt result`, `stt cancel`, `stt retry`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from stt_cli.client import ApiClient
 from stt_cli.console import note, out, write_result
 from stt_cli.follow import upload_and_wait
-from stt_core.jobs.models import Channels, JobView, Priority
+from stt_core.jobs.models import Channels, JobStatus, JobView, Priority
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Strategy, load_settings
 from stt_core.transcript.formats import clock, render
@@ -66,6 +66,8 @@ def transcribe(
         )
         transcript = client.transcript(job.job_id)
         write_result(format_transcript(transcript, output))
+        for warning in transcript.warnings:
+            note(f"warning: {warning}")
         for gap in transcript.gaps:
             note(f"no transcript from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
@@ -75,7 +77,24 @@ def transcribe(
 def status(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Show where a job stands."""
     with _client(api_url) as client:
-        out.print(_table(client.job(job_id)))
+        job = client.job(job_id)
+        out.print(_table(job))
+        if job.status is JobStatus.FAILED:
+            note(f"Once that is mended, `stt retry {job.job_id}` sends it again.")
+
+
+@logged
+def cancel(job_id: JobId, api_url: ApiUrl = None) -> None:
+    """Cancel a job that has not ended."""
+    with _client(api_url) as client:
+        out.print(_table(client.cancel(job_id)))
+
+
+@logged
+def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
+    """Send a failed job again; what was transcribed is not repeated."""
+    with _client(api_url) as client:
+        out.print(_table(client.retry(job_id)))
 
 
 @logged
@@ -115,6 +134,7 @@ def _table(job: JobView) -> Table:
         "mend": job.error.mend if job.error else None,
         "run": job.run_url,
         "gaps": job.result.gaps or None if job.result else None,
+        "warning": "\n".join(job.result.warnings) or None if job.result else None,
         "results": job.result.prefix if job.result else None,
     }
     table = Table(show_header=False, box=None)

@@ -17,8 +17,9 @@ from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, f
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from stt_core.errors import ConfigurationError
+from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.logs import get_logger, logged, mask_secrets
+from stt_core.whisper.languages import check_language
 
 logger = get_logger(__name__)
 
@@ -137,6 +138,14 @@ class Settings(BaseSettings):
         if os.sep in value and not Path(value).expanduser().is_file():
             raise ValueError(f"no file at {value}; give an existing ggml file or a model name (`stt models list`)")
         return value
+
+    @field_validator("whisper_language")
+    @classmethod
+    def _check_language(cls, value: str) -> str:
+        try:
+            return check_language(value)
+        except UnknownLanguageError as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

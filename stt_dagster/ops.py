@@ -44,10 +44,11 @@ def prepare_audio(context: OpExecutionContext, config: JobConfig, stt: SttResour
         prepared = prepare_recording(stt.services, claim)
         context.add_output_metadata(
             {
-                "job_id": config.job_id,
-                "duration_seconds": prepared.audio.duration_seconds,
+                "job": MetadataValue.url(stt.task_url(config.job_id)),
+                "duration_seconds": round(prepared.audio.duration_seconds, 3),
                 "codec": prepared.audio.codec,
                 "channels": prepared.audio.channels,
+                "damaged_or_cut_off": prepared.audio.truncated,
             }
         )
         return prepared
@@ -71,8 +72,9 @@ def plan_chunks(
         metadata={
             "chunks": len(plan.chunks),
             "batches": len(batches),
-            "speech_seconds": sum(chunk.speech_seconds for chunk in plan.chunks),
+            "speech_seconds": round(sum(chunk.speech_seconds for chunk in plan.chunks), 3),
             "model": plan.model,
+            "language": plan.language,
         },
     )
     for number, batch in enumerate(batches):
@@ -93,7 +95,7 @@ def transcribe(context: OpExecutionContext, stt: SttResource, batch: ChunkBatch)
                 "chunks": len(result.outcomes),
                 "cached": sum(outcome.cached for outcome in result.outcomes),
                 "gaps": sum(outcome.failure is not None for outcome in result.outcomes),
-                "audio_seconds": result.audio_seconds,
+                "audio_seconds": round(result.audio_seconds, 3),
                 "engine_seconds": result.engine_seconds,
             }
         )
@@ -115,15 +117,28 @@ def merge(
 @op(retry_policy=RETRY_POLICY, tags={"kind": "s3"})
 @logged
 def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscript) -> None:
-    """Write the transcript in every format and complete the job."""
+    """Write the transcript in every format and complete the job.
+
+    The real-time factor is the seconds from the claim of the job to its end, divided by those of the recording.
+    """
     with job_step(context, stt.services, JobStage.UPLOADING, merged.job_id) as claim:
-        result = publish_transcript(stt.services, claim, merged)
-        context.add_output_metadata(
-            {
-                "words": result.words,
-                "language": result.language,
-                "duration_seconds": result.duration_seconds,
-                "preview": MetadataValue.md(f"> {result.text_preview}"),
-                "results": f"{stt.services.store.bucket}/{result.prefix}",
-            }
-        )
+        job = publish_transcript(stt.services, claim, merged)
+        if result := job.result:
+            seconds = result.duration_seconds
+            context.add_output_metadata(
+                {
+                    "transcript": MetadataValue.url(f"{stt.task_url(job.job_id)}/result"),
+                    "job": MetadataValue.url(stt.task_url(job.job_id)),
+                    # As text: it is what somebody said, and Markdown would be rendered.
+                    "preview": MetadataValue.text(result.text_preview),
+                    "language": result.language,
+                    "words": result.words,
+                    "chunks": merged.chunks,
+                    "gaps": result.gaps,
+                    "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
+                    "duration_seconds": round(seconds, 3),
+                    "processing_seconds": job.processing_seconds,
+                    "real_time_factor": round(job.processing_seconds / seconds, 3) if seconds else None,
+                    "results": f"{stt.services.store.bucket}/{result.prefix}",
+                }
+            )

@@ -28,3 +28,8 @@ class SttResource(ConfigurableResource["SttResource"]):
     def services(self) -> Services:
         """The parts of the core; they connect when they are first used."""
         return open_services()
+
+    @logged
+    def task_url(self, job_id: str) -> str:
+        """Return where a browser finds the job; links into the object store would need its keys, or expire."""
+        return f"{self.services.settings.api_url}/api/v1/tasks/{job_id}"

@@ -220,6 +220,8 @@ class JobResult(BaseModel):
     segments: int
     #: Parts of the recording without a text; the transcript names each with its reason.
     gaps: int = 0
+    #: What is wrong with the recording, for people.
+    warnings: list[str] = []
     text_preview: str
 
 
@@ -293,6 +295,11 @@ class JobModel(Document):
     def with_attempt(self, attempt: Attempt) -> list[Attempt]:
         """Return the job's history with one more attempt; of a very long one only the latest are kept."""
         return [*self.attempts, attempt][-_ATTEMPTS_KEPT:]
+
+    @property
+    def processing_seconds(self) -> float:
+        """How long the run that completed the job had it; 0 while it has not."""
+        return (self.completed_at - self.started_at).total_seconds() if self.completed_at and self.started_at else 0.0
 
     @logged
     def ended_attempts(self, run_id: str, error: JobError | None) -> list[Attempt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stt_core.audio.models import AudioInfo
 from stt_core.errors import MissingChunksError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
@@ -11,6 +12,7 @@ from stt_core.logs import get_logger, logged
 from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
 from stt_core.services import Services
 from stt_core.storage import keys
+from stt_core.transcript.formats import clock
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.languages import AUTO
@@ -45,6 +47,7 @@ def merge_recording(
         model_digest=plan.model_digest,
         language=None if plan.language == AUTO else plan.language,
         gaps=gaps,
+        warnings=_warnings(plan.audio),
     )
     prefix = keys.result_prefix(plan.job_id, claim.attempt)
     services.store.put_bytes(
@@ -54,9 +57,17 @@ def merge_recording(
     merged = MergedTranscript(
         job_id=plan.job_id,
         prefix=prefix,
+        chunks=transcript.statistics.chunks,
         words=transcript.statistics.words,
         segments=len(transcript.segments),
         gaps=len(transcript.gaps),
     )
     logger.info("merged: {} words in {} segments, {} gaps", merged.words, merged.segments, merged.gaps)
     return merged
+
+
+def _warnings(audio: AudioInfo) -> list[str]:
+    """Return what the reader of a transcript must know of the recording."""
+    if not audio.truncated:
+        return []
+    return [f"The recording is damaged or cut off: {clock(audio.duration_seconds)} of it could be read."]

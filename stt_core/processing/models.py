@@ -71,6 +71,7 @@ class MergedTranscript(BaseModel):
 
     job_id: str
     prefix: str
+    chunks: int
     words: int
     segments: int
     gaps: int

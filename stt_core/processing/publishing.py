@@ -5,7 +5,7 @@ from __future__ import annotations
 from stt_core.errors import SttError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobResult
+from stt_core.jobs.models import JobModel, JobResult
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import MergedTranscript
 from stt_core.services import Services
@@ -19,8 +19,8 @@ _PREVIEW_CHARACTERS = 200
 
 
 @logged
-def publish_transcript(services: Services, claim: Claim, merged: MergedTranscript) -> JobResult:
-    """Write txt, srt, vtt and tsv beside the JSON, then complete the job with one compare-and-set.
+def publish_transcript(services: Services, claim: Claim, merged: MergedTranscript) -> JobModel:
+    """Write txt, srt, vtt and tsv beside the JSON, then complete the job with one compare-and-set; return the job.
 
     Raises:
         SupersededError: The job is no longer this run's; what was written is never seen, and swept.
@@ -42,21 +42,20 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
         words=transcript.statistics.words,
         segments=len(transcript.segments),
         gaps=len(transcript.gaps),
+        warnings=transcript.warnings,
         text_preview=transcript.text[:_PREVIEW_CHARACTERS],
     )
     failpoint(Failpoint.RESULTS_STORED)
     job = claim.complete(result)
     failpoint(Failpoint.JOB_COMPLETED)
-    elapsed = (job.completed_at - job.started_at).total_seconds() if job.completed_at and job.started_at else 0.0
     logger.info(
-        "job completed: {} words, {:.1f} s of audio in {:.1f} s (real-time factor {:.2f})",
+        "job completed: {} words, {:.1f} s of audio in {:.1f} s",
         result.words,
         result.duration_seconds,
-        elapsed,
-        elapsed / max(result.duration_seconds, 0.001),
+        job.processing_seconds,
     )
     _remove_prepared_audio(services, claim.job_id)
-    return result
+    return job
 
 
 def _remove_prepared_audio(services: Services, job_id: str) -> None:

@@ -35,6 +35,7 @@ class _Tally:
     """What is counted on the way; languages weigh by samples of speech."""
 
     languages: Counter[str] = field(default_factory=Counter)
+    language_of: dict[int, str] = field(default_factory=dict)
     empty_chunks: int = 0
     doubled_words: int = 0
 
@@ -50,6 +51,7 @@ def merge_chunks(
     model_digest: str | None = None,
     language: str | None = None,
     gaps: Mapping[int, str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Transcript:
     """Merge the texts of a recording's chunks.
 
@@ -60,8 +62,10 @@ def merge_chunks(
         duration_seconds: Length of the recording; no time exceeds it.
         model: Name of the model.
         model_digest: Its hash.
-        language: The recording's language; where not given, the one most speech was heard in.
+        language: The recording's language; where not given, each segment names its own, and the transcript the one
+            most speech was heard in.
         gaps: Why a chunk has no text, by index, where the job accepts a partial transcript.
+        warnings: What is wrong with the recording.
 
     Raises:
         MissingChunksError: A chunk has neither a text nor a gap, or the plan itself has holes or doubles.
@@ -77,7 +81,7 @@ def merge_chunks(
         lines = _lines_of_channel([chunk for chunk in plan if chunk.channel == channel], transcripts, tally)
         straighten([line for _, line in lines], round(duration_seconds * SAMPLE_RATE))
         channels[channel] = lines
-    segments = _segments(channels, duration_seconds)
+    segments = _segments(channels, duration_seconds, {} if language else tally.language_of)
     missing = [_gap(chunk, reasons[chunk.index]) for chunk in plan if chunk.index not in transcripts]
     statistics = _statistics(plan, segments, tally.doubled_words)
     text = " ".join(segment.text for segment in segments)
@@ -101,6 +105,7 @@ def merge_chunks(
         duration_seconds=duration_seconds,
         segments=segments,
         gaps=missing,
+        warnings=list(warnings),
         statistics=statistics,
     )
 
@@ -116,6 +121,7 @@ def _lines_of_channel(
             continue
         transcript = transcripts[chunk.index]
         heard.append(place_chunk(chunk, transcript))
+        tally.language_of[chunk.index] = transcript.language
         if heard[-1]:
             tally.languages[transcript.language] += chunk.speech_samples
         else:
@@ -171,8 +177,10 @@ def _speaker(channel: int | None) -> str | None:
     return None if channel is None else f"Channel {channel + 1}"
 
 
-def _segments(channels: Mapping[int | None, Sequence[_Numbered]], duration_seconds: float) -> list[Segment]:
-    """Weave the channels into one list by start; each channel keeps its own order."""
+def _segments(
+    channels: Mapping[int | None, Sequence[_Numbered]], duration_seconds: float, languages: Mapping[int, str]
+) -> list[Segment]:
+    """Weave the channels into one list by start; each channel keeps its own order. `languages` are those of chunks."""
     woven = heapq.merge(
         *([(channel, chunk, line) for chunk, line in lines] for channel, lines in channels.items()),
         key=lambda item: item[2].start,
@@ -194,6 +202,7 @@ def _segments(channels: Mapping[int | None, Sequence[_Numbered]], duration_secon
             chunk=chunk,
             channel=channel,
             speaker=_speaker(channel),
+            language=languages.get(chunk),
             confidence=round(fmean(word.probability for word in line.words), 4) if line.words else None,
             flags=line.flags,
         )

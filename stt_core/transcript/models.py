@@ -27,6 +27,8 @@ class Segment(BaseModel):
     chunk: int | None = None
     channel: int | None = None
     speaker: str | None = None
+    #: Set where each chunk detected its own.
+    language: str | None = None
     #: Mean probability of the words; None where the engine gave none.
     confidence: float | None = None
     #: Set where the text is suspect, e.g. "repetition".
@@ -92,5 +94,7 @@ class Transcript(BaseModel):
     duration_seconds: float
     segments: list[Segment]
     gaps: list[Gap] = []
+    #: What is wrong with the recording, for people.
+    warnings: list[str] = []
     statistics: TranscriptStatistics
     schema_version: Literal[1] = 1
