@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dagster import ConfigurableIOManager, InputContext, OutputContext
+from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
 from pydantic import BaseModel
 
 from stt_core.errors import ObjectNotFoundError
-from stt_core.logs import logged
+from stt_core.jobs.claims import MEND_SWEPT
+from stt_core.logs import get_logger, logged
 from stt_core.storage import keys
 from stt_dagster.resources import SttResource
+
+logger = get_logger(__name__)
 
 
 class JsonIOManager(ConfigurableIOManager):
@@ -28,13 +31,18 @@ class JsonIOManager(ConfigurableIOManager):
         """Read the output of the step before.
 
         Raises:
-            ObjectNotFoundError: It is gone: a run is re-executed after its outputs were swept.
+            Failure: It is gone: a run is re-executed from its failure after its outputs were swept.
         """
         upstream = context.upstream_output
         if upstream is None:
-            raise ObjectNotFoundError(f"Input {context.name} comes from no step.", mend="Run the whole job.")
+            raise Failure(f"Input {context.name} comes from no step. Run the whole job.", allow_retries=False)
+        try:
+            stored = self.stt.services.store.get_bytes(_key(upstream))
+        except ObjectNotFoundError as error:
+            logger.error("input {}: {}", context.name, error)
+            raise Failure(f"{error} {MEND_SWEPT}", allow_retries=False) from error
         model = upstream.dagster_type.typing_type
-        parsed: BaseModel = model.model_validate_json(self.stt.services.store.get_bytes(_key(upstream)))
+        parsed: BaseModel = model.model_validate_json(stored)
         return parsed
 
 

@@ -15,6 +15,7 @@ from stt_core.logs import logged
 from stt_core.processing.planning import is_short
 from stt_core.settings import Settings
 from stt_dagster.ops import merge, plan_chunks, prepare_audio, publish, transcribe
+from stt_dagster.tags import run_tags
 
 
 @job(executor_def=multi_or_in_process_executor, description="Turn one uploaded recording into a transcript.")
@@ -38,12 +39,7 @@ def run_request(recording: JobModel, settings: Settings) -> RunRequest:
             },
             "execution": {"config": _executor(slots)},
         },
-        tags={
-            "stt/job_id": recording.job_id,
-            "stt/attempt": str(recording.attempt),
-            "stt/priority": recording.priority.value,
-            "stt/file": recording.filename[:63],
-        },
+        tags=run_tags(recording),
     )
 
 

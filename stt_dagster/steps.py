@@ -19,6 +19,7 @@ from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.logs import run_event_log
+from stt_dagster.tags import ATTEMPT, run_tags
 
 logger = get_logger(__name__)
 
@@ -56,7 +57,9 @@ def job_step(
                 attempt=attempt,
                 is_reexecution=context.run.parent_run_id is not None,
             )
-            claim.enter_stage(stage)
+            job = claim.enter_stage(stage)
+            if context.run.tags.get(ATTEMPT) != str(job.attempt):  # launched by hand, or re-executed: with old tags
+                context.instance.add_run_tags(context.run_id, run_tags(job))
             with services.heartbeats.beating(job_id):
                 yield claim
         except (SupersededError, EngineStoppedError) as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from stt_core.errors import SttError, SupersededError
+from stt_core.errors import ObjectNotFoundError, SttError, SupersededError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.repository import JobRepository
@@ -18,15 +18,19 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
+#: A run that was re-executed from its failure finds nothing where earlier steps wrote, days after them.
+MEND_SWEPT = "What earlier steps wrote is swept by now: re-execute the whole run, or send the job again (`stt retry`)."
+
 
 @logged
 def describe_error(error: BaseException, stage: JobStage | None = None) -> JobError:
     """Return an exception as the job keeps it. One that nobody named counts as permanent: it is a defect of ours."""
     if isinstance(error, SttError):
+        is_swept = isinstance(error, ObjectNotFoundError) and stage not in (None, JobStage.PREPARING)
         return JobError(
             kind=error.kind,
             message=_storable(error.message),
-            mend=error.mend,
+            mend=MEND_SWEPT if is_swept else error.mend,
             transient=error.transient,
             outage=error.outage,
             stage=stage,
@@ -41,7 +45,8 @@ def ensure_claim(
     """Take the job for a run, or confirm that the run has it; every step of a run begins with this.
 
     Args:
-        attempt: The attempt the run was launched for; None accepts the current one (a run launched by hand).
+        attempt: The attempt the run was launched for; None (a run launched by hand) accepts the current one, and takes
+            a failed job by the next.
         is_reexecution: The run repeats an earlier one from the Dagster UI; it may take the job by the next attempt.
 
     Raises:
@@ -52,14 +57,13 @@ def ensure_claim(
         if job.run_id == run_id and job.status is JobStatus.PROCESSING:
             return None
         has_had_it = any(past.run_id == run_id for past in job.attempts)
-        if is_reexecution and not has_had_it and job.status not in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+        by_hand = is_reexecution or (attempt is None and job.status is JobStatus.FAILED)
+        if by_hand and not has_had_it and job.status not in (JobStatus.COMPLETED, JobStatus.CANCELLED):
             taken = job.attempt + 1
         elif not has_had_it and job.status is JobStatus.QUEUED and attempt in (None, job.attempt):
             taken = job.attempt
         else:
-            raise SupersededError(
-                f"Job {job_id} is {job.status} in attempt {job.attempt} of run {job.run_id}: it is not run {run_id}'s."
-            )
+            raise _refusal(job, run_id)
         return JobUpdate(
             status=JobStatus.PROCESSING,
             stage=JobStage.PREPARING,
@@ -76,6 +80,20 @@ def ensure_claim(
     job = jobs.modify_job(job_id, take)
     failpoint(Failpoint.JOB_CLAIMED)
     return Claim(jobs, job_id, job.attempt, run_id)
+
+
+def _refusal(job: JobModel, run_id: str) -> SupersededError:
+    """Return what a run is told that may not have the job; people read it in the Dagster UI."""
+    if job.status is JobStatus.COMPLETED:
+        return SupersededError(
+            f"Job {job.job_id} is completed, and its transcript stays as it is.",
+            mend="Upload the recording again to have it transcribed anew.",
+        )
+    if job.status is JobStatus.CANCELLED:
+        return SupersededError(f"Job {job.job_id} was cancelled.", mend="Upload the recording again.")
+    return SupersededError(
+        f"Job {job.job_id} is {job.status} in attempt {job.attempt} of run {job.run_id}: it is not run {run_id}'s."
+    )
 
 
 @dataclass(frozen=True)

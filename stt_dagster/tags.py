@@ -1,0 +1,22 @@
+"""What a run is labelled with, so that people find it by its job in the Dagster UI."""
+
+from __future__ import annotations
+
+from stt_core.jobs.models import JobModel
+from stt_core.logs import logged
+
+ATTEMPT = "stt/attempt"
+#: A tag is for finding; the job has the whole name.
+_FILE_CHARACTERS = 63
+
+
+@logged
+def run_tags(job: JobModel) -> dict[str, str]:
+    """Return the tags of the run that has the job's current attempt."""
+    return {
+        "stt/job_id": job.job_id,
+        ATTEMPT: str(job.attempt),
+        "stt/priority": job.priority.value,
+        "stt/lane": job.lane.value,
+        "stt/file": job.filename[:_FILE_CHARACTERS],
+    }
