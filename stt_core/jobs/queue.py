@@ -17,6 +17,7 @@ acknowledges it; a lease that is not followed by a claim runs out, and the membe
 from __future__ import annotations
 
 import heapq
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -76,7 +77,8 @@ _PASSING = (
     ClusterDownError,
     TryAgainError,
 )
-_PASSING_CODES = ("MISCONF ", "NOREPLICAS ")
+#: The same from inside a script, where it is all one kind of error.
+_PASSING_CODES = re.compile(r"\b(MISCONF|NOREPLICAS|OOM|READONLY) ")
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def redis_errors(operation: str) -> Iterator[None]:
     except _LOGIN as error:
         raise QueueRefusedError(f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD.") from error
     except redis.RedisError as error:
-        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
+        if isinstance(error, _PASSING) or _PASSING_CODES.search(str(error)):
             raise QueueUnavailableError(
                 f"Redis is not reachable ({operation}): {error}.",
                 mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,10 +20,12 @@ import pytest
 from stt_core.jobs.models import JobCreate, JobOptions
 from stt_core.local_stack.home import StackHome, free_port
 from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import EmbeddedMongo, EmbeddedS3, EmbeddedServer
+from stt_core.local_stack.servers import EmbeddedMongo, EmbeddedRedis, EmbeddedS3, EmbeddedServer
 from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import Serve, everything, kind_of, upload
+from stt_core.storage.object_store import ObjectStore
+from tests.api.conftest import UPLOAD, Serve, everything, kind_of, upload
+from tests.api.test_tasks import publish
 from tests.conftest import start_server, wait_until
 
 JOB = f"/api/v1/tasks/{'0' * 32}"
@@ -115,7 +120,7 @@ def test_mongodb_when_it_hangs_then_health_answers_at_once(
     with serve(hanging) as client, ExitStack() as stack:
         address = (client.base_url.host, client.base_url.port)
         # More than there are worker threads.
-        asked = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(45)]
+        asked = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(200)]
         for connection in asked:
             connection.sendall(f"GET {JOB} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
         waits: list[float] = []
@@ -127,8 +132,100 @@ def test_mongodb_when_it_hangs_then_health_answers_at_once(
                 break
             waits.append(waited)
         assert waits
-        assert max(waits) < 0.5
+        assert max(waits) < 1
+        started = time.perf_counter()
+        assert dependencies(client) == (503, {"mongodb": False, "redis": True, "object_store": True})
+        assert time.perf_counter() - started < 5
         assert {connection.recv(65536).split()[1] for connection in asked} == {b"503"}
+
+
+@contextmanager
+def hanging(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let a server accept and never answer while the block runs."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def in_time(seconds: float, ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Return the answer, which must come within so many seconds."""
+    started = time.perf_counter()
+    response = ask()
+    assert time.perf_counter() - started < seconds
+    return response
+
+
+def assert_refused_before_the_body_is_read(client: httpx.Client, kind: str, seconds: float) -> None:
+    """Begin an upload, send nothing of its body, and expect the answer."""
+    head = (
+        f"POST {UPLOAD} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+    )
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=seconds) as connection:
+        connection.sendall(head.encode())
+        answer = connection.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 503 ")
+    assert "retry-after: " in answer.lower()
+    assert f"urn:stt:error:{kind}" in answer
+
+
+def test_redis_when_it_hangs_then_jobs_are_shown_at_once_and_uploads_refused_unread(
+    serve: Serve, settings: Settings, services: Services, own_home: StackHome
+) -> None:
+    server = EmbeddedRedis(own_home)
+    process = start_server(server)
+    changed = settings_with(settings, server).model_copy(update={"redis_timeout_seconds": 1.0})
+    with serve(changed) as client, ThreadPoolExecutor(60) as threads:
+        queued = upload(client).json()
+        finished = publish(services, upload(client).json()["job_id"])
+        with hanging(process):
+            first = in_time(3, lambda: client.get(f"/api/v1/tasks/{queued['job_id']}"))
+            assert (first.status_code, first.json()["queue_position"]) == (200, None)
+            # One of them waits for Redis, the others are told what is known without it.
+            started = time.perf_counter()
+            asked = list(threads.map(lambda _: client.get(f"/api/v1/tasks/{queued['job_id']}"), range(60)))
+            assert {answer.status_code for answer in asked} == {200}
+            assert time.perf_counter() - started < 5
+            assert client.get(f"/api/v1/tasks/{finished.job_id}/result").status_code == 200
+            assert_refused_before_the_body_is_read(client, "queue-unavailable", seconds=3)
+            assert in_time(4, lambda: client.get("/ready")).status_code == 503
+        wait_until(lambda: upload(client).status_code == 202, "uploads accepted again")
+        position = client.get(f"/api/v1/tasks/{queued['job_id']}").json()["queue_position"]
+        assert position >= 1
+
+
+def test_object_store_when_it_hangs_then_what_needs_it_is_refused_in_time_and_the_rest_served(
+    serve: Serve, settings: Settings, services: Services, own_home: StackHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_core.storage.object_store._SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr("stt_core.storage.object_store._PROBE_SECONDS", 1.0)
+    monkeypatch.setattr("api.slots._PATIENCE_SECONDS", 1.0)
+    server = EmbeddedS3(own_home)
+    process = start_server(server)
+    store_settings = settings_with(settings, server)
+    store = ObjectStore(store_settings)
+    with serve(store_settings) as client, ThreadPoolExecutor(80) as threads:
+        job = upload(client).json()["job_id"]
+        finished = publish(replace(services, store=store), upload(client).json()["job_id"]).job_id
+        assert client.get(f"/api/v1/tasks/{finished}/result").status_code == 200
+        with hanging(process):
+            # More than there are slots, many more than an untroubled API sees.
+            asked = [threads.submit(client.get, f"/api/v1/tasks/{finished}/result") for _ in range(80)]
+            while not all(one.done() for one in asked):
+                assert in_time(1, lambda: client.get("/health")).status_code == 200
+                assert in_time(1, lambda: client.get(f"/api/v1/tasks/{job}")).status_code == 200
+            answers = [one.result() for one in asked]
+            assert {answer.status_code for answer in answers} == {503}
+            assert {kind_of(answer) for answer in answers} == {"store-unavailable", "busy"}
+            assert all(answer.elapsed.total_seconds() < 5 for answer in answers)
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+            assert_refused_before_the_body_is_read(client, "store-unavailable", seconds=3)
+            assert in_time(3, lambda: client.get("/ready")).json()["dependencies"]["object_store"]["ok"] is False
+        wait_until(lambda: client.get(f"/api/v1/tasks/{finished}/result").status_code == 200, "results served again")
+        assert upload(client).status_code == 202
+    store.close()
 
 
 def test_redis_when_down_then_uploads_are_refused_and_jobs_still_shown(
