@@ -25,6 +25,8 @@ logger = get_logger(__name__)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: How long something is kept, days; 0 keeps it for ever.
+Days = Annotated[float, Field(ge=0, le=36_500)]
 #: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
 Strategy = Literal["silence", "vad", "fixed"]
 
@@ -104,6 +106,15 @@ class Settings(BaseSettings):
     retry_backoff_seconds: Seconds = 5.0
     retry_backoff_max_seconds: Seconds = 300.0
     start_timeout_seconds: Seconds = 120.0
+    reconcile_seconds: Annotated[int, Field(ge=1)] = 15
+    run_silence_seconds: Seconds = 60.0
+
+    # What is kept
+    audio_days: Days = 1.0
+    chunk_cache_days: Days = 30.0
+    result_days: Days = 0.0
+    deleted_job_days: Days = 365.0
+    sweep_orphans: bool = False
 
     # The doors
     stt_home: Path = Path(".stt")

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from dagster import DagsterRun, RunRequest, job, multi_or_in_process_executor
+from dagster import DagsterRun, RunRequest, job
 
 from stt_core.jobs.models import JobModel
 from stt_core.logs import logged
 from stt_core.processing.planning import is_short
 from stt_core.settings import Settings
+from stt_dagster.executor import run_executor
 from stt_dagster.ops import merge, plan_chunks, prepare_audio, publish, transcribe
 from stt_dagster.tags import run_tags
 
 
-@job(executor_def=multi_or_in_process_executor, description="Turn one uploaded recording into a transcript.")
+@job(executor_def=run_executor, description="Turn one uploaded recording into a transcript.")
 def transcribe_recording() -> None:
     """prepare -> plan -> transcribe (one step a batch) -> merge -> publish."""
     plan, batches = plan_chunks(prepare_audio())

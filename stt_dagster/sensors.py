@@ -2,18 +2,22 @@
 
 `queue_sensor` waits on the Redis queue and launches runs; `failure_sensor` and `cancellation_sensor` tell the job what
 became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB.
+
+Dagster shows a run's end to a sensor once, whatever comes of it: what cannot be told then, since a server is away, the
+reconciler finds (a job that is processing) or the queue sensor (one that waits).
 """
 
+from __future__ import annotations
+
 import platform
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dagster import (
-    DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunFailureSensorContext,
     RunRequest,
-    RunsFilter,
     RunStatusSensorContext,
     SensorEvaluationContext,
     SkipReason,
@@ -21,30 +25,42 @@ from dagster import (
     run_status_sensor,
     sensor,
 )
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
+from stt_core.errors import TransientError
 from stt_core.jobs.dispatch import wait_for_due_jobs
-from stt_core.jobs.heartbeats import Observation, find_silent_jobs
-from stt_core.jobs.models import JobModel
-from stt_core.jobs.recovery import (
-    cancel_job,
-    fail_broken_uploads,
-    recover_failed_run,
-    restore_queue,
-    why_to_end_run,
-)
-from stt_core.logs import logged
-from stt_core.scratch import remove_abandoned_folders
-from stt_core.services import Services
-from stt_dagster.jobs import job_of, run_request, transcribe_recording
+from stt_core.jobs.heartbeats import Observation
+from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
+from stt_core.logs import get_logger, log_exception, logged
+from stt_core.settings import get_settings
+from stt_dagster.jobs import run_request, transcribe_recording
 from stt_dagster.resources import SttResource
+from stt_dagster.runs import count_unfinished_runs, end_useless_runs, look_after_jobs, may_launch, settle_run
+
+logger = get_logger(__name__)
 
 #: How long a tick waits for a job, seconds. Dagster's daemon starts ticks on a beat of 5 s: one that ends just before a
 #: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
 #: end waits for its ticks, which is why it is not longer.
 QUEUE_WAIT_SECONDS = 4.0
-_OBSERVATIONS = TypeAdapter(dict[str, Observation])
+
+
+class Observations(BaseModel):
+    """What the reconciler's latest look saw of runs: of those that have their job, and of those without one."""
+
+    working: dict[str, Observation] = {}
+    useless: dict[str, Observation] = {}
+
+
+@contextmanager
+def noting_outages(part: str) -> Iterator[list[str]]:
+    """End the block where a server is away, and note that: one line in the log, and the tick's answer, no failure."""
+    outages: list[str] = []
+    try:
+        yield outages
+    except TransientError as error:
+        log_exception(logger, part, error)
+        outages.append(error.message)
 
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
@@ -53,41 +69,28 @@ def queue_sensor(context: SensorEvaluationContext, stt: SttResource) -> list[Run
     """Launch a run for each job that is due, never more than there is capacity for."""
     services = stt.services
     limit = services.settings.max_concurrent_runs
-    due = wait_for_due_jobs(
-        services.jobs,
-        services.queue,
-        free_slots=lambda: limit - count_unfinished_runs(context.instance),
-        owner=f"sensor@{platform.node()}",
-        timeout_seconds=QUEUE_WAIT_SECONDS,
-    )
-    if not due:
-        return SkipReason("No job is due, or every run slot is taken.")
-    return [run_request(job, services.settings) for job in due]
-
-
-@logged
-def count_unfinished_runs(instance: DagsterInstance) -> int:
-    """Return how many runs of the job have not ended."""
-    return instance.get_runs_count(RunsFilter(job_name=transcribe_recording.name, statuses=list(NOT_FINISHED_STATUSES)))
+    with noting_outages("queue_sensor") as outages:
+        due = wait_for_due_jobs(
+            services.jobs,
+            services.queue,
+            free_slots=lambda: limit - count_unfinished_runs(context.instance),
+            owner=f"sensor@{platform.node()}",
+            timeout_seconds=QUEUE_WAIT_SECONDS,
+        )
+        requests = [run_request(job, services.settings) for job in due if may_launch(context.instance, services, job)]
+        return requests or SkipReason("No job is due, or every run slot is taken.")
+    return SkipReason(" ".join(outages))
 
 
 @run_failure_sensor(
     monitored_jobs=[transcribe_recording], minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING
 )
 @logged
-def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> None:
+def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipReason | None:
     """Give the job of a failed run its next attempt, or end it."""
-    services = stt.services
-    job_id, attempt = job_of(context.dagster_run)
-    recover_failed_run(
-        services.jobs,
-        services.queue,
-        services.settings,
-        job_id=job_id,
-        run_id=context.dagster_run.run_id,
-        attempt=attempt,
-        reason=context.failure_event.message or "The run ended without a reason.",
-    )
+    with noting_outages("failure_sensor") as outages:
+        settle_run(context.instance, stt.services, context.dagster_run)
+    return SkipReason(" ".join(outages)) if outages else None
 
 
 @run_status_sensor(
@@ -97,65 +100,30 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> None:
     default_status=DefaultSensorStatus.RUNNING,
 )
 @logged
-def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> None:
+def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> SkipReason | None:
     """Cancel the job of a run that was cancelled in the Dagster UI."""
-    job_id, attempt = job_of(context.dagster_run)
-    cancel_job(stt.services.jobs, job_id, run_id=context.dagster_run.run_id, attempt=attempt)
+    with noting_outages("cancellation_sensor") as outages:
+        settle_run(context.instance, stt.services, context.dagster_run)
+    return SkipReason(" ".join(outages)) if outages else None
 
 
-@sensor(job=transcribe_recording, minimum_interval_seconds=15, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    job=transcribe_recording,
+    minimum_interval_seconds=get_settings().reconcile_seconds,
+    default_status=DefaultSensorStatus.RUNNING,
+)
 @logged
 def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> SkipReason:
-    """Enqueue again what Redis has lost, and end runs that died without a word and uploads that never ended."""
-    services = stt.services
-    restored = restore_queue(services.jobs, services.queue)
-    fail_broken_uploads(services.jobs, services.store)
-    end_useless_runs(context.instance, services)
-    remove_abandoned_folders()
-    seen = _OBSERVATIONS.validate_json(context.cursor or "{}")
-    silent, observed = find_silent_jobs(services.jobs, services.heartbeats, seen)
-    for job in silent:
-        end_silent_run(context.instance, services, job)
-    context.update_cursor(_OBSERVATIONS.dump_json(observed).decode())
-    return SkipReason(f"{restored} jobs were enqueued again, {len(silent)} runs had died.")
-
-
-@logged
-def end_useless_runs(instance: DagsterInstance, services: Services) -> None:
-    """Mark runs as failed that will never claim their job, or whose job is over, so that their slots are free."""
-    at_work = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-    for record in instance.get_run_records(RunsFilter(job_name=transcribe_recording.name, statuses=at_work)):
-        run = record.dagster_run
-        job_id, attempt = job_of(run)
-        reason = why_to_end_run(
-            services.jobs,
-            services.settings,
-            job_id=job_id,
-            run_id=run.run_id,
-            attempt=attempt,
-            age_seconds=time.time() - record.create_timestamp.timestamp(),
-        )
-        if reason:
-            instance.report_run_failed(run, reason)
-
-
-@logged
-def end_silent_run(instance: DagsterInstance, services: Services, job: JobModel) -> None:
-    """Mark the run of a job as failed, so that its slot is free and `failure_sensor` sees to the job.
-
-    Where Dagster does not know the run, or knows that it is over, the job is seen to here.
-    """
-    reason = "The run gave no sign of life any more: its process or its host died."
-    run = instance.get_run_by_id(job.run_id or "")
-    if run is not None and not run.is_finished:
-        instance.report_run_failed(run, reason)
-        return
-    recover_failed_run(
-        services.jobs,
-        services.queue,
-        services.settings,
-        job_id=job.job_id,
-        run_id=job.run_id or "",
-        attempt=job.attempt,
-        reason=reason,
-    )
+    """Put right what no other sensor saw: runs without a sign of life, jobs without a run, entry or recording."""
+    services, instance = stt.services, context.instance
+    seen = Observations.model_validate_json(context.cursor or "{}")
+    with noting_outages("looking after runs") as runs:
+        working = look_after_jobs(instance, services, seen.working)
+        useless = end_useless_runs(instance, services, seen.useless)
+        context.update_cursor(Observations(working=working, useless=useless).model_dump_json())
+    # Each by itself: a store that is away must not keep jobs from their queue.
+    with noting_outages("restoring the queue") as queue:
+        restore_queue(services.jobs, services.queue)
+    with noting_outages("ending broken uploads") as uploads:
+        fail_broken_uploads(services.jobs, services.store)
+    return SkipReason(" ".join(runs + queue + uploads) or "Jobs, queue and runs agree.")

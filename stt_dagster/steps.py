@@ -1,34 +1,48 @@
-"""What every op does around its one core function: claim the job, log to the run, tell what may be retried.
+"""What every op does around its one core function: claim the job, watch the claim, tell what may be retried.
 
 A transient error is raised as it is, and the op's retry policy tries again with exponential backoff and jitter; when
 its tries are used up the error is kept with the job, and the failure sensor decides on the next attempt. A permanent
 error ends the job at once, and nothing tries again.
+
+A job that is cancelled or taken over interrupts its step wherever it is, decoding or waiting for a server as much as
+transcribing, and its run ends as cancelled.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dagster import Backoff, Failure, Jitter, MetadataValue, OpExecutionContext, RetryPolicy
+from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecutionContext, RetryPolicy
 
-from stt_core.errors import EngineStoppedError, SttError, SupersededError
+from stt_core.errors import EngineStoppedError, RunInterruptedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.models import JobError, JobStage
+from stt_core.jobs.models import JobError, JobStage, JobStatus
+from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.services import Services
 from stt_core.settings import get_settings
+from stt_dagster.failures import failure_of
 from stt_dagster.logs import run_event_log
+from stt_dagster.orphans import end_with_run
 from stt_dagster.tags import ATTEMPT, run_tags
 
 logger = get_logger(__name__)
 
-RETRY_POLICY = RetryPolicy(
-    max_retries=get_settings().step_retries,
-    delay=get_settings().retry_backoff_seconds,
-    backoff=Backoff.EXPONENTIAL,
-    jitter=Jitter.PLUS_MINUS,
-)
+#: How often a step looks whether the job is still its own, seconds: what a cancelled job started is to end within 5 s.
+_LOOK_SECONDS = 2.0
+
+
+class _CappedRetryPolicy(RetryPolicy):
+    """Waits as the next attempt of a job does; Dagster's own exponential backoff knows no longest wait."""
+
+    def calculate_delay(self, attempt_num: int) -> float:
+        return backoff_seconds(attempt_num, get_settings())
+
+
+RETRY_POLICY = _CappedRetryPolicy(max_retries=get_settings().step_retries)
 
 
 @logged
@@ -47,6 +61,7 @@ def job_step(
         Failure: The step cannot succeed when tried again.
         TransientError: It may.
     """
+    end_with_run(context)
     claim: Claim | None = None
     with run_event_log(), log_context(job_id=job_id, run_id=context.run_id):
         try:
@@ -60,11 +75,19 @@ def job_step(
             job = claim.enter_stage(stage)
             if context.run.tags.get(ATTEMPT) != str(job.attempt):  # launched by hand, or re-executed: with old tags
                 context.instance.add_run_tags(context.run_id, run_tags(job))
-            with services.heartbeats.beating(job_id):
+            with _watched(claim):
                 yield claim
         except (SupersededError, EngineStoppedError) as error:
             logger.warning("the run gives up: {}", error)
-            raise Failure(str(error), allow_retries=False) from error
+            _end_as_cancelled(context, services, job_id)
+            raise failure_of(describe_error(error, stage)) from error
+        except (DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
+            # Dagster itself would try an interrupted step again.
+            problem = describe_error(RunInterruptedError("The run was told to end in the middle of a step."), stage)
+            logger.warning("interrupted: {}", problem.message)
+            if claim is not None and not _end_as_cancelled(context, services, job_id):
+                _keep(claim, problem)
+            raise failure_of(problem) from interrupt
         except Exception as error:
             log_exception(logger, f"step {context.op.name}", error)
             problem = describe_error(error, stage)
@@ -75,20 +98,57 @@ def job_step(
                 raise
             if claim is not None:
                 _keep(claim, problem)
-            raise Failure(
-                problem.message,
-                metadata={
-                    "kind": problem.kind,
-                    "transient": problem.transient,
-                    "mend": MetadataValue.text(problem.mend or ""),
-                },
-                allow_retries=False,
-            ) from error
+            raise failure_of(problem) from error
+
+
+@contextmanager
+def _watched(claim: Claim) -> Iterator[None]:
+    """Interrupt the block, which the main thread runs, when the job is not this run's any more."""
+    done = threading.Event()
+    worker = threading.main_thread().ident
+
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            try:
+                if not claim.is_lost():
+                    continue
+            except SttError as error:
+                log_exception(logger, "looking after the claim", error)
+                continue
+            if worker is not None and not done.is_set():
+                signal.pthread_kill(worker, signal.SIGINT)
+            return
+
+    watcher = threading.Thread(target=watch, name=f"watch-{claim.job_id}", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _end_as_cancelled(context: OpExecutionContext, services: Services, job_id: str) -> bool:
+    """Let the run end as cancelled where that was asked for, or another run has the job; return whether it will."""
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is None or run.is_finished or run.status is DagsterRunStatus.CANCELING:
+        return True
+    try:
+        job = services.jobs.get_job(job_id)
+        has_it = job.run_id == context.run_id and job.status in (JobStatus.PROCESSING, JobStatus.FAILED)
+    except SttError as error:
+        log_exception(logger, "asking why the run ends", error)
+        return False
+    if not has_it:
+        context.instance.report_run_canceling(
+            run, f"The job is {job.status}: there is nothing left for this run to do."
+        )
+    return not has_it
 
 
 def _keep(claim: Claim, problem: JobError) -> None:
     try:
         claim.fail(problem)
     except SttError as error:
-        # The failure sensor sees the run fail and asks the truth again when it is back.
+        # The run fails with the error in its events, where the failure sensor finds it.
         logger.error("the job could not be told: {}", error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from stt_core.errors import ObjectNotFoundError, SttError, SupersededError
+from stt_core.errors import JobNotFoundError, ObjectNotFoundError, SttError, SupersededError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.repository import JobRepository
@@ -118,10 +118,10 @@ class Claim:
 
     @logged
     def is_lost(self) -> bool:
-        """Return whether the job was cancelled or taken over; what the run does is then of no use any more."""
+        """Return whether the job was cancelled, taken over or deleted; what the run does is then of no use any more."""
         try:
             self.job()
-        except SupersededError as error:
+        except (SupersededError, JobNotFoundError) as error:
             logger.warning("{}", error)
             return True
         return False

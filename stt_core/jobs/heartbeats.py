@@ -1,13 +1,15 @@
-"""Signs of life of the runs that have a job, and who has stopped giving them.
+"""Signs of life of runs, and who has stopped giving them.
 
-A run renews a small document of its own while a step is at work. Nobody compares clocks of two hosts: a run is silent
-when its document has not changed over several looks of one observer, who keeps what was seen last.
+The process of a run renews a small document of its own from the run's begin to its end, between two steps and between
+two tries of one too. Nobody compares clocks of two hosts: what has not changed over several looks of one observer, who
+keeps what was seen last, stands still.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -16,105 +18,104 @@ from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import SttError
 from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import JobModel, JobStatus
-from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.jobs.models import JobModel
+from stt_core.logs import get_logger, log_exception, logged
+from stt_core.settings import Settings
 
 logger = get_logger(__name__)
 
-#: How often a step at work gives a sign of life, seconds.
-BEAT_SECONDS = 5.0
-#: Looks without a change after which a run counts as dead. At 15 s a look this is a minute: longer than the starts of
-#: processes and the backoff between two steps' tries.
-PATIENCE = 4
-#: Jobs that are looked at together; more are never processing at once.
-_MOST_JOBS = 1000
-
-
-class Observation(BaseModel):
-    """The latest sign of life seen of a job's run, and in how many looks it was still the same."""
-
-    sign: str
-    looks: int = 1
+#: Signs that a run gives in `RUN_SILENCE_SECONDS`: at the default of a minute, one every 5 s.
+_SIGNS_PER_SILENCE = 12
 
 
 class Heartbeats:
-    """The `heartbeats` collection: one document a job, written by the run that has it."""
+    """The `heartbeats` collection: one document a run, written by its process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
+        self._every_seconds = settings.run_silence_seconds / _SIGNS_PER_SILENCE
 
     @logged
-    def beat(self, job_id: str) -> None:
-        """Give a sign of life for the run that has the job."""
-        document = {"_id": job_id, "sign": uuid4().hex}
-        with mongo_errors(f"giving a sign of life of job {job_id}"):
-            if self._database.heartbeats.replace_one({"_id": job_id}, document).matched_count:
+    def beat(self, run_id: str) -> None:
+        """Give a sign of life for a run."""
+        document = {"_id": run_id, "sign": uuid4().hex}
+        with mongo_errors(f"giving a sign of life of run {run_id}"):
+            if self._database.heartbeats.replace_one({"_id": run_id}, document).matched_count:
                 return
             try:
                 self._database.heartbeats.insert_one(document)
             except DuplicateKeyError as error:
-                logger.debug("another step of job {} began to beat at the same moment: {}", job_id, error)
+                logger.debug("the first sign of life of run {} had arrived: {}", run_id, error)
 
     @contextmanager
-    def beating(self, job_id: str) -> Iterator[None]:
+    def beating(self, run_id: str) -> Iterator[None]:
         """Give signs of life while the block runs; one that cannot be given is logged, and the next one tried."""
         stopped = threading.Event()
 
         def run() -> None:
             while True:
                 try:
-                    self.beat(job_id)
+                    self.beat(run_id)
                 except SttError as error:
-                    logger.warning("no sign of life of job {}: {}", job_id, error)
-                if stopped.wait(BEAT_SECONDS):
+                    log_exception(logger, "heartbeat", error)
+                if stopped.wait(self._every_seconds):
                     return
 
-        thread = threading.Thread(target=run, name=f"heartbeat-{job_id}", daemon=True)
+        thread = threading.Thread(target=run, name=f"heartbeat-{run_id}", daemon=True)
         thread.start()
         try:
             yield
         finally:
             stopped.set()
-            thread.join(timeout=BEAT_SECONDS)
+            thread.join(timeout=self._every_seconds)
 
     @logged
     def signs(self) -> dict[str, str]:
-        """Return the latest sign of each job."""
+        """Return the latest sign of each run."""
         with mongo_errors("reading signs of life"):
             return {document["_id"]: document["sign"] for document in self._database.heartbeats.find()}
 
     @logged
-    def forget(self, job_ids: list[str]) -> None:
-        """Remove the signs of jobs that are not processed any more."""
-        with mongo_errors("removing signs of life"):
-            self._database.heartbeats.delete_many({"_id": {"$in": job_ids}})
+    def forget(self, run_ids: Sequence[str]) -> None:
+        """Remove the signs of runs that have no job any more."""
+        if run_ids:
+            with mongo_errors("removing signs of life"):
+                self._database.heartbeats.delete_many({"_id": {"$in": list(run_ids)}})
+
+
+class Observation(BaseModel):
+    """What was seen of something at the latest look, and over how many looks it was the same."""
+
+    sign: str
+    looks: int = 1
 
 
 @logged
-def find_silent_jobs(
-    jobs: JobRepository, heartbeats: Heartbeats, seen: Mapping[str, Observation]
-) -> tuple[list[JobModel], dict[str, Observation]]:
-    """Look at every job in `processing` once.
+def observe(signs: Mapping[str, str], seen: Mapping[str, Observation]) -> dict[str, Observation]:
+    """Return what is seen now, counted on from the look before."""
 
-    Args:
-        jobs: The truth.
-        heartbeats: The signs of life.
-        seen: What the look before returned.
+    def look(key: str, sign: str) -> Observation:
+        before = seen.get(key)
+        return Observation(sign=sign, looks=before.looks + 1 if before is not None and before.sign == sign else 1)
 
-    Returns:
-        The jobs whose run has given no sign over `PATIENCE` looks, and what was seen now.
+    return {key: look(key, sign) for key, sign in signs.items()}
+
+
+@logged
+def has_stood_still(observation: Observation, seconds: float, settings: Settings) -> bool:
+    """Return whether something was the same for so long, in looks of `RECONCILE_SECONDS`; two looks at the least."""
+    return observation.looks > max(1, math.ceil(seconds / settings.reconcile_seconds))
+
+
+@logged
+def observe_runs(
+    processing: Sequence[JobModel], heartbeats: Heartbeats, seen: Mapping[str, Observation]
+) -> dict[str, Observation]:
+    """Look at the runs of jobs that are being processed, by run; a write to the job is a sign of life too.
+
+    Signs of other runs are removed: they have not claimed their job yet, and give another, or are over.
     """
     signs = heartbeats.signs()
-    processing = jobs.list_jobs(status=JobStatus.PROCESSING, limit=_MOST_JOBS).jobs
-    observed: dict[str, Observation] = {}
-    for job in processing:
-        sign = f"{job.version}:{signs.get(job.job_id)}"  # a write to the job is a sign of life too
-        before = seen.get(job.job_id)
-        looks = before.looks + 1 if before is not None and before.sign == sign else 1
-        observed[job.job_id] = Observation(sign=sign, looks=looks)
-    heartbeats.forget([job_id for job_id in signs if job_id not in observed])
-    silent = [job for job in processing if observed[job.job_id].looks > PATIENCE]
-    for job in silent:
-        logger.warning("run {} of job {} has given no sign of life for {} looks", job.run_id, job.job_id, PATIENCE)
-    return silent, observed
+    running = {job.run_id or "": f"{job.version}:{signs.get(job.run_id or '')}" for job in processing}
+    heartbeats.forget([run_id for run_id in signs if run_id not in running])
+    return observe(running, seen)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import current_job
-from stt_core.jobs.models import Attempt, JobError, JobModel, JobStatus, JobUpdate, utc_now
+from stt_core.jobs.models import Attempt, JobError, JobModel, JobStatus, JobUpdate, Lane, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
@@ -108,25 +108,20 @@ def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, a
 
 
 @logged
-def why_to_end_run(
-    jobs: JobRepository, settings: Settings, *, job_id: str, run_id: str, attempt: int | None, age_seconds: float
-) -> str | None:
-    """Return why a run that Dagster believes to be at work is to be ended, or None where it may go on.
+def why_run_is_useless(jobs: JobRepository, *, job_id: str, run_id: str, attempt: int | None) -> str | None:
+    """Return why a run that Dagster believes to be at work does nothing for its job, or None where it has the job.
 
-    Its process died before it claimed the job, or after it had done with it; a run that has the job is watched by its
-    heartbeat instead. Nothing is decided within `START_TIMEOUT_SECONDS` of the run's begin and the job's last change.
+    That is so for a moment at the begin and at the end of every run; one that stays so has no process any more.
     """
     try:
         job = jobs.get_job(job_id)
     except JobNotFoundError as error:
         logger.warning("run {} works for a job that is gone: {}", run_id, error)
         return "Its job was deleted."
-    quiet_seconds = min(age_seconds, (utc_now() - job.updated_at).total_seconds())
-    has_it = job.status is JobStatus.PROCESSING and job.run_id == run_id
-    if has_it or quiet_seconds < settings.start_timeout_seconds:
+    if job.status is JobStatus.PROCESSING and job.run_id == run_id:
         return None
     if job.status is JobStatus.QUEUED and attempt in (None, job.attempt):
-        return f"The run did not claim its job within {settings.start_timeout_seconds:.0f} s (START_TIMEOUT_SECONDS)."
+        return "The run did not claim its job within START_TIMEOUT_SECONDS."
     return f"The job is {job.status} in attempt {job.attempt}: there is nothing left for this run to do."
 
 
@@ -149,33 +144,53 @@ def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
 
 @logged
 def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> int:
-    """Enqueue again what MongoDB says is waiting and Redis does not have; return how many jobs that were.
+    """Hold the queue to the truth: enqueue what waits and is missing, remove what does not wait any more.
 
-    At most `limit` jobs at a time, those queued first before the others; the next call goes on.
+    At most `limit` jobs of each at a time, those queued first before the others; the next call goes on. Leases of
+    entries that are gone end by themselves, within `QUEUE_LEASE_SECONDS`.
+
+    Returns:
+        How many jobs were enqueued again.
     """
-    members = jobs.get_pending_members()
-    waiting = queue.members()  # read second: a job that was queued meanwhile is seen in both
+    waiting = jobs.get_pending_members()
+    entries = queue.members()  # read second: a job that was queued meanwhile is seen in both
+    missing = [member for member in waiting if member not in entries][:limit]
     restored = 0
-    for member in members:
-        if restored == limit:
-            break
-        job = None if member in waiting else current_job(jobs, member)
-        if job is not None:
+    for member in missing:
+        if job := current_job(jobs, member):
             logger.warning("job {} was waiting, but not in the queue: enqueued again", job.member)
             enqueue_job(queue, job)
             restored += 1
+    for member in list(entries.difference(waiting))[:limit]:
+        if current_job(jobs, member) is None:  # else it was queued after the look at MongoDB
+            logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
+            queue.remove(member)
     return restored
 
 
 @logged
 def enqueue_job(queue: JobQueue, job: JobModel) -> None:
-    """Put an accepted, queued job into the queue; where Redis does not take it, `restore_queue` does it later."""
+    """Put an accepted, queued job into the queue; where Redis does not take it, `restore_queue` does it later.
+
+    A job of the backfill lane has a run of its own and never waits there.
+    """
+    if job.lane is Lane.BACKFILL:
+        return
     failpoint(Failpoint.JOB_QUEUED)
     try:
         queue.enqueue(job.member, job.priority, job.queued_at or job.created_at, bounded=False)
     except (QueueUnavailableError, QueueRefusedError) as error:
         logger.warning("job {} waits in MongoDB until the queue is back: {}", job.member, error)
     failpoint(Failpoint.JOB_ENQUEUED)
+
+
+@logged
+def dequeue_job(queue: JobQueue, job: JobModel) -> None:
+    """Take a job that has a run, or needs none, out of the queue; where Redis is away, whoever meets the entry does."""
+    try:
+        queue.remove(job.member)
+    except (QueueUnavailableError, QueueRefusedError) as error:
+        logger.warning("entry {} stays in the queue until somebody meets it: {}", job.member, error)
 
 
 def _requeued(job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]) -> JobUpdate:

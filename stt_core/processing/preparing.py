@@ -13,6 +13,7 @@ from stt_core.errors import AudioTooLongError, ObjectNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import Channels, JobUpdate
+from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import PreparedAudio, Track
 from stt_core.services import Services
@@ -35,7 +36,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     job = claim.job()
     if job.source is None:
         raise ObjectNotFoundError(f"Job {job.job_id} has no recording.", mend="Upload it again.")
-    services.queue.acknowledge(job.member)
+    dequeue_job(services.queue, job)
     failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
     with TemporaryDirectory(prefix="stt-source-") as folder:

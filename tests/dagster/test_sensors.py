@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SkipReason, build_sensor_context
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    SkipReason,
+    build_run_status_sensor_context,
+    build_sensor_context,
+)
 from dagster._core.test_utils import create_run_for_test
+from loguru import logger
 
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.heartbeats import PATIENCE
-from stt_core.jobs.models import JobCreate, JobOptions, JobStatus
+from stt_core.jobs.models import JobCreate, JobModel, JobOptions, JobStatus, utc_now
 from stt_core.jobs.recovery import cancel_job, fail_broken_uploads, recover_failed_run
 from stt_core.services import Services
 from tests.dagster.conftest import RunJob, Upload
+
+if TYPE_CHECKING:
+    from loguru import Record
 
 
 @pytest.fixture
 def instance() -> Iterator[DagsterInstance]:
     with DagsterInstance.ephemeral() as own:
         yield own
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Record]]:
+    """Every line that is logged in the test."""
+    records: list[Record] = []
+    sink = logger.add(lambda message: records.append(message.record), level="INFO")
+    yield records
+    logger.remove(sink)
 
 
 @pytest.fixture(autouse=True)
@@ -86,74 +106,199 @@ def test_workspace_when_loaded_holds_every_definition() -> None:
     }  # fmt: skip
 
 
-def test_reconciler_when_a_run_gives_no_sign_of_life_fails_it_so_that_its_job_goes_on(
-    services: Services, upload: Upload, instance: DagsterInstance
-) -> None:
-    from stt_dagster.jobs import run_request
+def reconcile(instance: DagsterInstance, times: int = 1, between: Callable[[], object] = bool) -> None:
     from stt_dagster.resources import SttResource
     from stt_dagster.sensors import reconciler_sensor
 
-    dead, alive = upload("sample-01.mp3"), upload("sample-01.mp3")
-    runs = {}
-    for job_id in (dead, alive):
-        config = run_request(services.jobs.get_job(job_id), services.settings).run_config
-        run = create_run_for_test(
-            instance, job_name="transcribe_recording", run_config=config, status=DagsterRunStatus.STARTED
-        )
-        runs[job_id] = run.run_id
-        ensure_claim(services.jobs, job_id, run.run_id, attempt=1)
     cursor = None
-    for _ in range(PATIENCE + 1):
-        services.heartbeats.beat(alive)
+    for _ in range(times):
+        between()
         with build_sensor_context(instance=instance, cursor=cursor, resources={"stt": SttResource()}) as context:
             reconciler_sensor(context)
             cursor = context.cursor
-    statuses = {job_id: instance.get_run_by_id(run_id).status for job_id, run_id in runs.items()}  # type: ignore[union-attr]
-    assert statuses == {dead: DagsterRunStatus.FAILURE, alive: DagsterRunStatus.STARTED}
 
 
-def test_silent_run_when_dagster_does_not_know_it_then_its_job_is_seen_to(
+def launch(
+    services: Services, instance: DagsterInstance, job_id: str, status: DagsterRunStatus = DagsterRunStatus.STARTED
+) -> str:
+    """Put a run of the job's attempt into Dagster's storage, as the daemon would; there is no process behind it."""
+    from stt_dagster.jobs import run_request
+
+    job = services.jobs.get_job(job_id)
+    request = run_request(job, services.settings)
+    run = create_run_for_test(
+        instance,
+        job_name="transcribe_recording",
+        run_config=request.run_config,
+        tags={**request.tags, "dagster/run_key": job.member},
+        status=status,
+    )
+    return run.run_id
+
+
+def status_of(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_reconciler_when_a_run_gives_no_sign_of_life_fails_it_so_that_its_job_goes_on(
     services: Services, upload: Upload, instance: DagsterInstance
 ) -> None:
-    from stt_dagster.sensors import end_silent_run
+    dead, alive = upload("sample-01.mp3"), upload("sample-01.mp3")
+    runs = {job_id: launch(services, instance, job_id) for job_id in (dead, alive)}
+    for job_id, run_id in runs.items():
+        ensure_claim(services.jobs, job_id, run_id, attempt=1)
+    looks = round(services.settings.run_silence_seconds / services.settings.reconcile_seconds) + 1
 
-    job_id = upload("sample-01.mp3")
-    ensure_claim(services.jobs, job_id, "6a0ff2f3-0000-4000-8000-000000000000", attempt=1)
-    end_silent_run(instance, services, services.jobs.get_job(job_id))
-    job = services.jobs.get_job(job_id)
-    assert (job.status, job.attempt) == (JobStatus.QUEUED, 2)
+    reconcile(instance, looks - 1, between=lambda: services.heartbeats.beat(runs[alive]))
+    assert {status_of(instance, run_id) for run_id in runs.values()} == {DagsterRunStatus.STARTED}
+    reconcile(instance, looks, between=lambda: services.heartbeats.beat(runs[alive]))
+
+    assert status_of(instance, runs[dead]) is DagsterRunStatus.FAILURE
+    assert status_of(instance, runs[alive]) is DagsterRunStatus.STARTED
+    job = services.jobs.get_job(dead)
+    assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 1)
+    assert job.error is not None and job.error.kind == "run-crashed"
     assert job.member in services.queue.members()
+    assert services.jobs.get_job(alive).attempt == 1
 
 
-def test_useless_runs_when_never_claimed_or_already_over_are_failed(
-    services: Services, upload: Upload, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+def test_reconciler_when_dagster_does_not_know_the_run_or_knows_that_it_is_over_goes_on_at_once(
+    services: Services, upload: Upload, instance: DagsterInstance
 ) -> None:
-    from stt_dagster.jobs import run_request
-    from stt_dagster.sensors import end_useless_runs
+    unknown, over, cancelled = (upload("sample-01.mp3") for _ in range(3))
+    ensure_claim(services.jobs, unknown, "6a0ff2f3-0000-4000-8000-000000000000", attempt=1)
+    ensure_claim(services.jobs, over, launch(services, instance, over, DagsterRunStatus.FAILURE), attempt=1)
+    ensure_claim(services.jobs, cancelled, launch(services, instance, cancelled, DagsterRunStatus.CANCELED), attempt=1)
 
-    unclaimed, cancelled, working = (upload("sample-01.mp3") for _ in range(3))
-    runs = {}
-    for job_id in (unclaimed, cancelled, working):
-        config = run_request(services.jobs.get_job(job_id), services.settings).run_config
-        run = create_run_for_test(
-            instance, job_name="transcribe_recording", run_config=config, status=DagsterRunStatus.STARTED
-        )
-        runs[job_id] = run.run_id
+    reconcile(instance)
+
+    for job_id in (unknown, over):
+        job = services.jobs.get_job(job_id)
+        assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 1)
+        assert job.member in services.queue.members()
+    assert services.jobs.get_job(cancelled).status is JobStatus.CANCELLED
+
+
+def test_queue_sensor_when_the_run_of_an_attempt_is_over_unheard_gives_the_next_attempt(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    failed, cancelled = upload("sample-01.mp3"), upload("sample-01.mp3")
+    launch(services, instance, failed, DagsterRunStatus.FAILURE)
+    launch(services, instance, cancelled, DagsterRunStatus.CANCELED)
+
+    assert isinstance(tick(instance), SkipReason)
+
+    job = services.jobs.get_job(failed)
+    assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 0)
+    assert job.attempts[0].error is not None and job.attempts[0].error.kind == "run-not-begun"
+    assert services.jobs.get_job(cancelled).status is JobStatus.CANCELLED
+
+
+def test_queue_sensor_when_a_run_was_stored_and_not_launched_asks_for_it_again(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    job_id = upload("sample-01.mp3")
+    launch(services, instance, job_id, DagsterRunStatus.NOT_STARTED)
+
+    requests = tick(instance)
+
+    assert isinstance(requests, list)
+    assert [request.run_key for request in requests] == [f"{job_id}:1"]
+
+
+def test_reconciler_when_runs_never_claim_or_have_no_job_any_more_ends_them(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    unclaimed, cancelled, deleted, working = (upload("sample-01.mp3") for _ in range(4))
+    runs = {job_id: launch(services, instance, job_id) for job_id in (unclaimed, cancelled, deleted, working)}
     ensure_claim(services.jobs, working, runs[working], attempt=1)
     cancel_job(services.jobs, cancelled)
+    services.jobs.delete_job(deleted)
+    looks = round(services.settings.start_timeout_seconds / services.settings.reconcile_seconds) + 1
 
-    def statuses() -> dict[str, DagsterRunStatus]:
-        return {job_id: instance.get_run_by_id(run_id).status for job_id, run_id in runs.items()}  # type: ignore[union-attr]
+    reconcile(instance, looks - 1, between=lambda: services.heartbeats.beat(runs[working]))
+    assert {status_of(instance, run_id) for run_id in runs.values()} == {DagsterRunStatus.STARTED}
+    reconcile(instance, looks, between=lambda: services.heartbeats.beat(runs[working]))
 
-    end_useless_runs(instance, services)
-    assert set(statuses().values()) == {DagsterRunStatus.STARTED}  # START_TIMEOUT_SECONDS are not over
-    later = services.settings.model_copy(update={"start_timeout_seconds": 0.0})
-    end_useless_runs(instance, replace(services, settings=later))
-    assert statuses() == {
+    assert {job_id: status_of(instance, run_id) for job_id, run_id in runs.items()} == {
         unclaimed: DagsterRunStatus.FAILURE,
-        cancelled: DagsterRunStatus.FAILURE,
+        cancelled: DagsterRunStatus.CANCELED,
+        deleted: DagsterRunStatus.CANCELED,
         working: DagsterRunStatus.STARTED,
     }
+    job = services.jobs.get_job(unclaimed)
+    assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 0)
+    assert services.jobs.get_job(cancelled).status is JobStatus.CANCELLED
+
+
+def test_reconciler_when_a_cancelled_run_lost_its_process_ends_it_as_cancelled(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    job_id = upload("sample-01.mp3")
+    run_id = launch(services, instance, job_id, DagsterRunStatus.CANCELING)
+    ensure_claim(services.jobs, job_id, run_id, attempt=1)
+    looks = round(services.settings.run_silence_seconds / services.settings.reconcile_seconds) + 1
+
+    reconcile(instance, looks)
+
+    assert status_of(instance, run_id) is DagsterRunStatus.CANCELED
+    assert services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+
+
+def away(services: Services, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Let the sensors look for servers where none are."""
+    settings = services.settings.model_copy(update={"mongodb_timeout_seconds": 0.2, **changes})
+    monkeypatch.setattr("stt_dagster.resources.open_services", lambda: Services.open(settings))
+
+
+def test_sensors_when_mongodb_is_away_skip_with_one_warning_each_and_settle_the_job_later(
+    services: Services, upload: Upload, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, lines: list[Record]
+) -> None:
+    from stt_dagster.resources import SttResource
+    from stt_dagster.sensors import failure_sensor
+
+    job_id, waiting = upload("sample-01.mp3"), upload("sample-01.mp3")
+    run_id = launch(services, instance, job_id)
+    ensure_claim(services.jobs, job_id, run_id, attempt=1)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    event = instance.report_run_failed(run, "It broke.")
+    with monkeypatch.context() as patch:
+        away(services, patch, mongodb_url="mongodb://127.0.0.1:9")
+        with build_run_status_sensor_context(
+            "failure_sensor", event, instance, run, resources={"stt": SttResource()}
+        ) as context:
+            skipped = failure_sensor(context.for_run_failure())
+        assert isinstance(skipped, SkipReason)
+        assert "MongoDB" in (skipped.skip_message or "")
+        assert [(line["level"].name, line["exception"]) for line in lines if line["level"].no >= 30] == [
+            ("WARNING", None)
+        ]
+        assert isinstance(tick(instance), SkipReason)
+        reconcile(instance)
+
+    assert services.jobs.get_job(job_id).status is JobStatus.PROCESSING
+    reconcile(instance)
+    assert services.jobs.get_job(job_id).attempt == 2
+    assert services.jobs.get_job(waiting).attempt == 1
+
+
+def test_reconciler_when_the_store_is_away_restores_the_queue_all_the_same(
+    services: Services, upload: Upload, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = services.jobs.get_job(upload("sample-01.mp3"))
+    services.queue.remove(job.member)
+    services.database.jobs.insert_one(
+        JobModel(filename="cut.wav", options=JobOptions(model="demo"), updated_at=utc_now() - timedelta(days=1))
+        .to_document()
+    )  # fmt: skip
+    away(services, monkeypatch, minio_endpoint="127.0.0.1:9")
+
+    reconcile(instance)
+
+    assert services.queue.members() == {job.member}
 
 
 def test_cancelled_run_when_it_had_not_claimed_its_job_cancels_it_all_the_same(

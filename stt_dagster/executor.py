@@ -1,0 +1,44 @@
+"""How a run is executed: as Dagster does it, with signs of life for as long as the run's process lives.
+
+They come from the process that orchestrates the run, not from its steps: so they go on between two steps and through
+the longest wait for a step's next try, and end with that process even where one of its steps outlives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dagster import DagsterEvent, Executor, InitExecutorContext, executor, multi_or_in_process_executor
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+
+from stt_core.logs import logged
+from stt_core.scratch import own_temporary_folder
+from stt_dagster.resources import SttResource
+
+
+class _BeatingExecutor(Executor):
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        with SttResource().services.heartbeats.beating(plan_context.run_id), own_temporary_folder():
+            yield from self._inner.execute(plan_context, execution_plan)
+
+    @property
+    def retries(self) -> RetryMode:
+        return self._inner.retries
+
+
+@executor(
+    name="run_executor",
+    config_schema=multi_or_in_process_executor.config_schema.as_field(),
+    requirements=multi_or_in_process_executor.get_requirements,
+)
+@logged
+def run_executor(context: InitExecutorContext) -> Executor:
+    """Return the executor that the run's config asks for: `in_process`, or `multiprocess` (the default)."""
+    create = multi_or_in_process_executor.executor_creation_fn
+    assert create is not None
+    return _BeatingExecutor(create(context))

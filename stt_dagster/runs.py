@@ -1,0 +1,149 @@
+"""Dagster's runs, held to the truth about their jobs: what the end of one means, and which will never end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import RUN_KEY_TAG
+
+from stt_core.errors import JobNotFoundError
+from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
+from stt_core.jobs.models import JobError, JobModel, JobStatus
+from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
+from stt_core.logs import get_logger, logged
+from stt_core.services import Services
+from stt_dagster.failures import why_run_ended
+from stt_dagster.jobs import job_of, transcribe_recording
+
+logger = get_logger(__name__)
+
+#: Runs that have a process, or should. One that is QUEUED may rightly wait for hours.
+_AT_WORK = [
+    DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING,
+]  # fmt: skip
+#: Jobs that are looked after together; more are never processing at once.
+_MOST_JOBS = 1000
+
+
+@logged
+def count_unfinished_runs(instance: DagsterInstance) -> int:
+    """Return how many runs of the job have not ended."""
+    return instance.get_runs_count(RunsFilter(job_name=transcribe_recording.name, statuses=list(NOT_FINISHED_STATUSES)))
+
+
+@logged
+def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
+    """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more."""
+    job_id, attempt = job_of(run)
+    try:
+        if run.status is DagsterRunStatus.CANCELED:
+            cancel_job(services.jobs, job_id, run_id=run.run_id, attempt=attempt)
+        else:
+            reason, error = why_run_ended(instance, run)
+            _recover(services, job_id, run.run_id, attempt, reason=reason, error=error)
+    except JobNotFoundError as gone:
+        logger.warning("run {} is over, and so is its job: {}", run.run_id, gone)
+
+
+@logged
+def may_launch(instance: DagsterInstance, services: Services, job: JobModel) -> bool:
+    """Return whether a run may be launched for the job's attempt; where that had one and is over, the job is told.
+
+    Dagster launches nothing twice under one run key: a run whose end nobody heard of would keep its job for ever.
+    """
+    runs = instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: job.member}))
+    if not runs or not all(run.is_finished for run in runs):
+        return True
+    logger.warning("run {} of {} was over, and the job had not been told", runs[0].run_id, job.member)
+    settle_run(instance, services, runs[0])
+    return False
+
+
+@logged
+def look_after_jobs(
+    instance: DagsterInstance, services: Services, seen: Mapping[str, Observation]
+) -> dict[str, Observation]:
+    """Give up the runs of processing jobs that are over, that Dagster does not know, or that are silent.
+
+    Args:
+        instance: Dagster.
+        services: The core.
+        seen: What the look before returned.
+
+    Returns:
+        What was seen of each run at this look.
+    """
+    processing = services.jobs.list_jobs(status=JobStatus.PROCESSING, limit=_MOST_JOBS).jobs
+    observed = observe_runs(processing, services.heartbeats, seen)
+    for job in processing:
+        run_id = job.run_id or ""
+        run = instance.get_run_by_id(run_id)
+        if run is None:
+            reason = "Dagster does not know its run any more."
+            _recover(services, job.job_id, run_id, job.attempt, reason=reason)
+        elif run.is_finished:
+            settle_run(instance, services, run)
+        elif has_stood_still(observed[run_id], services.settings.run_silence_seconds, services.settings):
+            end_run(instance, services, run, "It gave no sign of life any more: its process or its host died.")
+    return observed
+
+
+@logged
+def end_useless_runs(
+    instance: DagsterInstance, services: Services, seen: Mapping[str, Observation]
+) -> dict[str, Observation]:
+    """End runs that will never claim their job, or whose job is over, so that their slots are free.
+
+    Their process died; a living one ends by itself as soon as it sees its job. Parameters and result as in
+    `look_after_jobs`, which watches the runs that have their job.
+    """
+    reasons: dict[str, str] = {}
+    runs = instance.get_runs(RunsFilter(job_name=transcribe_recording.name, statuses=_AT_WORK))
+    for run in runs:
+        job_id, attempt = job_of(run)
+        if reason := why_run_is_useless(services.jobs, job_id=job_id, run_id=run.run_id, attempt=attempt):
+            reasons[run.run_id] = f"{run.status.value}: {reason}"
+    observed = observe(reasons, seen)
+    for run in runs:
+        observation = observed.get(run.run_id)
+        if observation and has_stood_still(observation, services.settings.start_timeout_seconds, services.settings):
+            end_run(instance, services, run, observation.sign)
+    return observed
+
+
+@logged
+def end_run(instance: DagsterInstance, services: Services, run: DagsterRun, reason: str) -> None:
+    """Mark a run without a process as over, cancelled where somebody wanted that, and tell its job."""
+    job_id, _ = job_of(run)
+    logger.warning("run {} of job {} is ended: {}", run.run_id, job_id, reason)
+    if run.status is DagsterRunStatus.CANCELING or _is_cancelled(services, job_id):
+        instance.report_run_canceled(run, reason)
+    else:
+        instance.report_run_failed(run, reason)
+    if ended := instance.get_run_by_id(run.run_id):
+        settle_run(instance, services, ended)
+
+
+def _is_cancelled(services: Services, job_id: str) -> bool:
+    try:
+        return services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+    except JobNotFoundError as gone:
+        logger.warning("{}", gone)
+        return True
+
+
+def _recover(
+    services: Services, job_id: str, run_id: str, attempt: int | None, *, reason: str, error: JobError | None = None
+) -> None:
+    recover_failed_run(
+        services.jobs,
+        services.queue,
+        services.settings,
+        job_id=job_id,
+        run_id=run_id,
+        attempt=attempt,
+        reason=reason,
+        error=error,
+    )
