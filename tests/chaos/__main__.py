@@ -19,7 +19,7 @@ from rich.console import Console
 from stt_core.logs import setup_logging
 from tests.chaos.faults import Fault, fault_of
 from tests.chaos.report import append_report, read_reports, table
-from tests.chaos.rounds import expected_transcripts, play
+from tests.chaos.rounds import ROUND_SECONDS, expected_transcripts, play
 from tests.chaos.stack import running_stack
 
 out = Console(width=180, highlight=False)
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--fault", type=Fault, choices=tuple(Fault), help="the same in every round; else each in turn")
     parser.add_argument("--folder", type=Path, default=Path(".stt-chaos"))
+    parser.add_argument("--round-seconds", type=float, default=ROUND_SECONDS, help="more for a machine that is busy")
     options = parser.parse_args()
     setup_logging("ERROR")
     options.folder.mkdir(exist_ok=True)
@@ -40,19 +41,19 @@ def main() -> None:
     played = {(one.seed, one.fault) for one in read_reports(lines)}
     seeds = range(options.first_seed, options.first_seed + options.rounds)
     rounds = [(seed, options.fault or fault_of(seed)) for seed in seeds]
-    _play_all([one for one in rounds if one not in played], options.folder, lines)
+    _play_all([one for one in rounds if one not in played], options.folder, lines, options.round_seconds)
     reports = [one for one in read_reports(lines) if (one.seed, one.fault) in rounds]
     out.print(table(reports))
     sys.exit(1 if any(one.violations for one in reports) else 0)
 
 
-def _play_all(rounds: list[tuple[int, Fault]], folder: Path, lines: Path) -> None:
+def _play_all(rounds: list[tuple[int, Fault]], folder: Path, lines: Path, most_seconds: float) -> None:
     expected = None
     while rounds:
         with running_stack(folder / "stack") as stack:
             expected = expected or expected_transcripts(stack)
             for seed, fault in rounds.copy():
-                report = play(stack, seed, fault, expected)
+                report = play(stack, seed, fault, expected, most_seconds=most_seconds)
                 append_report(lines, report)
                 rounds.pop(0)
                 out.print(report.model_dump_json(exclude_defaults=True))
