@@ -4,12 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Response
 
-from api.deps import JobId, TasksDep
+from api.deps import JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
 from api.schemas import UploadForm
 from api.uploads import UploadRoute
 from stt_core.errors import (
+    BusyError,
     DatabaseUnavailableError,
+    DiskFullError,
     EmptyFileError,
     FileTooLargeError,
     InvalidInputError,
@@ -53,6 +55,8 @@ _uploads = APIRouter(route_class=UploadRoute)
             QueueUnavailableError,
             DatabaseUnavailableError,
             StoreUnavailableError,
+            BusyError,
+            DiskFullError,
         ),
     },
 )
@@ -96,6 +100,7 @@ def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
 @router.get(
     "/{job_id}/result",
     summary="Fetch a transcript",
+    dependencies=[NeedsStore],
     responses=problem_responses(
         InvalidInputError,
         JobNotFoundError,
@@ -103,6 +108,7 @@ def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
         JobFailedError,
         DatabaseUnavailableError,
         StoreUnavailableError,
+        BusyError,
     ),
 )
 @logged
@@ -134,6 +140,7 @@ def cancel_task(job_id: JobId, tasks: TasksDep) -> JobView:
     status_code=202,
     summary="Send a failed job again",
     response_description="The job waits for its turn again.",
+    dependencies=[NeedsStore],
     responses=problem_responses(
         InvalidInputError,
         JobNotFoundError,
@@ -141,6 +148,7 @@ def cancel_task(job_id: JobId, tasks: TasksDep) -> JobView:
         RecordingGoneError,
         DatabaseUnavailableError,
         StoreUnavailableError,
+        BusyError,
     ),
 )
 @logged

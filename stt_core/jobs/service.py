@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 from stt_core.audio.formats import HEAD_BYTES, detect_format
 from stt_core.errors import (
+    DatabaseUnavailableError,
     EmptyFileError,
     FileTooLargeError,
     InvalidInputError,
@@ -284,12 +285,17 @@ class JobService:
     def _take_back(self, job_id: str, reason: Exception) -> None:
         """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.
 
-        One that was ended meanwhile stays too: whoever ended it may look at it.
+        One that was ended meanwhile stays too: whoever ended it may look at it. The client waits for its answer: a
+        store that gives no sign of life is asked for nothing more, and where MongoDB gives none the job is left to
+        `fail_broken_uploads`.
         """
         try:
+            self._store.ping()
             self._store.remove_prefix(keys.source_prefix(job_id))
             if not isinstance(reason, JobFailedError):
                 self._jobs.delete_job(job_id)
+        except DatabaseUnavailableError as error:
+            logger.error("job {} could not be taken back and is left as it is: {}", job_id, error)
         except SttError as error:
             logger.error("job {} could not be taken back, it is marked as failed: {}", job_id, error)
             failed = JobUpdate(status=JobStatus.FAILED, error=describe_error(reason), completed_at=utc_now())
