@@ -11,8 +11,10 @@ plays all rounds until something is violated: its folder is then kept as `seed-<
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--round-seconds", type=float, default=ROUND_SECONDS, help="more for a machine that is busy")
     options = parser.parse_args()
     setup_logging("ERROR")
+    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a shell ignore SIGINT otherwise
+        signal.signal(number, _interrupt)
     options.folder.mkdir(exist_ok=True)
     lines = options.folder / "rounds.jsonl"
     played = {(one.seed, one.fault) for one in read_reports(lines)}
@@ -62,6 +66,10 @@ def _play_all(rounds: list[tuple[int, Fault]], folder: Path, lines: Path, most_s
         if report.violations:
             kept = (folder / "stack").rename(folder / f"seed-{seed}")
             out.print(f"Violated. Look at {kept / 'home' / 'stack.log'}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 if __name__ == "__main__":
