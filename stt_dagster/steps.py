@@ -14,9 +14,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import gettempdir
 
 from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecutionContext, RetryPolicy
 
+from stt_core.disk import disk_errors
 from stt_core.errors import EngineStoppedError, RunInterruptedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.models import JobError, JobStage, JobStatus
@@ -75,7 +77,7 @@ def job_step(
             job = claim.enter_stage(stage)
             if context.run.tags.get(ATTEMPT) != str(job.attempt):  # launched by hand, or re-executed: with old tags
                 context.instance.add_run_tags(context.run_id, run_tags(job))
-            with _watched(claim):
+            with _watched(claim), disk_errors(f"in {gettempdir()}", mend="Free space there."):
                 yield claim
         except (SupersededError, EngineStoppedError) as error:
             logger.warning("the run gives up: {}", error)
