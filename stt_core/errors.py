@@ -225,6 +225,13 @@ class JobNotFoundError(InvalidInputError):
     status = 404
 
 
+class JobDeletedError(JobNotFoundError):
+    """There was a job with this id; it was deleted with all that belonged to it."""
+
+    kind = "job-deleted"
+    status = 410
+
+
 class ResultNotReadyError(InvalidInputError):
     """The job has not finished, so there is no transcript yet."""
 

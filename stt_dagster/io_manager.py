@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
+from dagster import ConfigurableIOManager, DagsterRun, Failure, InputContext, OutputContext
 from pydantic import BaseModel
 
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.claims import MEND_SWEPT
 from stt_core.logs import get_logger, logged
 from stt_core.storage import keys
+from stt_dagster.jobs import job_of
 from stt_dagster.resources import SttResource
 
 logger = get_logger(__name__)
 
 
 class JsonIOManager(ConfigurableIOManager):
-    """Writes each output, a pydantic model, to `runs/<run>/<step>/<output>.json` and reads it as its own type."""
+    """Writes each output, a pydantic model, to `runs/<job>/<run>/<step>/<output>.json` and reads it as its own type."""
 
     stt: SttResource
 
@@ -23,7 +24,9 @@ class JsonIOManager(ConfigurableIOManager):
     def handle_output(self, context: OutputContext, obj: BaseModel) -> None:
         """Write a step's output."""
         self.stt.services.store.put_bytes(
-            _key(context), obj.model_dump_json().encode(), content_type="application/json"
+            _key(context.step_context.dagster_run, context),
+            obj.model_dump_json().encode(),
+            content_type="application/json",
         )
 
     @logged
@@ -37,7 +40,7 @@ class JsonIOManager(ConfigurableIOManager):
         if upstream is None:
             raise Failure(f"Input {context.name} comes from no step. Run the whole job.", allow_retries=False)
         try:
-            stored = self.stt.services.store.get_bytes(_key(upstream))
+            stored = self.stt.services.store.get_bytes(_key(context.step_context.dagster_run, upstream))
         except ObjectNotFoundError as error:
             logger.error("input {}: {}", context.name, error)
             raise Failure(f"{error} {MEND_SWEPT}", allow_retries=False) from error
@@ -46,6 +49,7 @@ class JsonIOManager(ConfigurableIOManager):
         return parsed
 
 
-def _key(context: OutputContext) -> str:
+def _key(run: DagsterRun, context: OutputContext) -> str:
+    """Return the key of an output, which another run may have written: one of the same job."""
     step = context.step_key if context.mapping_key is None else f"{context.step_key}.{context.mapping_key}"
-    return keys.step_output(context.run_id, step, context.name)
+    return keys.step_output(job_of(run)[0], context.run_id, step, context.name)

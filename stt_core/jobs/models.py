@@ -254,6 +254,8 @@ class JobUpdate(BaseModel):
     completed_at: datetime | None = None
     error: JobError | None = None
     result: JobResult | None = None
+    filename: str | None = None
+    deleted_at: datetime | None = None
 
 
 class JobModel(Document):
@@ -285,6 +287,8 @@ class JobModel(Document):
     completed_at: datetime | None = None
     error: JobError | None = None
     result: JobResult | None = None
+    #: Set on what is left of a deleted job, so that whoever asks is told that there was one.
+    deleted_at: datetime | None = None
 
     @property
     def member(self) -> str:

@@ -9,8 +9,9 @@ success. There are no positional updates, upserts or transactions (see docs/deci
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from stt_core.errors import (
     InvalidDocumentError,
     InvalidInputError,
     InvalidTransitionError,
+    JobDeletedError,
     JobNotFoundError,
     SupersededError,
 )
@@ -56,6 +58,10 @@ T = TypeVar("T")
 _MAX_RACES = 20
 _RACE_PAUSE_SECONDS = 0.005
 _RACE_PAUSE_MAX_SECONDS = 0.2
+#: Spelled out: beside another condition, a plain None finds no stored null on the embedded server.
+_NOT_DELETED: dict[str, Any] = {"deleted_at": {"$eq": None}}
+#: Jobs read at a time by whoever reads very many.
+_PAGE = 500
 #: The error code of a MongoDB server for a unique key that is taken.
 _DUPLICATE_KEY = 11000
 
@@ -66,6 +72,28 @@ class JobPage:
 
     jobs: list[JobModel]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class JobEnding:
+    """How a job ended, as far as it decides what is kept of it. Read from documents of any version of ours."""
+
+    status: str | None
+    completed_at: datetime | None
+    is_deleted: bool
+    #: Where its published results lie.
+    prefix: str | None
+
+    @classmethod
+    @logged
+    def of(cls, document: Mapping[str, Any]) -> JobEnding:
+        """Read it from a job's document."""
+        return cls(
+            status=document.get("status"),
+            completed_at=document.get("completed_at"),
+            is_deleted=document.get("deleted_at") is not None,
+            prefix=(document.get("result") or {}).get("prefix"),
+        )
 
 
 class JobRepository:
@@ -96,12 +124,16 @@ class JobRepository:
 
         Raises:
             JobNotFoundError: No job has this id.
+            JobDeletedError: The job was deleted.
         """
         with mongo_errors(f"reading job {job_id}"):
             document = self._database.jobs.find_one({"_id": job_id})
         if document is None:
             raise JobNotFoundError(f"There is no job {job_id}.", mend="Check the id; deleted jobs are gone for good.")
-        return JobModel.from_document(document)
+        job = JobModel.from_document(document)
+        if job.deleted_at:
+            raise JobDeletedError(f"Job {job_id} was deleted on {job.deleted_at:%Y-%m-%d}.", mend="Upload it again.")
+        return job
 
     @logged
     def update_job(self, job: JobModel, update: JobUpdate) -> JobModel:
@@ -177,7 +209,7 @@ class JobRepository:
         Raises:
             InvalidInputError: The cursor is not one of ours.
         """
-        query: dict[str, Any] = {"status": status.value} if status else {}
+        query: dict[str, Any] = _NOT_DELETED | ({"status": status.value} if status else {})
         if cursor:
             if not re.fullmatch(JOB_ID_PATTERN, cursor):  # the id of the page's last job: ids sort by age
                 raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.")
@@ -193,6 +225,38 @@ class JobRepository:
         with mongo_errors("counting jobs"):
             groups = self._database.jobs.aggregate([{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}])
             return {JobStatus(group["_id"]): group["jobs"] for group in groups}
+
+    @logged
+    def get_endings(self, job_ids: Iterable[str]) -> dict[str, JobEnding]:
+        """Return what became of those of the jobs that there are, the deleted ones too."""
+        wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "result": 1}
+        with mongo_errors("reading how jobs ended"):
+            found = self._database.jobs.find({"_id": {"$in": list(job_ids)}}, wanted)
+            return {document["_id"]: JobEnding.of(document) for document in found}
+
+    @logged
+    def find_ended_jobs(self, before: datetime) -> Iterator[JobModel]:
+        """Yield the jobs that ended before then and are not deleted, page by page: they may be changed meanwhile."""
+        query: dict[str, Any] = {
+            "status": {"$in": [status.value for status in JobStatus if status.is_final]},
+            "completed_at": {"$lt": before},
+            **_NOT_DELETED,
+        }
+        last = ""
+        while True:
+            with mongo_errors("reading jobs that have ended"):
+                found = self._database.jobs.find(query | {"_id": {"$gt": last}}).sort("_id", 1).limit(_PAGE)
+                documents = list(found)
+            if not documents:
+                return
+            last = documents[-1]["_id"]
+            yield from _readable(documents)
+
+    @logged
+    def forget_deleted_jobs(self, before: datetime) -> int:
+        """Remove what is left of jobs that were deleted before then; return how many that were."""
+        with mongo_errors("removing deleted jobs"):
+            return self._database.jobs.delete_many({"deleted_at": {"$lt": before}}).deleted_count
 
     @logged
     def delete_job(self, job_id: str) -> bool:

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 from stt_core.logs import logged
+
+#: Prefix of the texts of chunks, which belong to no job.
+CHUNK_RESULTS = "chunks/"
+#: Prefixes of what belongs to a job: each is followed by the job's id.
+OF_JOBS = (UPLOADS := "uploads/", "audio/", "runs/", "results/")
+
+_OF_JOB = re.compile(rf"(?:{'|'.join(OF_JOBS)})([0-9a-f]{{32}})/.+")
+_CHUNK_RESULT = re.compile(rf"{CHUNK_RESULTS}[0-9a-f]{{2}}/[0-9a-f]+\.json")
+
+
+@logged
+def job_of(key: str) -> str | None:
+    """Return the id of the job that an object belongs to; None where the key is no such key of ours."""
+    match = _OF_JOB.fullmatch(key)
+    return match[1] if match else None
+
+
+@logged
+def is_chunk_result(key: str) -> bool:
+    """Tell whether a key is one of `chunk_result`."""
+    return _CHUNK_RESULT.fullmatch(key) is not None
 
 
 @logged
@@ -38,7 +61,7 @@ def frame_energies(job_id: str, attempt: int, channel: int | None = None) -> str
 @logged
 def chunk_result(digest: str) -> str:
     """Return the key of a chunk's transcript; `digest` is the hash of its PCM, model and parameters."""
-    return f"chunks/{digest[:2]}/{digest}.json"
+    return f"{CHUNK_RESULTS}{digest[:2]}/{digest}.json"
 
 
 @logged
@@ -60,9 +83,9 @@ def transcript(prefix: str, extension: str) -> str:
 
 
 @logged
-def step_output(run_id: str, step: str, output: str) -> str:
+def step_output(job_id: str, run_id: str, step: str, output: str) -> str:
     """Return the key of a Dagster step's output. Step keys of mapped steps (`transcribe[b0]`) are made key-safe."""
-    return f"runs/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"
+    return f"runs/{job_id}/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"
 
 
 def _prepared(job_id: str, attempt: int, channel: int | None) -> str:

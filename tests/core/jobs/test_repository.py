@@ -76,6 +76,8 @@ def test_update_job_when_every_field_is_set_reads_back_every_field(any_jobs: Job
         result=JobResult(
             prefix="p", formats=["json"], language="de", duration_seconds=1.5, words=1, segments=1, text_preview="ä"
         ),
+        filename="Gespräch.mp3",
+        deleted_at=None,  # who sets it cannot read the job any more
     )
 
     written = any_jobs.update_job(any_jobs.create_job(CREATE), update)

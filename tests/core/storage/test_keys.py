@@ -26,4 +26,4 @@ def test_keys_of_channels_differ() -> None:
 
 
 def test_step_output_when_the_step_is_mapped_has_a_key_without_brackets() -> None:
-    assert keys.step_output("run", "transcribe[b0]", "result") == "runs/run/transcribe.b0/result.json"
+    assert keys.step_output("job", "run", "transcribe[b0]", "result") == "runs/job/run/transcribe.b0/result.json"
