@@ -8,6 +8,7 @@ from stt_dagster import logs
 from stt_dagster.io_manager import JsonIOManager
 from stt_dagster.jobs import transcribe_recording
 from stt_dagster.resources import SttResource
+from stt_dagster.schedules import nightly_retention, retention
 from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_sensor, reconciler_sensor
 
 logs.install()
@@ -15,7 +16,8 @@ logs.install()
 _stt = SttResource()
 
 defs = Definitions(
-    jobs=[transcribe_recording],
+    jobs=[transcribe_recording, retention],
+    schedules=[nightly_retention],
     sensors=[queue_sensor, failure_sensor, cancellation_sensor, reconciler_sensor],
     resources={"stt": _stt, "io_manager": JsonIOManager(stt=_stt)},
 )

@@ -40,6 +40,9 @@ run_coordinator:
 sensors:
   use_threads: true  # the queue sensor waits on Redis; the others must not wait for it
   num_workers: 8
+retention:
+  sensor:
+    purge_after_days: {{skipped: 1, success: 30, failure: 30}}  # of ticks: the queue sensor's come every few seconds
 telemetry:
   enabled: false
 nux:
