@@ -32,6 +32,7 @@ from stt_core.jobs.dispatch import wait_for_due_jobs
 from stt_core.jobs.heartbeats import Observation
 from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
 from stt_core.logs import get_logger, log_exception, logged
+from stt_core.scratch import remove_abandoned_folders
 from stt_core.settings import get_settings
 from stt_dagster.jobs import run_request, transcribe_recording
 from stt_dagster.resources import SttResource
@@ -121,6 +122,7 @@ def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> Ski
         working = look_after_jobs(instance, services, seen.working)
         useless = end_useless_runs(instance, services, seen.useless)
         context.update_cursor(Observations(working=working, useless=useless).model_dump_json())
+    remove_abandoned_folders()
     # Each by itself: a store that is away must not keep jobs from their queue.
     with noting_outages("restoring the queue") as queue:
         restore_queue(services.jobs, services.queue)
