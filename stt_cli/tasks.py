@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from stt_cli.client import ApiClient
 from stt_cli.console import note, out, write_result
@@ -140,5 +141,5 @@ def _table(job: JobView) -> Table:
     table = Table(show_header=False, box=None)
     for name, value in rows.items():
         if value is not None:
-            table.add_row(f"[bold]{name}", str(value))
+            table.add_row(Text(name, "bold"), Text(str(value)))  # not as markup: some of it is others' text
     return table

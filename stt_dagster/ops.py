@@ -127,18 +127,16 @@ def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscr
             seconds = result.duration_seconds
             context.add_output_metadata(
                 {
-                    "transcript": MetadataValue.url(f"{stt.task_url(job.job_id)}/result"),
-                    "job": MetadataValue.url(stt.task_url(job.job_id)),
                     # As text: it is what somebody said, and Markdown would be rendered.
                     "preview": MetadataValue.text(result.text_preview),
+                    "transcript": MetadataValue.url(f"{stt.task_url(job.job_id)}/result"),
+                    "job": MetadataValue.url(stt.task_url(job.job_id)),
+                    "duration_seconds": round(seconds, 3),
+                    "real_time_factor": round(job.processing_seconds / seconds, 3) if seconds else None,
                     "language": result.language,
                     "words": result.words,
                     "chunks": merged.chunks,
                     "gaps": result.gaps,
                     "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
-                    "duration_seconds": round(seconds, 3),
-                    "processing_seconds": job.processing_seconds,
-                    "real_time_factor": round(job.processing_seconds / seconds, 3) if seconds else None,
-                    "results": f"{stt.services.store.bucket}/{result.prefix}",
                 }
             )

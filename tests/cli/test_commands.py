@@ -57,6 +57,13 @@ def test_command_when_a_setting_is_wrong_then_names_the_variable(stt: Stt) -> No
     assert "Traceback" not in done.stderr
 
 
+def test_up_when_the_object_store_has_no_keys_then_starts_nothing_and_names_them(stt: Stt, tmp_path: Path) -> None:
+    done = stt("up", MINIO_ENDPOINT="s3.example:9000")
+    assert done.returncode == 1
+    assert "MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
 def test_doctor_when_a_setting_is_wrong_then_shows_it_and_how_to_mend_it(stt: Stt) -> None:
     done = stt("doctor", MONGODB_URL="http://db", REDIS_PASSWORD="hidden-secret")
     assert done.returncode == 1

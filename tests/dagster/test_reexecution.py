@@ -162,7 +162,7 @@ def test_reexecution_from_failure_when_what_it_needs_is_swept_says_to_run_the_wh
     job_id = upload("sample-01.mp3")
     configure(whisper_cpp_executable="/bin/false")
     before = launch(job_id)
-    services.store.remove_prefix(keys.audio_prefix(job_id) if left == "prepared audio" else f"runs/{before.run_id}/")
+    services.store.remove_prefix(keys.audio_prefix(job_id) if left == "prepared audio" else "runs/")
     configure(whisper_cpp_executable=str(find_executable("stt-whisper-cli")))
     result = reexecute(before, from_failure=True)
     assert "re-execute the whole run" in why(result)

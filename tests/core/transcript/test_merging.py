@@ -98,6 +98,16 @@ def test_merge_when_a_chunk_may_be_missing_then_the_transcript_names_the_gap() -
     assert [(gap.chunk, gap.start, gap.end, gap.reason) for gap in merged.gaps] == [(1, 10.0, 19.0, "engine died")]
 
 
+@pytest.mark.parametrize(("held", "named"), [(None, ["en", "de"]), ("en", [None, None])])
+def test_merge_when_each_chunk_detected_its_language_then_the_segments_name_it(
+    held: str | None, named: list[str | None]
+) -> None:
+    chunks = [chunk(0, (0, 9)), chunk(1, (10, 15))]
+    merged = merge(chunks, {0: said((1, "Hello")), 1: said((1, "Guten"), language="de")}, language=held)
+    assert [segment.language for segment in merged.segments] == named
+    assert merged.language == "en"
+
+
 def test_merge_when_there_are_no_chunks_then_the_transcript_is_empty() -> None:
     merged = merge([], {}, duration=5.0)
     assert (merged.text, merged.segments, merged.language) == ("", [], "und")
