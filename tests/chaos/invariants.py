@@ -9,6 +9,7 @@ import httpx
 
 from stt_core.errors import SttError
 from stt_core.jobs.models import JobModel, JobStatus
+from stt_core.jobs.retention import sweep
 from stt_core.storage import keys
 from stt_core.transcript.formats import FORMATS
 from tests.chaos.stack import ChaosStack
@@ -51,6 +52,8 @@ def _unfinished(stack: ChaosStack, accepted: set[str], jobs: list[JobModel]) -> 
     for job_id in accepted - {job.job_id for job in jobs}:
         yield f"job {job_id} was accepted and is gone"
     for job in jobs:
+        if job.status is JobStatus.PENDING and job.job_id not in accepted:
+            continue  # the API died in the middle of the upload: the reconciler ends it after an hour
         if not job.status.is_final:
             yield f"job {job.job_id} is {job.status} ({job.stage}) in attempt {job.attempt}"
         if job.status is JobStatus.FAILED and not (job.error and job.error.kind and job.error.message):
@@ -61,10 +64,6 @@ def _unfinished(stack: ChaosStack, accepted: set[str], jobs: list[JobModel]) -> 
 
 def _wrong_transcripts(stack: ChaosStack, jobs: list[JobModel], expected: Mapping[str, Text]) -> Iterator[str]:
     for job in jobs:
-        written = stack.services.store.list_keys(keys.results_of_job(job.job_id))
-        visible = [keys.transcript(job.result.prefix, name) for name in FORMATS] if job.result else []
-        if missing := set(visible) - set(written):
-            yield f"job {job.job_id} names results that are not there: {sorted(missing)}"
         if job.status is JobStatus.COMPLETED and transcript_of(stack, job.job_id) != expected[job.filename]:
             yield f"job {job.job_id}: another transcript of {job.filename} than undisturbed"
 
@@ -77,17 +76,21 @@ def _left_in_servers(stack: ChaosStack, jobs: list[JobModel]) -> Iterator[str]:
         yield f"Redis still holds {leased} leases"
     if signs := services.heartbeats.signs():
         yield f"MongoDB still holds signs of life of {sorted(signs)}"
-    for job in jobs:
-        if audio := services.store.list_keys(keys.audio_prefix(job.job_id)):
-            yield f"the object store still holds {audio}"
     yield from stack.unfinished_runs()
+    sweep(services)  # what the schedule does every night
+    stored = {key for area in keys.OF_JOBS for key in services.store.list_keys(area)}
+    for job in jobs:
+        of_job = {key for key in stored if keys.job_of(key) == job.job_id}
+        source = {job.source.key} if job.source else set()
+        results = {keys.transcript(job.result.prefix, name) for name in FORMATS} if job.result else set()
+        if job.status is JobStatus.COMPLETED and of_job != source | results:
+            yield f"job {job.job_id} has the objects {sorted(of_job)}, its results are {sorted(results)}"
 
 
 def _left_on_this_host(stack: ChaosStack) -> Iterator[str]:
     parts = {part["pid"] for part in stack.parts.values()}
-    for process in stack.marked_processes():
-        command = " ".join(process.cmdline())
-        if process.pid not in parts and "multiprocessing.resource_tracker" not in command:
-            yield f"process {process.pid} is left over: {command[:120]}"
+    for pid, command in stack.marked_processes().items():
+        if pid not in parts and "multiprocessing.resource_tracker" not in command:
+            yield f"process {pid} is left over: {command[:120]}"
     for path in sorted(stack.temporary.iterdir()):
         yield f"{path} is left over"

@@ -56,9 +56,14 @@ class ChaosStack(Stack):
         parts: dict[str, dict[str, Any]] = home.read(home.state_file).get("parts", {})
         return parts
 
-    def marked_processes(self) -> list[psutil.Process]:
-        """Every process that carries the stack's mark, whoever its parent is by now."""
-        return [process for process in psutil.process_iter() if _mark_of(process) == str(self.home)]
+    def marked_processes(self) -> dict[int, str]:
+        """Return the command line of every process that carries the stack's mark, whoever its parent is by now."""
+        return {
+            process.pid: " ".join(process.info["cmdline"] or [])
+            for process in psutil.process_iter(["environ", "cmdline", "status"])  # None where it is gone, or not ours
+            if process.info["status"] != psutil.STATUS_ZOMBIE
+            and (process.info["environ"] or {}).get(MARK) == str(self.home)
+        }
 
     def unfinished_runs(self) -> list[str]:
         """Return the runs that Dagster does not know to be over."""
@@ -104,13 +109,5 @@ def running_stack(folder: Path) -> Iterator[ChaosStack]:
             if "services" in vars(stack):
                 stack.services.close()
             stack.stt("down")
-            _, alive = psutil.wait_procs(stack.marked_processes(), timeout=5)
-            if alive:
+            if alive := stack.marked_processes():
                 raise RuntimeError(f"Still there after `stt down`: {alive}")
-
-
-def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(MARK) if process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.Error, OSError):  # gone meanwhile, or another user's
-        return None
