@@ -29,7 +29,10 @@ def sweep_storage(context: OpExecutionContext, stt: SttResource) -> None:
     context.add_output_metadata(report.model_dump())
 
 
-@job(executor_def=in_process_executor, description="Remove what is kept no longer: prepared audio, old texts of chunks, deleted jobs.")
+@job(
+    executor_def=in_process_executor,
+    description="Remove what is kept no longer: prepared audio, old texts of chunks, deleted jobs.",
+)
 def retention() -> None:
     """One step."""
     sweep_storage()
