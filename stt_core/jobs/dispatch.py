@@ -59,7 +59,7 @@ def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: s
         if job is None:
             logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
             queue.remove(member)
-        elif (job.not_before is None or job.not_before <= utc_now()) and queue.lease(member, owner):
+        elif not _is_held_back(job) and queue.lease(member, owner):
             failpoint(Failpoint.JOB_LEASED)
             due.append(job)
     return due
@@ -74,3 +74,11 @@ def current_job(jobs: JobRepository, member: str) -> JobModel | None:
         logger.warning("{}", error)
         return None
     return job if job.status is JobStatus.QUEUED and job.member == member else None
+
+
+def _is_held_back(job: JobModel) -> bool:
+    """Return whether the job's backoff, which began with its last change, is not over.
+
+    Where that change is still to come by our clock, the clocks of two hosts differ, and nobody waits for that.
+    """
+    return job.not_before is not None and job.updated_at <= utc_now() < job.not_before
