@@ -133,7 +133,7 @@ def launch(
         tags={**request.tags, "dagster/run_key": job.member},
         status=status,
     )
-    return run.run_id
+    return str(run.run_id)
 
 
 def status_of(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
