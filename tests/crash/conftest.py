@@ -104,20 +104,21 @@ class System:
                 self.instance.report_run_failed(ended, f"Run execution process exited with code {codes[-1]}.")
         return codes
 
-    def settle(self, job_id: str, *, wiped: bool = False, clock: float = 0) -> JobModel:
+    def settle(self, job_id: str, *, wiped: bool = False, daemon_clock: float = 0, worker_clock: float = 0) -> JobModel:
         """Let the daemon and the run workers do what they find to do until the job has ended, and return it.
 
-        With `wiped`, Redis loses everything now, and once more when the daemon has put right what it saw.
+        With `wiped`, Redis loses everything now, and once more when the daemon has put right what it saw. Clocks are
+        ahead by so many seconds.
         """
         if wiped:
             self.wipe_redis()
 
         def has_ended() -> bool:
-            assert self.order("recover", clock=clock) == 0
+            assert self.order("recover", clock=daemon_clock) == 0
             if wiped and next(wipes, None):
                 self.wipe_redis()
-            assert self.order("launch", clock=clock) == 0
-            assert all(code == 0 for code in self.work(clock=clock))
+            assert self.order("launch", clock=daemon_clock) == 0
+            assert all(code == 0 for code in self.work(clock=worker_clock))
             return self.services.jobs.get_job(job_id).status.is_final
 
         wipes = iter([True])

@@ -88,7 +88,7 @@ def test_api_when_it_dies_before_it_accepted_a_recording_then_the_job_fails_and_
     assert system.order("recover") == 0
     assert system.services.jobs.get_job(job_id).status is JobStatus.PENDING  # it could still be under way
 
-    job = system.settle(job_id, clock=_HOUR)
+    job = system.settle(job_id, daemon_clock=_HOUR)
 
     assert job.status is JobStatus.FAILED and job.error is not None and job.error.kind == "upload-broken"
     assert host.status(job_id)["error"]["mend"]
