@@ -6,6 +6,7 @@ threads, so its event loop never waits for MongoDB.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from stt_core.logs import get_logger, logged, mask_secrets
 from stt_core.settings import Settings
 
 logger = get_logger(__name__)
+# It would tell of an outage again and again with a stack trace, beside the operations, which tell of it in one line.
+logging.getLogger("pymongo.client").setLevel(logging.CRITICAL)
 
 MongoDocument = dict[str, Any]
 

@@ -6,6 +6,7 @@ Streams in and out; nothing here holds a recording whole. Keys come from `stt_co
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,8 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 
 logger = get_logger(__name__)
+# It would tell of every try of a request that fails, which is told of in one line when no try is left.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 #: Part size of uploads, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
 PART_SIZE = 16 * 1024**2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ def test_ping_when_the_server_accepts_and_never_answers_fails_in_time() -> None:
         database.close()
 
 
+def test_operations_when_the_server_hangs_fail_in_time_however_many_wait(
+    database: Database, settings: Settings
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        address = {"mongodb_url": f"mongodb://127.0.0.1:{silent.getsockname()[1]}", "mongodb_timeout_seconds": 1.0}
+        hanging = Database(settings.model_copy(update=address))
+
+        def ask(_: int) -> float:
+            started = time.monotonic()
+            with pytest.raises(DatabaseUnavailableError, match="MongoDB is not reachable"), mongo_errors("a test"):
+                hanging.jobs.find_one({})
+            return time.monotonic() - started
+
+        with ThreadPoolExecutor(30) as threads:  # more than the pool has connections
+            assert max(threads.map(ask, range(30))) < 4
+        hanging.close()
+
+
 def test_default_timeout_is_five_seconds() -> None:
     assert Settings.model_validate({}).mongodb_timeout_seconds == 5.0
 
@@ -119,6 +138,8 @@ def test_close_when_called_twice_is_quiet_and_ends_the_connection(settings: Sett
         (CursorNotFound("gone", 43), DatabaseUnavailableError),
         (OperationFailure("overload", 1, {"errorLabels": ["RetryableWriteError"]}), DatabaseUnavailableError),
         (OperationFailure("no room", 14031), DiskFullError),
+        (WriteError("database or disk is full", 8), DiskFullError),  # the embedded server
+        (OperationFailure("28: No space left on device", 1), DiskFullError),
         (OperationFailure("Authentication failed.", 18), DatabaseRefusedError),
         (WriteError("bad field", 52), DatabaseRefusedError),
         (InvalidDocument("too large"), DatabaseRefusedError),
