@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from stt_core.errors import InvalidDocumentError, JobNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.models import JobModel, JobStatus, utc_now
+from stt_core.jobs.models import JobModel, JobStatus, Lane, utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
@@ -19,7 +19,7 @@ logger = get_logger(__name__)
 
 #: How soon free capacity is noticed while jobs wait for it, seconds; Dagster rings no bell when a run ends.
 _CAPACITY_POLL_SECONDS = 1.0
-#: How many members are looked at beyond the free capacity: some may be in their backoff.
+#: How many members are looked at first beyond the free capacity: some may be in their backoff.
 _LOOK_AHEAD = 64
 
 
@@ -50,30 +50,48 @@ def wait_for_due_jobs(
 
 @logged
 def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: str) -> list[JobModel]:
-    """Lease and return the next `count` jobs that are due."""
+    """Lease and return the next `count` jobs that are due, however many before them are in their backoff."""
     due: list[JobModel] = []
-    for member in queue.peek(count + _LOOK_AHEAD):
-        if len(due) == count:
-            break
-        job = current_job(jobs, member)
-        if job is None:
-            logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
-            queue.remove(member)
-        elif not _is_held_back(job) and queue.lease(member, owner):
-            failpoint(Failpoint.JOB_LEASED)
-            due.append(job)
-    return due
+    looked_at: set[str] = set()
+    window = count + _LOOK_AHEAD
+    while True:
+        members = queue.peek(window)
+        fresh = [member for member in members if member not in looked_at]
+        looked_at.update(fresh)
+        waiting = {job.member: job for job in jobs.get_jobs(map(_job_id, fresh)) if _is_waiting(job)}
+        for member in fresh:
+            if len(due) == count:
+                break
+            job = waiting.get(member)
+            if job is None:
+                logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
+                queue.remove(member)
+            elif not _is_held_back(job) and queue.lease(member, owner):
+                failpoint(Failpoint.JOB_LEASED)
+                due.append(job)
+        if len(due) == count or len(members) < window:
+            return due
+        window *= 4
 
 
 @logged
 def current_job(jobs: JobRepository, member: str) -> JobModel | None:
     """Return the job of a queue entry, or None where the entry is out of date."""
     try:
-        job = jobs.get_job(member.rpartition(":")[0])
+        job = jobs.get_job(_job_id(member))
     except (JobNotFoundError, InvalidDocumentError) as error:
         logger.warning("{}", error)
         return None
-    return job if job.status is JobStatus.QUEUED and job.member == member else None
+    return job if job.member == member and _is_waiting(job) else None
+
+
+def _job_id(member: str) -> str:
+    return member.rpartition(":")[0]
+
+
+def _is_waiting(job: JobModel) -> bool:
+    """Return whether the job waits in the queue; one of the backfill lane waits for nobody."""
+    return job.status is JobStatus.QUEUED and job.lane is Lane.UPLOAD
 
 
 def _is_held_back(job: JobModel) -> bool:

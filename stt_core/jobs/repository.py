@@ -44,6 +44,7 @@ from stt_core.jobs.models import (
     JobModel,
     JobStatus,
     JobUpdate,
+    Lane,
     Progress,
     utc_now,
 )
@@ -197,10 +198,17 @@ class JobRepository:
 
     @logged
     def get_pending_members(self) -> list[str]:
-        """Return the queue entry (`<job_id>:<attempt>`) of every job that waits for a run, those queued first first."""
+        """Return the entry (`<job_id>:<attempt>`) of every job that belongs into the queue, the longest waiting first."""
+        waiting = {"status": JobStatus.QUEUED.value, "lane": {"$ne": Lane.BACKFILL.value}}
         with mongo_errors("reading queued jobs"):
-            found = self._database.jobs.find({"status": JobStatus.QUEUED.value}, {"attempt": 1}).sort("queued_at", 1)
+            found = self._database.jobs.find(waiting, {"attempt": 1}).sort("queued_at", 1)
             return [f"{document['_id']}:{document.get('attempt')}" for document in found]
+
+    @logged
+    def get_jobs(self, job_ids: Iterable[str]) -> list[JobModel]:
+        """Return those of the jobs that there are, and that can be read."""
+        with mongo_errors("reading jobs"):
+            return list(_readable(self._database.jobs.find({"_id": {"$in": list(job_ids)}} | _NOT_DELETED)))
 
     @logged
     def list_jobs(self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:

@@ -82,6 +82,17 @@ def test_lease_due_jobs_when_a_job_is_in_its_backoff_leaves_it_and_looks_past_it
     assert later.member in queue.members()
 
 
+def test_lease_due_jobs_when_hundreds_before_are_in_their_backoff_finds_the_one_that_is_due(
+    jobs: JobRepository, queue: JobQueue, database: Database
+) -> None:
+    for _ in range(300):
+        _waiting(database, queue, not_before=utc_now() + timedelta(hours=1))
+    due = _waiting(database, queue)
+
+    assert _ids(lease_due_jobs(jobs, queue, count=2, owner="a")) == _ids([due])
+    assert len(queue.members()) == 301
+
+
 def test_lease_due_jobs_when_there_is_no_capacity_gives_none(
     jobs: JobRepository, queue: JobQueue, database: Database
 ) -> None:

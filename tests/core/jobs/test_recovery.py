@@ -264,6 +264,34 @@ def test_restore_queue_when_a_document_is_damaged_restores_the_others(
     assert queue.members() == {good.member}
 
 
+def test_restore_queue_when_entries_are_of_finished_or_unknown_jobs_removes_them(
+    jobs: JobRepository, queue: JobQueue, database: Database
+) -> None:
+    (waiting,) = _store_waiting(database, 1)
+    for status in JobStatus:
+        if status is not JobStatus.QUEUED:
+            queue.enqueue(store_job(database, status=status, attempt=1).member, Priority.HIGH, NOON)
+    for member in ("unknown:1", "no-colon", f"{waiting.job_id}:7"):
+        queue.enqueue(member, Priority.LOW, NOON)
+    queue.lease("unknown:1", "sensor")
+
+    assert restore_queue(jobs, queue) == 1
+    assert queue.members() == {waiting.member}
+    assert queue.statistics().leased == 0
+
+
+def test_jobs_of_the_backfill_lane_when_they_wait_are_never_in_the_queue(
+    jobs: JobRepository, queue: JobQueue, settings: Settings, database: Database
+) -> None:
+    job = store_job(database, status="queued", attempt=1, queued_at=NOON, lane=Lane.BACKFILL)
+    queue.enqueue(job.member, Priority.HIGH, NOON)
+
+    enqueue_job(queue, _recover(jobs, queue, settings, job.job_id))
+
+    assert restore_queue(jobs, queue) == 0
+    assert queue.members() == set()
+
+
 def test_restored_jobs_when_leased_are_the_same_jobs(jobs: JobRepository, queue: JobQueue, database: Database) -> None:
     (job,) = _store_waiting(database, 1)
     restore_queue(jobs, queue)
