@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
@@ -90,9 +90,9 @@ class _Stream:
             time.sleep(_RETRY_SECONDS)
 
 
-def expected_transcripts(stack: ChaosStack) -> dict[str, Text]:
+def expected_transcripts(stack: ChaosStack, recordings: Sequence[str] = RECORDINGS) -> dict[str, Text]:
     """Return the transcript of each recording of an undisturbed run, by file name."""
-    jobs = {name: stack.upload(name, (DATA / name).read_bytes()).json()["job_id"] for name in RECORDINGS}
+    jobs = {name: stack.upload(name, (DATA / name).read_bytes()).json()["job_id"] for name in recordings}
     deadline = time.monotonic() + _REFERENCE_SECONDS
     while unfinished := [name for name, job_id in jobs.items() if stack.status(job_id)["status"] != "completed"]:
         if time.monotonic() > deadline:
@@ -104,9 +104,9 @@ def expected_transcripts(stack: ChaosStack) -> dict[str, Text]:
 def play(
     stack: ChaosStack, seed: int, fault: Fault, expected: Mapping[str, Text], *, most_seconds: float = ROUND_SECONDS
 ) -> RoundReport:
-    """Play the round of a seed on a stack at rest, and report it."""
+    """Play the round of a seed, with the recordings of `expected`, on a stack at rest, and report it."""
     random = Random(seed)
-    names = random.sample(RECORDINGS, len(RECORDINGS))
+    names = random.sample(list(expected), len(expected))
     uploads = [(name, 0.0 if number == 0 else random.uniform(0, _STREAM_SECONDS)) for number, name in enumerate(names)]
     moment, linger = random.uniform(0, _KILL_SECONDS), random.uniform(0, _LINGER_SECONDS.get(fault, 0.0))
 

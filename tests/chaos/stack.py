@@ -22,7 +22,7 @@ from tests.system.conftest import Stack
 
 #: What a user leaves at minutes is seconds here, so that a round fits into one; nothing else differs from `stt up`.
 SHORT_WAITS = {
-    "START_TIMEOUT_SECONDS": "15",
+    "START_TIMEOUT_SECONDS": "25",
     "RETRY_BACKOFF_SECONDS": "0.5",
     "RECONCILE_SECONDS": "3",
     "RUN_SILENCE_SECONDS": "10",
