@@ -26,7 +26,7 @@ class Failpoint(StrEnum):
     # upload
     JOB_INSERTED = "job-inserted"
     BYTES_STORED = "bytes-stored"
-    # upload, next attempt
+    # upload, next attempt, sent again
     JOB_QUEUED = "job-queued"
     JOB_ENQUEUED = "job-enqueued"
     # launch
