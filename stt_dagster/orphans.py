@@ -1,11 +1,13 @@
-"""A step's process ends with the process that orchestrates its run.
+"""What becomes of Dagster's processes when their parent ends.
 
-Dagster's children outlive a parent that was killed: such a step would go on using the machine for a run that is over.
+A step whose run was killed would go on using the machine for a run that is over: it ends with it. A code server that is
+told to end would serve nobody and wait for its runs, for hours: it passes the word on, and they hand their jobs back.
 The engine and ffmpeg end with the step that started them (see `stt_core.whisper.launcher`).
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -28,6 +30,18 @@ def end_with_run(context: OpExecutionContext) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and "in_process" not in executor:
         threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
+
+
+@logged
+def end_children_at_exit() -> None:
+    """Send SIGTERM to the children of this process when it ends; called when the definitions are imported."""
+    atexit.register(_end_children)
+
+
+def _end_children() -> None:
+    for child in multiprocessing.active_children():
+        logger.warning("this process ends: telling its child {} to end, too", child.pid)
+        child.terminate()
 
 
 def _end_with(parent: BaseProcess) -> None:
