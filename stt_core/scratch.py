@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from stt_core.logs import get_logger, logged
@@ -26,7 +27,10 @@ _LOCK = ".stt-owner"
 
 @contextmanager
 def own_temporary_folder() -> Iterator[Path]:
-    """Put every temporary file of this process, and of those it starts in the block, into one new folder."""
+    """Put every temporary file of this process, and of those it starts in the block, into one new folder.
+
+    The folder is removed when the process ends.
+    """
     remove_abandoned_folders()
     before = {"TMPDIR": os.environ.get("TMPDIR"), "tempdir": tempfile.tempdir}
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -42,8 +46,13 @@ def own_temporary_folder() -> Iterator[Path]:
             os.environ.pop("TMPDIR", None)
         else:
             os.environ["TMPDIR"] = before["TMPDIR"]
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        # At the process's end, after `multiprocessing` has removed its own folder in there.
+        Finalize(None, _remove, (folder, lock), exitpriority=-1000)
+
+
+def _remove(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 @logged

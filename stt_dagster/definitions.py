@@ -7,13 +7,13 @@ from dagster import Definitions
 from stt_dagster import logs
 from stt_dagster.io_manager import JsonIOManager
 from stt_dagster.jobs import transcribe_recording
-from stt_dagster.orphans import end_children_at_exit
+from stt_dagster.orphans import end_runs_with_code_server
 from stt_dagster.resources import SttResource
 from stt_dagster.schedules import nightly_retention, retention
 from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_sensor, reconciler_sensor
 
 logs.install()
-end_children_at_exit()
+end_runs_with_code_server()
 
 _stt = SttResource()
 

@@ -7,12 +7,12 @@ The engine and ffmpeg end with the step that started them (see `stt_core.whisper
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import signal
 import threading
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any, cast
 
 from dagster import OpExecutionContext
@@ -33,15 +33,19 @@ def end_with_run(context: OpExecutionContext) -> None:
 
 
 @logged
-def end_children_at_exit() -> None:
-    """Send SIGTERM to the children of this process when it ends; called when the definitions are imported."""
-    atexit.register(_end_children)
+def end_runs_with_code_server() -> None:
+    """Pass SIGTERM on to the runs of this code server; called when the definitions are imported, as runs do too."""
+    interrupt = signal.getsignal(signal.SIGTERM)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if multiprocessing.parent_process() is not None or not in_main_thread or not callable(interrupt):
+        return
 
+    def end(number: int, frame: FrameType | None) -> None:
+        for run in multiprocessing.active_children():  # nothing is logged: the signal may have come in a log line
+            run.terminate()
+        interrupt(number, frame)
 
-def _end_children() -> None:
-    for child in multiprocessing.active_children():
-        logger.warning("this process ends: telling its child {} to end, too", child.pid)
-        child.terminate()
+    signal.signal(signal.SIGTERM, end)
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -38,7 +38,7 @@ logger = get_logger(__name__)
 #: Every part must be ready this soon after the start, seconds; a slow laptop with cold disks needs about 30.
 STARTUP_SECONDS = 120.0
 #: What processes get between SIGTERM and SIGKILL, seconds; twice that, for the servers stop last, stays under 15.
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 6.0
 #: Wait before a part that died starts again, seconds: doubled with each life shorter than the longest wait, which is
 #: short, for everything else waits with it.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
@@ -323,10 +323,20 @@ def _require_free_port(part: Part) -> None:
 
 
 def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """End process groups: SIGTERM, a while to finish, SIGKILL."""
+    """End process groups: SIGTERM, a while to finish, SIGKILL.
+
+    A process sees to its children itself; twice told to end, they would be disturbed while they put things in order.
+    """
     for process in processes:
-        _signal_group(process, signal.SIGTERM)
+        process.terminate()
     deadline = time.monotonic() + _GRACE_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.debug("process {} is still at it", process.pid)
+        else:
+            _signal_group(process, signal.SIGTERM)  # children that it left behind
     for process in processes:
         while process.poll() is None or group_is_alive(process.pid):
             if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stt_core.scratch import own_temporary_folder, remove_abandoned_folders
+from stt_core.scratch import remove_abandoned_folders
 
 WORKER = """
 import subprocess, sys, tempfile, time
@@ -33,14 +33,23 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_folder_when_its_block_ends_then_is_gone_and_temporary_files_lie_where_they_did(temporary: Path) -> None:
-    with own_temporary_folder() as folder:
-        made = Path(tempfile.mkdtemp())
-        assert made.parent == folder
-        assert folder.parent == temporary
-        assert os.environ["TMPDIR"] == str(folder)
+def test_folder_when_its_process_ends_then_is_gone_with_all_that_lay_in_it(temporary: Path) -> None:
+    script = """
+import multiprocessing.util, os, tempfile
+from pathlib import Path
+from stt_core.scratch import own_temporary_folder
+before = tempfile.gettempdir()
+with own_temporary_folder() as folder:
+    made = Path(tempfile.mkdtemp()), Path(multiprocessing.util.get_temp_dir())
+    assert {path.parent for path in made} == {folder} and folder.parent == Path(before)
+    assert os.environ["TMPDIR"] == str(folder)
+assert os.environ["TMPDIR"] == tempfile.gettempdir() == before
+"""
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Traceback" not in done.stderr
     assert list(temporary.iterdir()) == []
-    assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(temporary)
 
 
 def test_sweep_when_an_owner_was_killed_then_removes_its_folder_and_nobody_elses(
