@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,13 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("system")
+    with running_stack(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@contextmanager
+def running_stack(folder: Path, **variables: str) -> Iterator[Stack]:
+    """Run a stack in `folder` while the block runs, with `variables` beside those of every test."""
     temporary = folder / "tmp"
     temporary.mkdir()
     ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
@@ -86,7 +93,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "WHISPER_MODEL": "demo",
         "MAX_UPLOAD_BYTES": "3000000",
         "RETRY_BACKOFF_SECONDS": "0.5",
-    }  # fmt: skip
+    } | variables  # fmt: skip
     with httpx.Client(base_url=f"http://127.0.0.1:{ports['STT_API_PORT']}", timeout=30) as client:
         running = Stack(environment, folder / "home", temporary, client)
         started = running.stt("up", "--detach")
