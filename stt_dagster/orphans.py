@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 from multiprocessing.process import BaseProcess
-from types import FrameType
 from typing import Any, cast
 
 from dagster import OpExecutionContext
@@ -34,18 +33,26 @@ def end_with_run(context: OpExecutionContext) -> None:
 
 @logged
 def end_runs_with_code_server() -> None:
-    """Pass SIGTERM on to the runs of this code server; called when the definitions are imported, as runs do too."""
-    interrupt = signal.getsignal(signal.SIGTERM)
+    """Pass SIGTERM on to the runs of this code server; called when the definitions are imported, as runs do too.
+
+    Dagster sets the signal's handler anew after the import, and waits for its runs in it. So the interpreter is asked
+    to write signals to a pipe, too, which a thread reads.
+    """
+    is_handled = callable(signal.getsignal(signal.SIGTERM))  # by Dagster, that is; not in a test or a notebook
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if multiprocessing.parent_process() is not None or not in_main_thread or not callable(interrupt):
-        return
+    if multiprocessing.parent_process() is None and in_main_thread and is_handled:
+        signals, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=_end_runs, args=(signals,), name="end-runs", daemon=True).start()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        for run in multiprocessing.active_children():  # nothing is logged: the signal may have come in a log line
-            run.terminate()
-        interrupt(number, frame)
 
-    signal.signal(signal.SIGTERM, end)
+def _end_runs(signals: int) -> None:
+    while signal.SIGTERM not in os.read(signals, 64):
+        continue
+    for run in multiprocessing.active_children():
+        logger.warning("the code server is told to end: telling its run, process {}, to end, too", run.pid)
+        run.terminate()
 
 
 def _end_with(parent: BaseProcess) -> None:
