@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -17,7 +20,7 @@ import typer
 from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
-from stt_core.errors import ConfigurationError
+from stt_core.errors import ConfigurationError, SttError
 from stt_core.local_stack.home import StackHome
 from stt_core.local_stack.processes import AlreadyRunningError, running_process, sweep
 from stt_core.local_stack.servers import given_variables
@@ -32,6 +35,8 @@ logger = get_logger(__name__)
 #: `stt down` waits so long for an orderly end (the supervisor's own limit is under 15 s) before it kills, seconds.
 _DOWN_SECONDS = 20.0
 _INTERVAL = 0.1
+#: The log of a detached stack is begun anew at this size, bytes; the one before is kept as stack.log.1.
+_LOG_BYTES = 10 * 2**20
 
 
 class NotRunningError(ConfigurationError):
@@ -85,18 +90,39 @@ def ps() -> None:
 
 
 def _run_in_foreground(settings: Settings) -> None:
-    setup_logging(settings.log_level, sink=lambda message: write_log_line("stt", _sentence(message.record)))
+    write_line = _bounded(StackHome.at(settings.stt_home).log_file)
+    setup_logging(settings.log_level, sink=lambda message: write_line("stt", _sentence(message.record)))
     # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        with running_stack(settings, write_line=write_log_line) as supervisor:
+        with running_stack(settings, write_line=write_line) as supervisor:
             home = StackHome.at(settings.stt_home)
             _show_addresses(home.read(home.state_file))
             note("Ctrl-C stops everything.")
             supervisor.wait()
     except KeyboardInterrupt:
         logger.info("stopped as asked")
+    except SttError:
+        setup_logging("ERROR")  # the command's last line says it, as for every other command
+        raise
+
+
+def _bounded(log: Path) -> Callable[[str, str], None]:
+    """Return what writes a line of the log; where standard error is that file, it is begun anew in time."""
+    descriptor = sys.stderr.fileno()
+    if not log.exists() or not os.path.samestat(os.fstat(descriptor), log.stat()):
+        return write_log_line
+    turn = threading.Lock()
+
+    def write(part: str, line: str) -> None:
+        with turn:
+            write_log_line(part, line)
+            if os.fstat(descriptor).st_size > _LOG_BYTES:
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.ftruncate(descriptor, 0)
+
+    return write
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
@@ -116,7 +142,7 @@ def _start_detached(settings: Settings) -> None:
             f"A stack already runs in {home.path} (process {running.pid}).",
             mend="`stt ps` shows it, `stt down` ends it.",
         )
-    with home.log_file.open("wb") as log:
+    with home.log_file.open("ab") as log:  # to append: after a rollover, writing goes on at the new end
         child = subprocess.Popen(
             [sys.executable, "-m", "stt_cli", "up"],
             stdin=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
     secrets.json   generated passwords (0600)        ports.json    ports of the embedded servers
     redis/ s3/ mongo/ dagster/   data of each part   stack.json    what is running (see `stack`)
-    stack.log      the log of a detached stack       stack.lock    held by the supervisor while it lives
+    stack.log(.1)  the log of a detached stack       stack.lock    held by the supervisor while it lives
 
 The folder is readable by its owner alone: the embedded MongoDB knows no password.
 """

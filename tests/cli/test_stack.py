@@ -107,7 +107,7 @@ def test_up_when_it_runs_already_then_says_so_and_changes_nothing(stack: Stack) 
     for command in (["up"], ["up", "--detach"], ["doctor"]):
         done = stack.run(*command)
         assert done.returncode == 1
-        assert command == ["doctor"] or "already runs" in done.stderr
+        assert command == ["doctor"] or done.stderr.count("already runs") == 1
         assert "Traceback" not in done.stderr
     assert [file.read_text() for file in files] == before
 
@@ -119,6 +119,25 @@ def test_up_when_a_port_is_taken_then_names_port_and_variable(stack: Stack, tmp_
     assert done.returncode == 1
     assert f"STT_DAGSTER_PORT: somebody else listens on port {stack.environment['STT_DAGSTER_PORT']}" in done.stderr
     assert other.processes() == []
+
+
+def test_log_when_it_grows_then_is_begun_anew_and_no_line_is_lost(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from stt_cli import stack
+stack._LOG_BYTES = 2000
+write = stack._bounded(Path(sys.argv[1]))
+for number in range(100):
+    write("api", f"line {number} " + "x" * 20)
+"""
+    log = tmp_path / "stack.log"
+    with log.open("ab") as file:
+        subprocess.run([sys.executable, "-c", script, str(log)], stderr=file, check=True)
+    before, now = (tmp_path / "stack.log.1").read_text().splitlines(), log.read_text().splitlines()
+    assert len("".join(before)) < 2200 and len("".join(now)) < 2200
+    numbers = [int(line.split(" line ")[1].split()[0]) for line in before + now]
+    assert numbers == list(range(numbers[0], 100))
 
 
 def test_doctor_when_the_stack_runs_then_tells_the_latency_of_each_server(stack: Stack) -> None:
