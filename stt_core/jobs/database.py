@@ -155,6 +155,9 @@ class Database:
         with mongo_errors("creating indexes"):
             self.jobs.create_index([("status", ASCENDING), ("queued_at", ASCENDING)], name="status_queued_at")
             self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
+            # The embedded server uses no index of several fields, and reads every document without these.
+            self.jobs.create_index("status", name="status")
+            self.chunks.create_index("job_id", name="job_id")
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 

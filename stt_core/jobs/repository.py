@@ -198,7 +198,7 @@ class JobRepository:
 
     @logged
     def get_pending_members(self) -> list[str]:
-        """Return the entry (`<job_id>:<attempt>`) of every job that belongs into the queue, the longest waiting first."""
+        """Return the entry (`<job_id>:<attempt>`) of each job that belongs into the queue, those queued first first."""
         waiting = {"status": JobStatus.QUEUED.value, "lane": {"$ne": Lane.BACKFILL.value}}
         with mongo_errors("reading queued jobs"):
             found = self._database.jobs.find(waiting, {"attempt": 1}).sort("queued_at", 1)
