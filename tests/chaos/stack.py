@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +12,14 @@ from typing import Any
 import httpx
 import psutil
 
-from stt_core.local_stack.home import StackHome, free_port
+from stt_core.local_stack.home import StackHome
 from stt_core.local_stack.processes import MARK
 from stt_core.services import Services
-from stt_core.settings import Settings
-from tests.system.conftest import Stack
+from tests.system.conftest import Stack, running_stack
 
 #: What a user leaves at minutes is seconds here, so that a round fits into one; nothing else differs from `stt up`.
 SHORT_WAITS = {
     "START_TIMEOUT_SECONDS": "25",
-    "RETRY_BACKOFF_SECONDS": "0.5",
     "RECONCILE_SECONDS": "3",
     "RUN_SILENCE_SECONDS": "10",
     "QUEUE_LEASE_SECONDS": "10",
@@ -32,7 +28,6 @@ SHORT_WAITS = {
     # By their size, recordings of more than about ten seconds fan out over step processes, the others do not.
     "IN_PROCESS_MAX_SECONDS": "8",
     "MAX_CONCURRENT_STEPS": "2",
-    "WHISPER_MODEL": "demo",
 }
 _UNFINISHED_RUNS = (
     "{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) "
@@ -77,37 +72,18 @@ class ChaosStack(Stack):
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[ChaosStack]:
-    """Run a new stack in `folder` while the block runs.
+def running_chaos_stack(folder: Path) -> Iterator[ChaosStack]:
+    """Run a stack in an empty folder while the block runs.
 
     Raises:
-        RuntimeError: It does not start, or leaves processes behind when it stops.
+        AssertionError: It does not start, or leaves processes behind when it stops.
     """
-    home, temporary = folder.resolve() / "home", folder.resolve() / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    own = {MARK, *map(str.upper, Settings.model_fields)}
-    environment = {name: value for name, value in os.environ.items() if name not in own} | SHORT_WAITS | {
-        "STT_HOME": str(home),
-        "STT_API_PORT": str(free_port()),
-        "STT_DAGSTER_PORT": str(free_port()),
-        "TMPDIR": str(temporary),
-    }  # fmt: skip
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{environment['STT_API_PORT']}", timeout=20, trust_env=False
-    ) as client:
-        stack = ChaosStack(environment, folder / "home", temporary, client)
-        if home.exists():  # a harness that was killed left it
-            stack.stt("down")
-            shutil.rmtree(folder)
-            temporary.mkdir(parents=True)
-        started = stack.stt("up", "--detach")
-        if started.returncode:
-            raise RuntimeError(f"The stack did not start: {started.stderr}")
+    with running_stack(folder, **SHORT_WAITS) as running:
+        stack = ChaosStack(running.environment, running.home, running.temporary, running.client)
         try:
             yield stack
         finally:
             if "services" in vars(stack):
                 stack.services.close()
-            stack.stt("down")
-            if alive := stack.marked_processes():
-                raise RuntimeError(f"Still there after `stt down`: {alive}")
+    alive = stack.marked_processes()
+    assert not alive, f"still there after `stt down`: {alive}"

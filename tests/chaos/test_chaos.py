@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.faults import Fault
 from tests.chaos.invariants import Text
 from tests.chaos.rounds import RECORDINGS, expected_transcripts, play
-from tests.chaos.stack import ChaosStack, running_stack
+from tests.chaos.stack import ChaosStack, running_chaos_stack
 
 #: Other tests run beside it.
 pytestmark = pytest.mark.timeout(300)
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
-    with running_stack(tmp_path_factory.mktemp("chaos")) as running:
+    with running_chaos_stack(tmp_path_factory.mktemp("chaos")) as running:
         yield running
 
 
