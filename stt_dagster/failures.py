@@ -26,11 +26,10 @@ _MESSAGE_CHARACTERS = 2000
 def failure_of(problem: JobError) -> Failure:
     """Return what a step raises that must not be tried again, for people and for `error_of_run`."""
     return Failure(
-        problem.message,
+        f"{problem.message} {problem.mend}" if problem.mend else problem.message,  # the mend stands above the trace so
         metadata={
             "kind": problem.kind,
             "transient": problem.transient,
-            "mend": MetadataValue.text(problem.mend or ""),
             _ERROR: MetadataValue.json(problem.model_dump(mode="json")),
         },
         allow_retries=False,
