@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Request
 
 from api.readiness import Readiness
+from stt_core.jobs.models import JOB_ID_PATTERN
 from stt_core.jobs.service import JobService
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -45,7 +46,7 @@ NeedsStore = Depends(take_store_slot, scope="function")
 JobId = Annotated[
     str,
     Path(
-        pattern=r"^[0-9a-f]{32}$",
+        pattern=f"^{JOB_ID_PATTERN}$",
         description="The `job_id` that the upload answered with: 32 hexadecimal digits.",
         examples=["0f8fad5bd9cb469fa16570867728950e"],
     ),

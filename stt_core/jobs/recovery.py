@@ -102,7 +102,13 @@ def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, a
         is_its_own = job.run_id == run_id or (job.status is JobStatus.QUEUED and job.attempt == attempt)
         if job.status.is_final or (run_id is not None and not is_its_own):
             return None
-        return JobUpdate(status=JobStatus.CANCELLED, stage=None, completed_at=utc_now())
+        return JobUpdate(
+            status=JobStatus.CANCELLED,
+            stage=None,
+            error=None,  # that of an earlier attempt is not why it ended
+            completed_at=utc_now(),
+            attempts=job.ended_attempts(job.run_id or "", None),
+        )
 
     return jobs.modify_job(job_id, change)
 

@@ -49,6 +49,7 @@ def test_cancel_when_a_run_has_it_then_the_run_may_not_write_any_more(
     run = claim(services, job_id)
 
     assert post(client, job_id, "cancel").json()["status"] == "cancelled"
+    assert services.jobs.get_job(job_id).attempts[0].ended_at is not None
     assert run.is_lost()
     with pytest.raises(SupersededError):
         run.complete(RESULT)

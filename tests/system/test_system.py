@@ -138,15 +138,42 @@ def test_finished_jobs_leave_nothing_behind(stack: Stack, accepted: dict[str, An
     assert list(stack.temporary.glob("stt-*")) == []
 
 
+def ask_dagster(run_url: str, query: str) -> Any:
+    """Ask the webserver what its UI asks about a run (`$id`); return the answer's one field."""
+    base, _, run_id = run_url.partition("/runs/")
+    answer = httpx.post(f"{base}/graphql", json={"query": query, "variables": {"id": run_id}}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    [field] = answer.json()["data"].values()
+    return field
+
+
+def state_of_run(run_url: str) -> tuple[str, dict[str, str]]:
+    query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status tags { key value } } } }"
+    run = ask_dagster(run_url, query)
+    return run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}
+
+
 def test_run_when_opened_in_dagster_shows_its_job(stack: Stack, accepted: dict[str, Any]) -> None:
     job = accepted["sound.mp3"]
-    base, _, run_id = job["run_url"].partition("/runs/")
-    query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status tags { key value } } } }"
-    answer = httpx.post(f"{base}/graphql", json={"query": query, "variables": {"id": run_id}}).json()
-    run = answer["data"]["runOrError"]
-    assert run["status"] == "SUCCESS"
-    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    status, tags = state_of_run(job["run_url"])
+    assert status == "SUCCESS"
     assert tags["stt/job_id"] == job["job_id"] and tags["stt/file"] == "sound.mp3" and tags["stt/priority"] == "normal"
+
+
+def test_failed_run_when_reexecuted_in_dagster_takes_its_job_along(
+    stack: Stack, accepted: dict[str, Any], wait_until: Waiter
+) -> None:
+    job = accepted["damaged.flac"]
+    mutation = """mutation($id: String!) {
+      launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE, useParentRunTags: true}) {
+        ... on LaunchRunSuccess { run { runId } } } }"""
+    wait_until(lambda: state_of_run(job["run_url"])[0] == "FAILURE", "the run's end", 60)  # the job's comes before
+    launched = ask_dagster(job["run_url"], mutation)
+    wait_until(lambda: stack.status(job["job_id"])["attempt"] == 2, "the next attempt", 60)
+    again = stack.wait(job["job_id"], wait_until)
+    assert (again["status"], again["run_id"]) == ("failed", launched["run"]["runId"])
+    assert again["error"]["message"] == job["error"]["message"]
+    assert state_of_run(again["run_url"])[1]["stt/attempt"] == "2"
 
 
 def test_command_line_when_it_transcribes_writes_only_the_result_to_stdout(stack: Stack) -> None:
