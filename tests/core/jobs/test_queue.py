@@ -324,7 +324,7 @@ def test_queue_when_its_connection_was_dropped_connects_again(queue: JobQueue) -
         (OutOfMemoryError("command not allowed"), QueueUnavailableError),
         (ClusterDownError("down"), QueueUnavailableError),
         (redis.ResponseError("MISCONF Errors writing to the AOF file: No space left"), QueueUnavailableError),
-        (redis.ResponseError("Error running script: 8: -MISCONF Errors writing to the AOF file"), QueueUnavailableError),
+        (redis.ResponseError("Error running script: 8: -MISCONF Errors writing to the AOF"), QueueUnavailableError),
         (redis.ResponseError("WRONGTYPE Operation against a key"), QueueRefusedError),
         (redis.exceptions.NoPermissionError("no zadd"), QueueRefusedError),
         (redis.AuthenticationError("invalid password"), QueueRefusedError),
