@@ -1,0 +1,90 @@
+"""What becomes of child processes when a code server is told to end, and when the process of a run is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psutil
+
+from stt_dagster.orphans import end_runs_with_code_server, end_with_run
+
+ROOT = Path(__file__).parents[2]
+
+
+def step(executor: dict[str, Any]) -> None:
+    """A step of a run whose config names this executor."""
+    run = SimpleNamespace(run_config={"execution": {"config": executor}})
+    end_with_run(cast("Any", SimpleNamespace(run=run)))
+    time.sleep(600)
+
+
+def run_worker(*executors: dict[str, Any]) -> None:
+    """The process of a run, whose steps are processes."""
+    children = [multiprocessing.get_context("forkserver").Process(target=step, args=(one,)) for one in executors]
+    for child in children:
+        child.start()
+    announce(children)
+    time.sleep(600)
+
+
+def code_server() -> None:
+    """A code server with a run at work; like Dagster's it sets a handler, loads the definitions, and sets it anew."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_runs_with_code_server()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    run.start()
+    announce([run])
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        run.join()  # as Dagster's does
+
+
+def announce(children: list[Any]) -> None:
+    sys.stdout.write(" ".join(str(child.pid) for child in children) + "\n")
+    sys.stdout.flush()
+
+
+def start(call: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    script = f"from tests.dagster import test_orphans as it\nif __name__ == '__main__':\n    it.{call}"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_step_when_the_process_of_its_run_is_killed_then_ends_unless_it_is_that_process(
+    wait_until: Callable[..., None],
+) -> None:
+    parent, (own_process, in_process) = start("run_worker({'multiprocess': {}}, {'in_process': {}})")
+    try:
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: is_gone(own_process), "the end of the step")
+        assert not is_gone(in_process)
+    finally:
+        in_process.kill()
+
+
+def test_run_when_only_its_code_server_is_told_to_end_then_is_told_too(wait_until: Callable[..., None]) -> None:
+    server, (run,) = start("code_server()")
+    try:
+        server.terminate()
+        assert server.wait(timeout=10) == 0
+        assert is_gone(run)
+    finally:
+        server.kill()
+        if run.is_running():
+            run.kill()
