@@ -1,14 +1,22 @@
-"""How a run is executed: as Dagster does it, with signs of life for as long as the run's process lives.
+"""How a run is executed: as Dagster does it, with signs of life, and no further when it is cancelled.
 
-They come from the process that orchestrates the run, not from its steps: so they go on between two steps and through
-the longest wait for a step's next try, and end with that process even where one of its steps outlives it.
+Signs of life come from the process that orchestrates the run, not from its steps: so they go on between two steps and
+through the longest wait for a step's next try, and end with that process even where one of its steps outlives it.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
-from dagster import DagsterEvent, Executor, InitExecutorContext, executor, multi_or_in_process_executor
+from dagster import (
+    DagsterEvent,
+    DagsterRunStatus,
+    Executor,
+    InitExecutorContext,
+    executor,
+    multi_or_in_process_executor,
+)
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
@@ -24,11 +32,21 @@ class _BeatingExecutor(Executor):
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         with SttResource().services.heartbeats.beating(plan_context.run_id), own_temporary_folder():
-            yield from self._inner.execute(plan_context, execution_plan)
+            for event in self._inner.execute(plan_context, execution_plan):
+                yield event
+                if event.is_step_failure and _is_canceling(plan_context):
+                    # Dagster would go on with the steps that do not need the failed one. It keeps the signal until the
+                    # next event, and ends its processes then.
+                    signal.raise_signal(signal.SIGINT)
 
     @property
     def retries(self) -> RetryMode:
         return self._inner.retries
+
+
+def _is_canceling(plan_context: PlanOrchestrationContext) -> bool:
+    run = plan_context.instance.get_run_by_id(plan_context.run_id)
+    return run is not None and run.status is DagsterRunStatus.CANCELING
 
 
 @executor(
