@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,13 +32,15 @@ from rich.table import Table
 from scoring import Score, Truth, score, seams_of
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_recording, render_chunk
+from stt_core.audio.clips import Clip, ReadRange
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.models import ChunkTranscript, Transcript
 from stt_core.whisper.models import WhisperModel, resolve_model
 from stt_core.whisper.output import parse_output
+from stt_core.whisper.rehearing import hear_again
 from stt_core.whisper.transcriber import Transcriber
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +58,8 @@ START_MEDIAN_SECONDS, START_P95_SECONDS = 0.05, 0.3
 LONG_PAUSE_SECONDS = 6.0
 CLEARLY = 0.75
 WINDOWS_TOLERANCE = 1.15
+#: Of a step, as `stt_core.processing.planning` makes them of a long recording.
+CHUNKS_PER_BATCH = 20
 
 
 @dataclass
@@ -66,10 +71,35 @@ class Engine:
     settings: Settings
     threads: int
     retries: int = 0
+    second_hearings: int = 0
+
+    def hear(self, wavs: Sequence[Path]) -> list[ChunkTranscript]:
+        return self.transcriber.transcribe(wavs, self.model, language="en", threads=self.threads)
+
+    def hear_again(
+        self, chunks: Sequence[Chunk], texts: Sequence[ChunkTranscript], read_range: ReadRange, folder: Path
+    ) -> list[ChunkTranscript]:
+        """Do what the step of a batch does with doubtful stretches."""
+
+        def hear(clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
+            self.second_hearings += len(clips)
+            wavs = [folder / f"stretch-{number}.wav" for number in range(len(clips))]
+            for clip, wav in zip(clips, wavs, strict=True):
+                clip.write_wav(wav)
+            return self.hear(wavs)
+
+        seconds = [chunk.length / SAMPLE_RATE for chunk in chunks]
+        return hear_again(texts, seconds, lambda position: render_chunk(chunks[position], read_range), hear)
 
     def watch(self, message: Any) -> None:
         """Count the loops the transcriber catches; it says so in its log."""
         self.retries += "repeats itself from" in message
+
+    def take_counts(self) -> tuple[int, int]:
+        """Return loops caught and stretches heard again since the last call."""
+        taken = self.retries, self.second_hearings
+        self.retries = self.second_hearings = 0
+        return taken
 
 
 @dataclass
@@ -83,6 +113,7 @@ class Row:
     windows: int
     windows_needed: int
     loops_caught: int
+    second_hearings: int
     seconds: tuple[float, float]
     sentences_astray: int = 0
 
@@ -154,7 +185,7 @@ def measure(path: Path, engine: Engine) -> list[Row]:
             baseline,
             len(chunks),
             math.ceil(truth.speech_seconds / WINDOW_SECONDS),
-            _take_retries(engine),
+            *engine.take_counts(),
             seconds,
         )
     ]
@@ -182,7 +213,7 @@ def measure_split(path: Path, truth: Truth, baseline: Score, baseline_seconds: f
         needed += math.ceil(own.speech_seconds / WINDOW_SECONDS)
     seconds = (time.monotonic() - started, baseline_seconds)
     name = f"{path.name} (split)"
-    return Row(name, truth, total, baseline, windows, needed, _take_retries(engine), seconds, astray)
+    return Row(name, truth, total, baseline, windows, needed, *engine.take_counts(), seconds, astray)
 
 
 def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcript, list[Chunk], int]:
@@ -197,7 +228,10 @@ def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcr
         wavs = [Path(folder) / f"{chunk.index}.wav" for chunk in plan.chunks]
         for chunk, wav in zip(plan.chunks, wavs, strict=True):
             render_chunk(chunk, read_range).write_wav(wav)
-        texts = engine.transcriber.transcribe(wavs, engine.model, language="en", threads=engine.threads)
+        texts = engine.hear(wavs)
+        for start in range(0, len(plan.chunks), CHUNKS_PER_BATCH):
+            batch = slice(start, start + CHUNKS_PER_BATCH)
+            texts[batch] = engine.hear_again(plan.chunks[batch], texts[batch], read_range, Path(folder))
     transcript = merge_chunks(
         path.stem,
         plan.chunks,
@@ -231,18 +265,13 @@ def decode(path: Path, settings: Settings, channel: int | None) -> tuple[bytes, 
         return b"".join(stream.blocks()), stream
 
 
-def _take_retries(engine: Engine) -> int:
-    taken, engine.retries = engine.retries, 0
-    return taken
-
-
 def show(rows: list[Row]) -> bool:
     """Print the figures and the requirements; return whether all hold."""
     console = Console(width=150)
     table = Table(title="System / whole file")
     for header in ("recording", "words", "WER %", "start median s", "start p95 s", "missing", "at seams"):
         table.add_column(header, justify="left" if header == "recording" else "right")
-    for header in ("in silences", "loops caught / kept", "windows / needed", "wall s"):
+    for header in ("in silences", "loops caught / kept", "heard again", "windows / needed", "wall s"):
         table.add_column(header, justify="right")
     for row in rows:
         system, whole = row.system, row.whole
@@ -256,6 +285,7 @@ def show(rows: list[Row]) -> bool:
             str(len(system.missing_at_seams)),
             f"{len(system.in_silence)} / {len(whole.in_silence)}",
             f"{row.loops_caught} / {system.loops}",
+            str(row.second_hearings),
             f"{row.windows} / {row.windows_needed}",
             f"{row.seconds[0]:.1f} / {row.seconds[1]:.1f}",
         )
@@ -294,6 +324,7 @@ def report(rows: list[Row], engine: Engine) -> dict[str, object]:
                 "windows": row.windows,
                 "windows_needed": row.windows_needed,
                 "loops_caught": row.loops_caught,
+                "second_hearings": row.second_hearings,
                 "sentences_astray": row.sentences_astray,
                 "seconds": {"system": round(row.seconds[0], 2), "whole_file": round(row.seconds[1], 2)},
                 "requirements": row.requirements(),

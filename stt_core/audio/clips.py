@@ -44,6 +44,21 @@ class Clip:
         """Length of the clip."""
         return float(self.segment.frame_count()) / SAMPLE_RATE
 
+    @classmethod
+    @logged
+    def of(cls, pcm: bytes) -> Clip:
+        """Return the clip of these samples (16 kHz, mono, signed 16 bit), filled up to `SHORTEST_SECONDS`."""
+        pcm += b"\0" * (math.ceil(SHORTEST_SECONDS * SAMPLE_RATE) * SAMPLE_BYTES - len(pcm))
+        segment = AudioSegment(pcm, sample_width=SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1)
+        dbfs = float(segment.dBFS)
+        return cls(segment, hashlib.sha256(pcm).hexdigest(), dbfs if math.isfinite(dbfs) else None)
+
+    @logged
+    def part(self, start: float, end: float) -> Clip:
+        """Return a part of the clip, seconds from its start."""
+        first, last = (round(seconds * SAMPLE_RATE) * SAMPLE_BYTES for seconds in (start, end))
+        return Clip.of(self.segment.raw_data[first:last])
+
     @logged
     def write_wav(self, path: Path) -> None:
         """Write the clip as a WAV file (16 kHz, mono, 16 bit).
@@ -69,11 +84,7 @@ def render_chunk(chunk: Chunk, read_range: ReadRange) -> Clip:
         ObjectNotFoundError: The prepared samples are shorter than the chunk says.
     """
     joint = b"\0" * (chunk.joint * SAMPLE_BYTES)
-    pcm = joint.join(_read_spans(chunk.spans, read_range))
-    pcm += b"\0" * (math.ceil(SHORTEST_SECONDS * SAMPLE_RATE) * SAMPLE_BYTES - len(pcm))
-    segment = AudioSegment(pcm, sample_width=SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1)
-    dbfs = float(segment.dBFS)
-    return Clip(segment, hashlib.sha256(pcm).hexdigest(), dbfs if math.isfinite(dbfs) else None)
+    return Clip.of(joint.join(_read_spans(chunk.spans, read_range)))
 
 
 def _read_spans(spans: tuple[Span, ...], read_range: ReadRange) -> list[bytes]:

@@ -5,6 +5,7 @@ A retry, a re-execution, another channel or another upload of the same sound fin
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +50,11 @@ class ChunkTexts:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
         parameters = self.transcriber.parameters(self.model, language)
         return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, parameters))
+
+    @logged
+    def settled_key(self, transcript: ChunkTranscript) -> str:
+        """Return where a text lies that is put together of several hearings: under its own hash."""
+        return keys.chunk_result(hashlib.sha256(transcript.model_dump_json().encode()).hexdigest())
 
     @logged
     def find(self, key: str) -> ChunkTranscript | None:

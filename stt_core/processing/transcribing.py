@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
 
+from stt_core.audio.clips import Clip
+from stt_core.audio.models import SAMPLE_RATE
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
@@ -21,6 +23,7 @@ from stt_core.services import Services
 from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import resolve_model
+from stt_core.whisper.rehearing import hear_again
 
 logger = get_logger(__name__)
 
@@ -43,7 +46,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
-    bad chunk takes no other's text with it.
+    bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves.
 
     Args:
         services: The core.
@@ -70,6 +73,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
                 groups += [left[1:], left[:1]]
             elif error and left:
                 run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
+        run.hear_again(Path(folder))
     return BatchResult(
         job_id=batch.job_id,
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
@@ -87,6 +91,7 @@ class _BatchRun:
     batch: ChunkBatch
     texts: ChunkTexts
     outcomes: dict[int, ChunkOutcome] = field(default_factory=dict)
+    heard: dict[int, tuple[_Waiting, ChunkTranscript]] = field(default_factory=dict)
 
     def take_known(self, folder: Path) -> list[_Waiting]:
         """Take the texts that are known; return the other chunks, their sound written into the folder."""
@@ -128,6 +133,22 @@ class _BatchRun:
             return error
         return None
 
+    def hear_again(self, folder: Path) -> None:
+        """Hear the doubtful stretches of the texts once more; each chunk with a better text gets that as its result."""
+        chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
+        settled = hear_again(
+            [self.heard[chunk.index][1] for chunk in chunks],
+            [chunk.length / SAMPLE_RATE for chunk in chunks],
+            lambda position: self.texts.render(chunks[position]),
+            lambda clips, language: self._hear(clips, language, folder),
+        )
+        for chunk, after in zip(chunks, settled, strict=True):
+            one, before = self.heard[chunk.index]
+            if after is not before:
+                key = self.texts.settled_key(after)
+                self.texts.keep(key, after)
+                self._done(replace(one, key=key), after, cached=self.outcomes[chunk.index].cached)
+
     def give_up(self, document: ChunkModel, error: EngineError | EngineTimeoutError, *, accept: bool) -> None:
         """Write down that the engine fails on a chunk by itself, and raise that unless it is accepted as a gap."""
         place = f"chunk {document.index} ({clock(document.start_seconds)} to {clock(document.end_seconds)})"
@@ -139,8 +160,35 @@ class _BatchRun:
         reason = shorten(error.message, _REASON_CHARACTERS, placeholder="…")
         self.outcomes[document.index] = ChunkOutcome(index=document.index, failure=reason)
 
+    def _hear(self, clips: Sequence[Clip], language: str, folder: Path) -> list[ChunkTranscript | None]:
+        """Return the texts of stretches: those that are known, and of the others what the engine says now."""
+        stretch_keys = [self.texts.key(clip, language) for clip in clips]
+        heard = [self.texts.find(key) for key in stretch_keys]
+        unknown = [position for position, transcript in enumerate(heard) if transcript is None]
+        wavs = [folder / f"stretch-{position}.wav" for position in unknown]
+
+        def finished(position: int, transcript: ChunkTranscript) -> None:
+            heard[unknown[position]] = transcript
+            self.texts.keep(stretch_keys[unknown[position]], transcript)
+
+        for position, wav in zip(unknown, wavs, strict=True):
+            clips[position].write_wav(wav)
+        try:
+            self.texts.transcriber.transcribe(
+                wavs,
+                self.texts.model,
+                language=language,
+                threads=self.batch.threads,
+                should_stop=self.claim.is_lost,
+                on_transcript=finished,
+            )
+        except (EngineError, EngineTimeoutError) as error:
+            logger.warning("stretches keep their first text, the engine failed on their second hearing: {}", error)
+        return heard
+
     def _done(self, one: _Waiting, transcript: ChunkTranscript, *, cached: bool) -> None:
         document, words = one.document, transcript.word_count
+        self.heard[document.index] = (one, transcript)
         self._write(
             document,
             status=ChunkStatus.DONE,

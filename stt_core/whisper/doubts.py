@@ -1,19 +1,24 @@
-"""Stretches of a chunk whose text cannot be right, though the engine was sure of every word.
+"""Stretches of chunks whose text is doubtful, each to be decoded once more by itself.
 
 A chunk is speech from end to end (`stt_core.audio` drops the silences), and one chunk is mostly one way of speaking.
-So three things give a decoder away that lost its place:
+So three things give a decoder away that lost its place, however sure it was of every word:
 
 * a *hole*: sound that no segment covers. The decoder ended early; over a whole recording it would go on from there,
   within one chunk the rest would be lost.
 * a *rush*: a segment that repeats words and has far more letters a second than the others. It was not said twice.
 * a *crawl*: a segment with far fewer letters a second than the others. It swallowed a sentence.
 
+And one says so itself: an *unsure* segment has a word that the decoder held for unlikely. Where words were dropped, the
+word after them is often such a one.
+
 The numbers are those at which hardly anything but errors was found in 40 minutes of test recordings. A stretch costs a
-window when it is decoded again, so a chunk has two at most: music that the detector took for speech is one long hole.
+window when it is decoded again, so their number is bounded: two a chunk of the first three kinds (music that the
+detector took for speech is one long hole), and of the unsure ones the least sure few of all chunks looked at together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -32,24 +37,54 @@ _LEAST_OTHERS = 2
 #: Sound around a segment that is heard again with it, seconds; its times may be off by as much.
 _MARGIN_SECONDS = 0.2
 _MOST = 2
+#: A word less probable than this makes its segment unsure. Of several chunks together, so many unsure segments are
+#: decoded again, and one more for so many chunks: most of what there is in a short recording, little in a long one.
+_SURE = 0.9
+_MOST_UNSURE, _CHUNKS_FOR_ONE_MORE = 4, 10
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A stretch of a chunk, seconds from its start, that is to be decoded by itself; `reason` as above."""
+    """A stretch of a chunk, seconds from its start, that is to be decoded by itself.
+
+    `reason` as above; `certainty` is the probability of its least probable word, 0 where the pace or a hole tells.
+    """
 
     start: float
     end: float
     reason: str
+    certainty: float = 0.0
+
+
+@logged
+def choose_doubts(transcripts: Sequence[ChunkTranscript], seconds: Sequence[float]) -> list[tuple[int, Doubt]]:
+    """Return what is to be decoded again of several chunks of those lengths: positions in `transcripts` and stretches.
+
+    The choice follows from the texts alone, so that it is the same whenever and wherever it is made.
+    """
+    found = [
+        (position, doubt)
+        for position, (transcript, length) in enumerate(zip(transcripts, seconds, strict=True))
+        for doubt in find_doubts(transcript, length)
+    ]
+    unsure = sorted((one for one in found if one[1].reason == "unsure"), key=lambda one: one[1].certainty)
+    left_out = unsure[_MOST_UNSURE + len(transcripts) // _CHUNKS_FOR_ONE_MORE :]
+    return [one for one in found if one not in left_out]
 
 
 @logged
 def find_doubts(transcript: ChunkTranscript, seconds: float) -> list[Doubt]:
-    """Return what is to be decoded again in a chunk of that length, in order; nothing where there is no text at all."""
+    """Return every stretch that is doubtful in a chunk of that length, in order; none where there is no text at all."""
     if not transcript.segments:
         return []
-    doubts = [*_holes(transcript.segments, seconds), *_paces(transcript.segments, seconds)]
-    return sorted(sorted(doubts, key=lambda doubt: doubt.start - doubt.end)[:_MOST], key=lambda doubt: doubt.start)
+    astray = [*_holes(transcript.segments, seconds), *_paces(transcript.segments, seconds)]
+    doubts = sorted(astray, key=lambda doubt: doubt.start - doubt.end)[:_MOST]
+    doubts += [
+        unsure
+        for unsure in _unsure(transcript.segments, seconds)
+        if not any(doubt.start < unsure.end and unsure.start < doubt.end for doubt in doubts)
+    ]
+    return sorted(doubts, key=lambda doubt: doubt.start)
 
 
 @logged
@@ -64,7 +99,10 @@ def settle(transcript: ChunkTranscript, doubt: Doubt, again: ChunkTranscript) ->
     heard = [_shifted(segment, doubt.start) for segment in flag_loops(again).segments]
     questioned = [segment for segment in transcript.segments if doubt.start <= _middle(segment) <= doubt.end]
     before, after = _letters(questioned), _letters(heard)
-    better = after < before if doubt.reason == "rush" else after > before
+    if doubt.reason == "unsure":
+        better = bool(heard) and _certainty(heard) > _certainty(questioned)
+    else:
+        better = after < before if doubt.reason == "rush" else after > before
     if not better or (questioned and find_loops(again)):
         return transcript
     kept = [segment for segment in transcript.segments if segment not in questioned]
@@ -84,8 +122,7 @@ def _holes(segments: list[ChunkSegment], seconds: float) -> list[Doubt]:
 
 def _paces(segments: list[ChunkSegment], seconds: float) -> list[Doubt]:
     paces = [len(segment.text) / max(segment.end - segment.start, 0.1) for segment in segments]
-    edges = [0.0, *(border for segment in segments for border in (segment.start, segment.end)), seconds]
-    free = list(pairwise(edges))[::2]  # between the segments
+    stretches = list(_stretches(segments, seconds))
     found: list[Doubt] = []
     for number, segment in enumerate(segments):
         others = paces[:number] + paces[number + 1 :]
@@ -96,10 +133,23 @@ def _paces(segments: list[ChunkSegment], seconds: float) -> list[Doubt]:
         if segment.flags:  # a loop that was decoded again already
             continue
         if rushes or (pace < _CRAWL and segment.end - segment.start >= _CRAWL_SECONDS):
-            start = max(segment.start - _MARGIN_SECONDS, min(free[number][0], segment.start))
-            end = min(segment.end + _MARGIN_SECONDS, max(free[number + 1][1], segment.end))
-            found.append(Doubt(start, end, "rush" if rushes else "crawl"))
+            found.append(Doubt(*stretches[number], "rush" if rushes else "crawl"))
     return found
+
+
+def _unsure(segments: list[ChunkSegment], seconds: float) -> Iterator[Doubt]:
+    for segment, (start, end) in zip(segments, _stretches(segments, seconds), strict=True):
+        if segment.words and not segment.flags and _certainty([segment]) < _SURE:
+            yield Doubt(start, end, "unsure", _certainty([segment]))
+
+
+def _stretches(segments: list[ChunkSegment], seconds: float) -> Iterator[tuple[float, float]]:
+    """Return start and end of each segment with its margins, which end where a neighbour's time begins."""
+    edges = [0.0, *(border for segment in segments for border in (segment.start, segment.end)), seconds]
+    free = list(pairwise(edges))[::2]  # between the segments
+    for segment, (before, _), (_, after) in zip(segments, free, free[1:], strict=False):
+        start = max(segment.start - _MARGIN_SECONDS, min(before, segment.start))
+        yield start, min(segment.end + _MARGIN_SECONDS, max(after, segment.end))
 
 
 def _shifted(segment: ChunkSegment, seconds: float) -> ChunkSegment:
@@ -111,6 +161,11 @@ def _shifted(segment: ChunkSegment, seconds: float) -> ChunkSegment:
 
 def _middle(segment: ChunkSegment) -> float:
     return (segment.start + segment.end) / 2
+
+
+def _certainty(segments: list[ChunkSegment]) -> float:
+    """Return the probability of the least probable word, 0 where there are none."""
+    return min((word.probability for segment in segments for word in segment.words), default=0.0)
 
 
 def _letters(segments: list[ChunkSegment]) -> int:

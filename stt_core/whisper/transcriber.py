@@ -3,8 +3,7 @@
 Several chunks go through one process, so that the model is loaded once. An exit code of 0 proves nothing: a chunk is
 done when its own, fresh, parseable JSON is there. A chunk whose text runs in a loop is decoded once more from where the
 loop begins, as a window of its own: the decoder then has neither the text nor the sounds that led it astray. On the
-demo recording that cures the loop, which no change of beam, temperature or thresholds over the same window did. The
-same goes for every stretch whose text cannot be right (`doubts`): it is heard once more by itself.
+demo recording that cures the loop, which no change of beam, temperature or thresholds over the same window did.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from stt_core.errors import EngineError, EngineTimeoutError, UnreadableAudioErro
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.transcript.models import ChunkTranscript
-from stt_core.whisper.doubts import find_doubts, settle
 from stt_core.whisper.ggml import validate_model
 from stt_core.whisper.languages import ENGLISH, check_language
 from stt_core.whisper.loops import find_loops, flag_loops, segment_of_word
@@ -132,13 +130,13 @@ class Transcriber:
         tell = on_transcript or (lambda position, transcript: None)
 
         def tell_if_sound(position: int, transcript: ChunkTranscript) -> None:
-            if not _is_doubtful(transcript, jobs[position]):
+            if not find_loops(transcript):
                 tell(position, transcript)
 
         transcripts = self._run(jobs, flags, seconds, should_stop, tell_if_sound)
         for position, job in enumerate(jobs):
-            if _is_doubtful(transcripts[position], job):
-                transcripts[position] = self._mend(transcripts[position], job, flags, should_stop)
+            if find_loops(transcripts[position]):
+                transcripts[position] = self._mend_loops(transcripts[position], job, flags, should_stop)
                 tell(position, transcripts[position])
         elapsed = time.monotonic() - started
         logger.info(
@@ -150,7 +148,7 @@ class Transcriber:
     @logged
     def parameters(self, model: WhisperModel, language: str) -> dict[str, object]:
         """Return everything besides audio and model that decides about the text, for `chunk_digest`."""
-        return {"flags": self._flags(model, language), "retry": _RETRY_FLAGS, "version": 2}
+        return {"flags": self._flags(model, language), "retry": _RETRY_FLAGS, "version": 3}
 
     def _flags(self, model: WhisperModel, language: str) -> list[str]:
         code = check_language(language, model)
@@ -209,21 +207,6 @@ class Transcriber:
                 read_one(position)
         return [read[position] for position in range(len(jobs))]
 
-    def _mend(
-        self, first: ChunkTranscript, job: _Job, flags: Sequence[str], should_stop: Callable[[], bool] | None
-    ) -> ChunkTranscript:
-        """Decode the loops of a chunk once more, then each doubtful stretch by itself."""
-        mended = self._mend_loops(first, job, flags, should_stop) if find_loops(first) else first
-        for doubt in find_doubts(mended, job.seconds):
-            logger.info(
-                "{} has a {} at {:.2f}-{:.2f} s: hearing it again", job.wav.name, doubt.reason, doubt.start, doubt.end
-            )
-            with TemporaryDirectory(prefix="stt-again-") as folder:
-                part = _cut(job, doubt.start, doubt.end, Path(folder))
-                [again] = self._run([part], flags, part.seconds, should_stop)
-            mended = settle(mended, doubt, again)
-        return mended
-
     def _mend_loops(
         self, first: ChunkTranscript, job: _Job, flags: Sequence[str], should_stop: Callable[[], bool] | None
     ) -> ChunkTranscript:
@@ -254,20 +237,6 @@ def chunk_digest(pcm_sha256: str, model_digest: str, parameters: Mapping[str, ob
     """
     text = json.dumps([pcm_sha256, model_digest, parameters], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _is_doubtful(transcript: ChunkTranscript, job: _Job) -> bool:
-    return bool(find_loops(transcript) or find_doubts(transcript, job.seconds))
-
-
-def _cut(job: _Job, start: float, end: float, folder: Path) -> _Job:
-    """Write a part of a chunk as a file of its own."""
-    path = folder / job.wav.name
-    with wave.open(str(job.wav), "rb") as whole, wave.open(str(path), "wb") as part:
-        part.setparams(whole.getparams())
-        whole.setpos(round(start * SAMPLE_RATE))
-        part.writeframes(whole.readframes(round((end - start) * SAMPLE_RATE)))
-    return _Job(path, _wav_seconds(path))
 
 
 def _wav_seconds(path: Path) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
-from stt_core.whisper.doubts import Doubt, find_doubts, settle
+from stt_core.whisper.doubts import Doubt, choose_doubts, find_doubts, settle
 
 #: Three sentences at 15 letters a second, in a chunk of 10 s.
 SOUND = [
@@ -53,6 +53,32 @@ def test_doubts_are_never_more_than_two_and_those_are_the_longest() -> None:
     spoken = [(begin, begin + 1.0, "fifteen letters") for begin in (2.0, 8.0, 12.0)]
     doubts = find_doubts(chunk(*spoken), 20.0)
     assert [(doubt.start, doubt.end) for doubt in doubts] == [(3.0, 8.0), (13.0, 20.0)]
+
+
+def said(text: str, probability: float, start: float = 0.2, end: float = 3.0) -> ChunkTranscript:
+    transcript = chunk((start, end, text))
+    transcript.segments[0].words = [Word(start=start, end=end, text=word, probability=1.0) for word in text.split()]
+    transcript.segments[0].words[-1].probability = probability
+    return transcript
+
+
+def test_doubts_when_a_word_is_unlikely_then_its_segment_is_unsure() -> None:
+    assert find_doubts(said("the train leaves at ten", 0.6), 3.2) == [Doubt(0.0, 3.2, "unsure", 0.6)]
+    assert find_doubts(said("the train leaves at ten", 0.95), 3.2) == []
+
+
+def test_doubts_of_many_chunks_when_too_many_are_unsure_then_the_least_sure_are_chosen() -> None:
+    transcripts = [said("the train leaves at ten", 0.3 + number / 20) for number in range(10)]
+    chosen = choose_doubts(transcripts, [3.2] * len(transcripts))
+    assert [position for position, _ in chosen] == [0, 1, 2, 3, 4]
+
+
+def test_settling_an_unsure_stretch_then_the_text_with_the_surer_words_is_kept() -> None:
+    first, surer, vaguer = (said("the street", 0.8), said("the team in the street", 0.9), said("the tree", 0.7))
+    doubt = Doubt(0.0, 3.2, "unsure", 0.8)
+    assert settle(first, doubt, surer).text == "the team in the street"
+    assert settle(first, doubt, vaguer) is first
+    assert settle(first, doubt, chunk()) is first
 
 
 def test_settling_a_hole_then_its_text_stands_where_it_was_said() -> None:
