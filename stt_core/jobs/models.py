@@ -171,6 +171,14 @@ class JobOptions(BaseModel):
     strategy: Strategy | None = None
     #: Whether a chunk that fails for good leaves a gap in the transcript instead of failing the job.
     allow_partial: bool = False
+    #: Text before the audio: names and spellings to expect.
+    prompt: str | None = None
+    #: Translate into English instead of transcribing.
+    translate: bool = False
+    #: Sampling temperature of the decoder; None follows the engine's own.
+    temperature: float | None = None
+    #: Whether the transcript has the times of words.
+    word_timestamps: bool = True
 
 
 class Source(BaseModel):
@@ -232,6 +240,9 @@ class JobCreate(BaseModel):
     options: JobOptions
     priority: Priority = Priority.NORMAL
     lane: Lane = Lane.UPLOAD
+    owner: str | None = None
+    metadata: dict[str, Any] = {}
+    callback_url: str | None = None
 
 
 class JobUpdate(BaseModel):
@@ -268,8 +279,14 @@ class JobModel(Document):
     stage: JobStage | None = None
     lane: Lane = Lane.UPLOAD
     priority: Priority = Priority.NORMAL
+    #: The id of the API key that created the job; None where keys are off.
+    owner: str | None = None
     filename: str
     options: JobOptions
+    #: The caller's own data, given back as it came.
+    metadata: dict[str, Any] = {}
+    #: Told when the job has ended.
+    callback_url: str | None = None
     source: Source | None = None
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0
