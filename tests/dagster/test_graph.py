@@ -6,6 +6,7 @@ import io
 import wave
 from pathlib import Path
 
+import jiwer
 import pytest
 
 from stt_core.jobs.claims import ensure_claim
@@ -41,7 +42,7 @@ def test_run_when_recording_is_sound_publishes_every_format(
     assert services.queue.members() == set()
 
 
-def test_run_when_chunks_are_spread_over_steps_gives_the_same_text(
+def test_run_when_chunks_are_spread_over_steps_gives_the_same_text_but_for_what_is_unsure(
     services: Services, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stt_core.processing.planning._MIN_CHUNKS_PER_STEP", 1)
@@ -50,7 +51,9 @@ def test_run_when_chunks_are_spread_over_steps_gives_the_same_text(
     result = run_job(many, slots=2)
     assert result.success
     assert len([e for e in result.all_events if e.is_step_success and e.step_key and "transcribe[" in e.step_key]) == 2
-    assert services.tasks.get_task_result(one).text == services.tasks.get_task_result(many).text
+    texts = [services.tasks.get_task_result(job_id).text for job_id in (one, many)]
+    # Each step hears its own least sure segments again, so a few of them differ.
+    assert jiwer.wer(*texts) <= 0.05
 
 
 def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
