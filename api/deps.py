@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
 
 from api.readiness import Readiness
+from stt_core.access.models import Scope
 from stt_core.jobs.models import JOB_ID_PATTERN
 from stt_core.jobs.service import JobService
 from stt_core.logs import logged
 from stt_core.services import Services
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request, and what that may do: everything where keys are off."""
+
+    #: The id of the key; the owner of what is created. None where keys are off.
+    key_id: str | None = None
+    scopes: frozenset[Scope] = frozenset(Scope)
+
+    @property
+    def owner(self) -> str | None:
+        """Whose jobs the caller sees; None for everybody's."""
+        return None if Scope.ADMIN in self.scopes else self.key_id
 
 
 @logged
@@ -24,6 +40,12 @@ async def get_services(request: Request) -> Services:
 async def get_tasks(request: Request) -> JobService:
     """Return the use cases of a job's owner."""
     return (await get_services(request)).tasks
+
+
+@logged
+async def get_caller(request: Request) -> Caller:
+    """Return who sends the request."""
+    return Caller()
 
 
 @logged
@@ -40,6 +62,7 @@ async def take_store_slot(request: Request) -> AsyncIterator[None]:
 
 
 TasksDep = Annotated[JobService, Depends(get_tasks)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
 NeedsStore = Depends(take_store_slot, scope="function")

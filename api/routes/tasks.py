@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Response
 
-from api.deps import JobId, NeedsStore, TasksDep
+from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
 from api.schemas import UploadForm
 from api.uploads import UploadRoute
@@ -61,7 +61,7 @@ _uploads = APIRouter(route_class=UploadRoute)
     },
 )
 @logged
-def upload_task(form: Annotated[UploadForm, File()], tasks: TasksDep, response: Response) -> JobView:
+def upload_task(form: Annotated[UploadForm, File()], caller: CallerDep, tasks: TasksDep, response: Response) -> JobView:
     """Store a recording and create its job.
 
     The size limit and the room in the queue are checked before the body is read; send `Expect: 100-continue` (curl
@@ -77,6 +77,7 @@ def upload_task(form: Annotated[UploadForm, File()], tasks: TasksDep, response: 
         channels=form.channels,
         strategy=form.strategy,
         allow_partial=form.allow_partial,
+        owner=caller.key_id,
     )
     response.headers["Location"] = router.url_path_for("get_task_status", job_id=job.job_id)
     return job
@@ -92,9 +93,9 @@ router.include_router(_uploads)
     responses=problem_responses(InvalidInputError, JobNotFoundError, DatabaseUnavailableError),
 )
 @logged
-def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
+def get_task_status(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Return the job's status, stage and progress, its place in the queue, and why it failed if it did."""
-    return tasks.get_task_status(job_id)
+    return tasks.get_task_status(job_id, owner=caller.owner)
 
 
 @router.get(
@@ -112,12 +113,12 @@ def get_task_status(job_id: JobId, tasks: TasksDep) -> JobView:
     ),
 )
 @logged
-def get_task_result(job_id: JobId, tasks: TasksDep) -> Transcript:
+def get_task_result(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> Transcript:
     """Return the transcript of a completed job; times are seconds of the recording.
 
     A job that is not completed answers 409: with its progress while it runs, with the reason when it failed.
     """
-    return tasks.get_task_result(job_id)
+    return tasks.get_task_result(job_id, owner=caller.owner)
 
 
 @router.post(
@@ -127,12 +128,12 @@ def get_task_result(job_id: JobId, tasks: TasksDep) -> Transcript:
     responses=problem_responses(InvalidInputError, JobNotFoundError, InvalidTransitionError, DatabaseUnavailableError),
 )
 @logged
-def cancel_task(job_id: JobId, tasks: TasksDep) -> JobView:
+def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Cancel a job at any stage; a run that has it stops its engine within seconds.
 
     A job that is cancelled already answers the same. One that completed or failed answers 409.
     """
-    return tasks.cancel_task(job_id)
+    return tasks.cancel_task(job_id, owner=caller.owner)
 
 
 @router.post(
@@ -152,9 +153,9 @@ def cancel_task(job_id: JobId, tasks: TasksDep) -> JobView:
     ),
 )
 @logged
-def retry_task(job_id: JobId, tasks: TasksDep) -> JobView:
+def retry_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Queue a failed job with its next attempt and all its tries before it; what was transcribed is not repeated.
 
     Whatever it failed for: mend that first. A job that did not fail answers 409.
     """
-    return tasks.retry_task(job_id)
+    return tasks.retry_task(job_id, owner=caller.owner)

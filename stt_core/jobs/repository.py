@@ -120,16 +120,16 @@ class JobRepository:
         return job
 
     @logged
-    def get_job(self, job_id: str) -> JobModel:
-        """Return the job.
+    def get_job(self, job_id: str, *, owner: str | None = None) -> JobModel:
+        """Return the job; with an owner, only one of theirs.
 
         Raises:
-            JobNotFoundError: No job has this id.
+            JobNotFoundError: No job has this id, or it is somebody else's, which is told alike.
             JobDeletedError: The job was deleted.
         """
         with mongo_errors(f"reading job {job_id}"):
             document = self._database.jobs.find_one({"_id": job_id})
-        if document is None:
+        if document is None or owner not in (None, document.get("owner")):
             raise JobNotFoundError(f"There is no job {job_id}.", mend="Check the id; deleted jobs are gone for good.")
         job = JobModel.from_document(document)
         if job.deleted_at:
@@ -211,13 +211,24 @@ class JobRepository:
             return list(_readable(self._database.jobs.find({"_id": {"$in": list(job_ids)}} | _NOT_DELETED)))
 
     @logged
-    def list_jobs(self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
-        """Return a page of jobs, newest first. `cursor` is the previous page's `next_cursor`.
+    def list_jobs(
+        self,
+        *,
+        status: JobStatus | None = None,
+        owner: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """Return a page of jobs, newest first, of one owner or (None) of all.
+
+        `cursor` is the previous page's `next_cursor`.
 
         Raises:
             InvalidInputError: The cursor is not one of ours.
         """
         query: dict[str, Any] = _NOT_DELETED | ({"status": status.value} if status else {})
+        if owner is not None:
+            query["owner"] = owner
         if cursor:
             if not re.fullmatch(JOB_ID_PATTERN, cursor):  # the id of the page's last job: ids sort by age
                 raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.")

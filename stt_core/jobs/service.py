@@ -53,7 +53,10 @@ logger = get_logger(__name__)
 
 
 class JobService:
-    """The use cases of a job's owner, over the repository, the queue and the object store."""
+    """The use cases of a job's owner, over the repository, the queue and the object store.
+
+    `owner` is whose job it must be, an API key's id; None sees all. Somebody else's job is not found.
+    """
 
     def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
         self._settings = settings
@@ -97,6 +100,7 @@ class JobService:
         channels: Channels = Channels.MIX,
         strategy: Strategy | None = None,
         allow_partial: bool = False,
+        owner: str | None = None,
     ) -> JobView:
         """Store a recording, create its job and enqueue it.
 
@@ -110,6 +114,7 @@ class JobService:
             channels: Mix them, or transcribe each by itself.
             strategy: How speech is found; `CHUNK_STRATEGY` by default.
             allow_partial: Accept a transcript with gaps.
+            owner: The API key that it belongs to.
 
         Raises:
             EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
@@ -140,6 +145,7 @@ class JobService:
                     allow_partial=allow_partial,
                 ),
                 priority=priority,
+                owner=owner,
             )
         )
         failpoint(Failpoint.JOB_INSERTED)
@@ -171,16 +177,16 @@ class JobService:
         return self._view(job, Progress())
 
     @logged
-    def get_task_status(self, job_id: str) -> JobView:
+    def get_task_status(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Return the job as its owner sees it.
 
         Raises:
             JobNotFoundError: No job has this id.
         """
-        return self.view(self._jobs.get_job(job_id))
+        return self.view(self._jobs.get_job(job_id, owner=owner))
 
     @logged
-    def get_task_result(self, job_id: str) -> Transcript:
+    def get_task_result(self, job_id: str, *, owner: str | None = None) -> Transcript:
         """Return the transcript of a completed job.
 
         Raises:
@@ -188,7 +194,7 @@ class JobService:
             ResultNotReadyError: The job has not finished; the details hold its status and progress.
             JobFailedError: The job failed or was cancelled; the message says why.
         """
-        job = self._jobs.get_job(job_id)
+        job = self._jobs.get_job(job_id, owner=owner)
         if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
             raise _ended(job)
         if job.result is None:
@@ -201,13 +207,14 @@ class JobService:
         return Transcript.model_validate_json(self._store.get_bytes(keys.transcript(job.result.prefix, "json")))
 
     @logged
-    def cancel_task(self, job_id: str) -> JobView:
+    def cancel_task(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Cancel a job at any stage; its run sees it within seconds and stops. Repeating it changes nothing.
 
         Raises:
             JobNotFoundError: No job has this id.
             InvalidTransitionError: The job completed or failed before.
         """
+        self._jobs.get_job(job_id, owner=owner)
         job = cancel_job(self._jobs, job_id)
         if job.status is not JobStatus.CANCELLED:
             raise InvalidTransitionError(
@@ -220,7 +227,7 @@ class JobService:
         return self.view(job)
 
     @logged
-    def retry_task(self, job_id: str) -> JobView:
+    def retry_task(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Send a failed job again: its next attempt joins the queue now, with all of `MAX_ATTEMPTS` before it.
 
         Why it failed stays in its history. A permanent error does not keep it back: its owner may have mended what
@@ -231,6 +238,7 @@ class JobService:
             InvalidTransitionError: The job did not fail.
             RecordingGoneError: Its recording never arrived, or is not stored any more.
         """
+        self._jobs.get_job(job_id, owner=owner)
         job = self._jobs.modify_job(job_id, self._sent_again)
         enqueue_job(self._queue, job)
         return self.view(job)

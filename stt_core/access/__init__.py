@@ -1,0 +1,1 @@
+"""Who may use the API, what for, and how much: keys and their limits."""
