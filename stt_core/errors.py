@@ -170,6 +170,18 @@ class UnsupportedFormatError(InvalidInputError):
     status = 415
 
 
+class ForbiddenAddressError(InvalidInputError):
+    """A URL that a caller gave leads to where we do not go: another scheme, or an address that is not public."""
+
+    kind = "forbidden-address"
+
+
+class UnknownHostError(InvalidInputError):
+    """The host of a URL that a caller gave has no address."""
+
+    kind = "unknown-host"
+
+
 class UnreadableAudioError(InvalidInputError):
     """The format is known, but the recording is damaged beyond decoding."""
 

@@ -1,0 +1,99 @@
+"""The guard between a URL that a caller gave and a connection of ours (server-side request forgery).
+
+The name is resolved here, once, and every address it has must be a public one, unless an allow-list names its host or
+network. The connection then goes to the very address that was checked, under the name's own TLS identity, so that a
+name which leads elsewhere a moment later changes nothing. Redirects are new URLs: follow none, or pin each.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+import httpx
+
+from stt_core.errors import ForbiddenAddressError, UnknownHostError
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: IPv6 addresses that hide an IPv4 one, which a gateway may lead anywhere: 6to4, Teredo, NAT64.
+_TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96")]
+
+
+@dataclass(frozen=True)
+class PinnedUrl:
+    """A URL that leads to a checked address: pass all three to httpx."""
+
+    #: The URL with the address in place of its host.
+    url: httpx.URL
+    #: The host it was meant for.
+    headers: dict[str, str]
+    #: The name that its certificate must carry.
+    extensions: dict[str, str]
+
+
+@logged
+def pin_url(url: str, *, allow: Collection[str] = ()) -> PinnedUrl:
+    """Resolve and check a URL, and bind it to the address that was checked.
+
+    Waits for the system's resolver, which has its own limits of time.
+
+    Args:
+        url: `http://` or `https://`, any port.
+        allow: Host names, addresses and networks (`10.0.0.0/8`) that need not be public.
+
+    Raises:
+        ForbiddenAddressError: It is no such URL, or one of its addresses is not public.
+        UnknownHostError: Its host has no address, as far as the resolver knows.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ForbiddenAddressError(
+            f"This is not a URL: {error}.", mend="Give one with http:// or https://."
+        ) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ForbiddenAddressError("Only http:// and https:// with a host are reached.", mend="Give such a URL.")
+    host = parsed.raw_host.decode("ascii").lower()
+    addresses = _resolve(host, parsed.port or (443 if parsed.scheme == "https" else 80))
+    if not _names(allow, host):
+        for address in addresses:
+            if not _is_public(address) and not any(_contains(entry, address) for entry in allow):
+                logger.warning("{} leads to {}, which is not public: refused", host, address)
+                raise ForbiddenAddressError(
+                    f"The host {host} is not at a public address.", mend="Ask the operator to allow it."
+                )
+    pinned = parsed.copy_with(host=str(addresses[0]))
+    return PinnedUrl(pinned, {"Host": parsed.netloc.decode("ascii")}, {"sni_hostname": host})
+
+
+def _resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UnknownHostError(f"The host {host[:255]} has no address: {error}.", mend="Check its name.") from error
+    return [ip_address(str(sockaddr[0])) for *_, sockaddr in found]
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _is_public(address.ipv4_mapped)
+        if any(address in network for network in _TRANSLATED):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _names(allow: Collection[str], host: str) -> bool:
+    return any(entry.lower() == host for entry in allow)
+
+
+def _contains(entry: str, address: IPv4Address | IPv6Address) -> bool:
+    try:
+        return address in ip_network(entry, strict=False)
+    except ValueError as error:  # a host name
+        logger.trace("{} is no network: {}", entry, error)
+        return False

@@ -1,0 +1,63 @@
+"""Where a caller's URL may lead. Literal addresses need no resolver; names are resolved by the machine's own."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from stt_core.errors import ForbiddenAddressError, UnknownHostError
+from stt_core.net import pin_url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1", "0x7f.1", "2130706433", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1",
+        "169.254.169.254", "224.0.0.1", "255.255.255.255", "192.0.2.1", "localhost", "LOCALHOST",
+        "[::1]", "[::]", "[fe80::1]", "[fc00::1]", "[ff02::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:0:53aa:64c:0:7fff:80ff:fffe]",
+    ],
+)  # fmt: skip
+def test_pin_url_when_the_host_is_not_public_then_it_is_refused(host: str) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        pin_url(f"http://{host}/hook")
+
+
+@pytest.mark.parametrize("url", ["ftp://8.8.8.8/", "file:///etc/passwd", "//8.8.8.8/", "8.8.8.8", "", "http://"])
+def test_pin_url_when_it_is_no_web_address_then_it_is_refused(url: str) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        pin_url(url)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "[::ffff:8.8.8.8]"])
+def test_pin_url_when_the_address_is_public_then_it_is_kept(host: str) -> None:
+    assert pin_url(f"https://{host}:8443/a?b=c").headers == {"Host": f"{host}:8443"}
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.0/8", "localhost", "Localhost"])
+def test_pin_url_when_the_host_is_allowed_then_it_is_bound_to_its_address(
+    entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", _answer("127.0.0.1"))  # some machines resolve it to ::1 first
+    pinned = pin_url("https://localhost:8443/a?b=c", allow=["hooks.internal", entry])
+    assert str(pinned.url) == "https://127.0.0.1:8443/a?b=c"
+    assert pinned.headers == {"Host": "localhost:8443"}
+    assert pinned.extensions == {"sni_hostname": "localhost"}
+
+
+def test_pin_url_when_one_of_several_addresses_is_not_public_then_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", _answer("8.8.8.8", "10.0.0.1"))  # a name server that we do not own
+    with pytest.raises(ForbiddenAddressError):
+        pin_url("http://rebinding.example/")
+
+
+def test_pin_url_when_nobody_knows_the_host_then_says_so() -> None:
+    with pytest.raises(UnknownHostError):
+        pin_url("http://no-such-host.invalid/")
+
+
+def _answer(*addresses: str) -> object:
+    return lambda host, port, **_: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
