@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.to_thread
 
+from api.waiting import WaitingRoom
 from stt_core.errors import BusyError
 
 #: Requests that read objects at once, and uploads that are written at once, each with a part of 16 MiB in memory.
@@ -61,6 +62,7 @@ class Slots:
     def __init__(self) -> None:
         self.store = SlotPool(_STORE_SLOTS, _PATIENCE_SECONDS)
         self.uploads = SlotPool(_UPLOAD_SLOTS)
+        self.waiting_room = WaitingRoom()
         self.probe_threads = anyio.CapacityLimiter(_PROBE_THREADS)
         threads = anyio.to_thread.current_default_thread_limiter()
         threads.total_tokens = _STORE_SLOTS + _UPLOAD_SLOTS + _OTHER_THREADS
