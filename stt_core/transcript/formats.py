@@ -12,6 +12,7 @@ from heapq import merge
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
 from stt_core.transcript.models import Segment, Transcript
+from stt_core.transcript.subtitles import CueLayout, cues, one_line
 
 #: The formats by the name of their file extension, with the content type each is served under.
 CONTENT_TYPES = {
@@ -22,15 +23,19 @@ CONTENT_TYPES = {
     "tsv": "text/tab-separated-values; charset=utf-8",
 }
 FORMATS = tuple(CONTENT_TYPES)
+#: Those with cues, which have a layout.
+SUBTITLES = ("srt", "vtt")
+_AS_SPOKEN = CueLayout()
 
 
 @logged
-def render(transcript: Transcript, format: str) -> str:
+def render(transcript: Transcript, format: str, *, layout: CueLayout = _AS_SPOKEN) -> str:
     """Return the transcript as the text of a file.
 
     Args:
         transcript: What to write.
         format: One of `FORMATS`.
+        layout: The room for subtitles; by default a cue is a segment on one line.
 
     Raises:
         InvalidInputError: There is no such format.
@@ -38,7 +43,7 @@ def render(transcript: Transcript, format: str) -> str:
     writer = _WRITERS.get(format)
     if writer is None:
         raise InvalidInputError(f"There is no transcript format {format!r}.", mend=f"Use one of {', '.join(FORMATS)}.")
-    return writer(transcript)
+    return writer(transcript, layout)
 
 
 @logged
@@ -47,33 +52,33 @@ def clock(seconds: float) -> str:
     return _clock(round(seconds) * 1000, ".")[:-4]
 
 
-def _json(transcript: Transcript) -> str:
+def _json(transcript: Transcript, _: CueLayout) -> str:
     return transcript.model_dump_json(indent=2) + "\n"
 
 
-def _txt(transcript: Transcript) -> str:
+def _txt(transcript: Transcript, _: CueLayout) -> str:
     """One segment a line, with its speaker where the channels are told apart."""
     return "".join(f"{_spoken(segment)}\n" for segment in _shown(transcript))
 
 
-def _srt(transcript: Transcript) -> str:
+def _srt(transcript: Transcript, layout: CueLayout) -> str:
     # SRT knows no escapes; an arrow inside a text would read as a time line.
-    cues = (
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_spoken(segment).replace('-->', '->')}\n"
-        for number, (start, end, segment) in enumerate(_cues(transcript), start=1)
+    blocks = (
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_lines(cue.lines).replace('-->', '->')}\n"
+        for number, cue in enumerate(cues(_shown(transcript), layout, name_speakers=True), start=1)
     )
-    return "\n".join(cues)
+    return "\n".join(blocks)
 
 
-def _vtt(transcript: Transcript) -> str:
-    cues = (
-        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{_voice(segment)}{_escape(_one_line(segment.text))}\n"
-        for start, end, segment in _cues(transcript)
+def _vtt(transcript: Transcript, layout: CueLayout) -> str:
+    blocks = (
+        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_voice(cue.speaker)}{_escape(_lines(cue.lines))}\n"
+        for cue in cues(_shown(transcript), layout, name_speakers=False)
     )
-    return "WEBVTT\n" + "".join(cues)
+    return "WEBVTT\n" + "".join(blocks)
 
 
-def _tsv(transcript: Transcript) -> str:
+def _tsv(transcript: Transcript, _: CueLayout) -> str:
     """Whisper's own: start and end in milliseconds, and the text."""
     rows = (
         f"{_milliseconds(segment.start)}\t{_milliseconds(segment.end)}\t{_spoken(segment)}\n"
@@ -82,7 +87,13 @@ def _tsv(transcript: Transcript) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-_WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, "srt": _srt, "vtt": _vtt, "tsv": _tsv}
+_WRITERS: dict[str, Callable[[Transcript, CueLayout], str]] = {
+    "json": _json,
+    "txt": _txt,
+    "srt": _srt,
+    "vtt": _vtt,
+    "tsv": _tsv,
+}
 
 
 def _shown(transcript: Transcript) -> Iterator[Segment]:
@@ -104,30 +115,21 @@ def _start(segment: Segment) -> float:
     return segment.start
 
 
-def _cues(transcript: Transcript) -> Iterator[tuple[int, int, Segment]]:
-    """Yield what is shown when, in milliseconds: players refuse cues without text and cues that end as they begin."""
-    for segment in _shown(transcript):
-        if _one_line(segment.text):
-            start = _milliseconds(segment.start)
-            yield start, max(_milliseconds(segment.end), start + 1), segment
-
-
 def _spoken(segment: Segment) -> str:
-    text = _one_line(segment.text)
+    text = one_line(segment.text)
     return f"{segment.speaker}: {text}" if segment.speaker else text
 
 
-def _voice(segment: Segment) -> str:
-    return f"<v {_escape(segment.speaker)}>" if segment.speaker else ""
+def _lines(lines: list[str]) -> str:
+    return "\n".join(lines)
+
+
+def _voice(speaker: str | None) -> str:
+    return f"<v {_escape(speaker)}>" if speaker else ""
 
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _one_line(text: str) -> str:
-    """Line ends and tabs would end a cue or a column."""
-    return " ".join(text.split())
 
 
 def _milliseconds(seconds: float) -> int:
