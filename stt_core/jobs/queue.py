@@ -17,31 +17,17 @@ acknowledges it; a lease that is not followed by a claim runs out, and the membe
 from __future__ import annotations
 
 import heapq
-import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-import redis
-from redis.backoff import NoBackoff
 from redis.client import PubSub
-from redis.exceptions import (
-    AuthenticationWrongNumberOfArgsError,
-    AuthorizationError,
-    ClusterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-from redis.retry import Retry
 
-from stt_core.errors import QueueFullError, QueueRefusedError, QueueUnavailableError
+from stt_core.errors import QueueFullError
 from stt_core.jobs.models import Priority
+from stt_core.jobs.redis_server import RedisServer, redis_errors
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 
@@ -61,47 +47,6 @@ return 1
 """
 
 _PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
-
-#: What Redis says of its login, and what it says while it is full, failing over, or cannot write to its disk.
-_LOGIN = (
-    redis.AuthenticationError,
-    AuthenticationWrongNumberOfArgsError,
-    AuthorizationError,
-    NoPermissionError,
-)
-_PASSING = (
-    redis.ConnectionError,  # BusyLoadingError is one
-    redis.TimeoutError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ClusterDownError,
-    TryAgainError,
-)
-#: The same from inside a script, where it is all one kind of error.
-_PASSING_CODES = re.compile(r"\b(MISCONF|NOREPLICAS|OOM|READONLY) ")
-
-
-@contextmanager
-def redis_errors(operation: str) -> Iterator[None]:
-    """Turn redis-py's errors inside the block into ours, naming the operation.
-
-    Raises:
-        QueueUnavailableError: No connection, no answer in time, or a server that cannot take writes now.
-        QueueRefusedError: The server answered and refused.
-    """
-    try:
-        yield
-    except _LOGIN as error:
-        raise QueueRefusedError(f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD.") from error
-    except redis.RedisError as error:
-        if isinstance(error, _PASSING) or _PASSING_CODES.search(str(error)):
-            raise QueueUnavailableError(
-                f"Redis is not reachable ({operation}): {error}.",
-                mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",
-            ) from error
-        raise QueueRefusedError(
-            f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD, REDIS_DB and QUEUE_NAME."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -150,60 +95,16 @@ class JobQueue:
         self.max_size = settings.queue_max_size
         self._lease_seconds = settings.queue_lease_seconds
         self._timeout_seconds = settings.redis_timeout_seconds
-        password = settings.redis_password
-        self._redis = redis.Redis(
-            host=settings.redis_host,
-            port=settings.redis_port,
-            db=settings.redis_db,
-            password=password.get_secret_value() if password else None,
-            ssl=settings.redis_ssl,
-            socket_connect_timeout=settings.redis_timeout_seconds,
-            socket_timeout=settings.redis_timeout_seconds,
-            # Once more at once, for a connection that a restarted server has left dead; every command here may be
-            # sent twice. redis-py's default would wait for seconds between its tries, and ask a silent server again.
-            retry=Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,)),
-            decode_responses=True,
-            protocol=2,  # RESP3 answers with lists where RESP2 answers with tuples
-        )
+        #: Whoever else needs Redis in this process asks it through this connection.
+        self.server = RedisServer(settings)
+        self._redis = self.server.client
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
-        self._away = False
-        self._probing = threading.Lock()
-        logger.info(
-            "Redis queue opened: {}:{}/{} name={} max_size={}",
-            settings.redis_host,
-            settings.redis_port,
-            settings.redis_db,
-            self._name,
-            self.max_size,
-        )
-
-    @contextmanager
-    def _asking(self, operation: str) -> Iterator[None]:
-        """Talk to Redis in the block; while it is away one caller at a time waits for it, others are refused at once.
-
-        Thus what can do without Redis (a job's status) does not wait for it in every thread there is.
-        """
-        is_probe = self._away
-        if is_probe and not self._probing.acquire(blocking=False):
-            raise QueueUnavailableError(f"Redis is not reachable ({operation}).", mend="Check that it runs.")
-        try:
-            with redis_errors(operation):
-                yield
-            self._away = False
-        except QueueUnavailableError:
-            self._away = True
-            raise
-        finally:
-            if is_probe:
-                self._probing.release()
+        logger.info("Redis queue opened: name={} max_size={}", self._name, self.max_size)
 
     @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds."""
-        started = time.perf_counter()
-        with self._asking("ping"):
-            self._redis.ping()
-        return time.perf_counter() - started
+        return self.server.ping()
 
     @logged
     def enqueue(self, member: str, priority: Priority, queued_at: datetime, *, bounded: bool = True) -> bool:
@@ -215,7 +116,7 @@ class JobQueue:
         Raises:
             QueueFullError: The queue is full and `bounded` is set.
         """
-        with self._asking(f"enqueueing {member}"):
+        with self.server.asking(f"enqueueing {member}"):
             answer = self._enqueue_script(
                 keys=list(self._keys.values()),
                 args=[
@@ -234,7 +135,7 @@ class JobQueue:
     @logged
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
-        with self._asking("counting"):
+        with self.server.asking("counting"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zcard(key)
@@ -246,7 +147,7 @@ class JobQueue:
         """Return the next members that nobody has leased, at most `count`, the next first. Nothing is removed."""
         # Leased members stand at the head until their run claims them: look past them, boundedly.
         window = count + 256
-        with self._asking("peeking"):
+        with self.server.asking("peeking"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zrange(key, 0, window - 1, withscores=True)
@@ -258,7 +159,7 @@ class JobQueue:
     @logged
     def lease(self, member: str, owner: str) -> bool:
         """Take a member for `QUEUE_LEASE_SECONDS`; return False when somebody has it."""
-        with self._asking(f"leasing {member}"):
+        with self.server.asking(f"leasing {member}"):
             taken = self._redis.set(self._lease(member), owner, nx=True, ex=self._lease_seconds)
         logger.info("lease: member={} taken={}", member, bool(taken))
         return bool(taken)
@@ -271,7 +172,7 @@ class JobQueue:
     @logged
     def remove(self, member: str) -> bool:
         """Remove a member and its lease; return whether it was waiting."""
-        with self._asking(f"removing {member}"):
+        with self.server.asking(f"removing {member}"):
             pipeline = self._redis.pipeline(transaction=True)
             for key in self._keys.values():
                 pipeline.zrem(key, member)
@@ -282,7 +183,7 @@ class JobQueue:
     @logged
     def position(self, member: str) -> int | None:
         """Return the member's place in the queue (1 is next), or None when it does not wait."""
-        with self._asking(f"looking for {member}"):
+        with self.server.asking(f"looking for {member}"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zscore(key, member)
@@ -297,7 +198,7 @@ class JobQueue:
     @logged
     def statistics(self) -> QueueStatistics:
         """Return how many jobs wait, by priority."""
-        with self._asking("reading statistics"):
+        with self.server.asking("reading statistics"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zcard(key)
@@ -308,7 +209,7 @@ class JobQueue:
     @logged
     def members(self) -> set[str]:
         """Return every member that waits."""
-        with self._asking("reading members"):
+        with self.server.asking("reading members"):
             pipeline = self._redis.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.zrange(key, 0, -1)
@@ -335,7 +236,7 @@ class JobQueue:
     @logged
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
+        self.server.close()
         logger.info("Redis queue closed: name={}", self._name)
 
     def _lease(self, member: str) -> str:
