@@ -251,6 +251,14 @@ class ResultNotReadyError(InvalidInputError):
     status = 409
 
 
+class StillAtWorkError(TransientError):
+    """The job takes longer than a request waits for it; it goes on."""
+
+    kind = "still-at-work"
+    status = 504
+    expected = True
+
+
 class JobFailedError(InvalidInputError):
     """The job ended without a transcript; the message carries its own error."""
 

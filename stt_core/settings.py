@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     stt_api_url: str | None = None
     stt_dagster_port: Port = 3000
     stt_dagster_url: str | None = None
+    openai_wait_seconds: Seconds = 540.0
 
     # Logging
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
