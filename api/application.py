@@ -22,7 +22,7 @@ from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
-from api.routes import health, tasks
+from api.routes import health, results, tasks
 from api.schemas import Problem
 from api.slots import Slots
 from stt_core.logs import get_logger, logged, setup_logging
@@ -68,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
     app.include_router(tasks.router)
+    app.include_router(results.router)
     app.include_router(health.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app

@@ -150,6 +150,13 @@ class InvalidInputError(PermanentError):
     expected = True
 
 
+class NotAcceptableError(InvalidInputError):
+    """The `Accept` header names no form that there is of the answer."""
+
+    kind = "not-acceptable"
+    status = 406
+
+
 class EmptyFileError(InvalidInputError):
     """The uploaded file has no bytes."""
 
@@ -209,6 +216,12 @@ class UnknownLanguageError(InvalidInputError):
     kind = "unknown-language"
 
 
+class TranslationUnsupportedError(InvalidInputError):
+    """A translation was asked for, and the model knows English alone."""
+
+    kind = "translation-unsupported"
+
+
 class ModelNotFoundError(InvalidInputError):
     """The model is not known, or known and not downloaded."""
 
@@ -225,6 +238,48 @@ class ModelDownloadError(TransientError):
     """A model could not be fetched from where models are published."""
 
     kind = "model-download-failed"
+
+
+# Who asks
+
+
+class UnauthorizedError(PermanentError):
+    """The request carries no API key, or none that is in use."""
+
+    kind = "unauthorized"
+    status = 401
+    expected = True
+
+
+class ForbiddenError(PermanentError):
+    """The API key does not have the scope that the request takes."""
+
+    kind = "forbidden"
+    status = 403
+    expected = True
+
+
+class RateLimitedError(TransientError):
+    """The API key sent more requests than it may."""
+
+    kind = "rate-limited"
+    status = 429
+    expected = True
+
+
+class TooManyUploadsError(TransientError):
+    """The API key has as many uploads under way as it may."""
+
+    kind = "too-many-uploads"
+    status = 429
+    expected = True
+
+
+class KeyNotFoundError(InvalidInputError):
+    """No API key has this id."""
+
+    kind = "key-not-found"
+    status = 404
 
 
 # Jobs
@@ -280,6 +335,28 @@ class ConflictError(TransientError):
     kind = "conflict"
     status = 409
     expected = True
+
+
+class IdempotencyMismatchError(InvalidInputError):
+    """The idempotency key stands for another request."""
+
+    kind = "idempotency-mismatch"
+    status = 422
+
+
+class RequestInProgressError(TransientError):
+    """Another request with the same idempotency key is not through yet."""
+
+    kind = "request-in-progress"
+    status = 409
+    expected = True
+
+
+class UploadMissingError(InvalidInputError):
+    """The bytes of the recording have not arrived, or the job is not one whose bytes come that way."""
+
+    kind = "upload-missing"
+    status = 409
 
 
 class RecordingGoneError(InvalidInputError):

@@ -22,14 +22,12 @@ from stt_core.errors import (
     QueueFullError,
     QueueUnavailableError,
     RecordingGoneError,
-    ResultNotReadyError,
     StoreUnavailableError,
     UnknownLanguageError,
     UnsupportedFormatError,
 )
 from stt_core.jobs.models import JobView
 from stt_core.logs import logged
-from stt_core.transcript.models import Transcript
 
 _uploads = APIRouter(route_class=UploadRoute)
 
@@ -96,29 +94,6 @@ router.include_router(_uploads)
 def get_task_status(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Return the job's status, stage and progress, its place in the queue, and why it failed if it did."""
     return tasks.get_task_status(job_id, owner=caller.owner)
-
-
-@router.get(
-    "/{job_id}/result",
-    summary="Fetch a transcript",
-    dependencies=[NeedsStore],
-    responses=problem_responses(
-        InvalidInputError,
-        JobNotFoundError,
-        ResultNotReadyError,
-        JobFailedError,
-        DatabaseUnavailableError,
-        StoreUnavailableError,
-        BusyError,
-    ),
-)
-@logged
-def get_task_result(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> Transcript:
-    """Return the transcript of a completed job; times are seconds of the recording.
-
-    A job that is not completed answers 409: with its progress while it runs, with the reason when it failed.
-    """
-    return tasks.get_task_result(job_id, owner=caller.owner)
 
 
 @router.post(

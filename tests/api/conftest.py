@@ -21,12 +21,21 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.application import create_app
+from stt_core.jobs.claims import Claim, ensure_claim
+from stt_core.jobs.models import JobResult
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.storage import keys
+from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics, Word
 from tests.conftest import wait_until
 
 UPLOAD = "/api/v1/tasks/upload"
 REPOSITORY = Path(__file__).parents[2]
+#: What is said in a transcript of `publish`.
+WORDS = [
+    Word(start=0.25, end=0.75, text="Guten", probability=0.9),
+    Word(start=0.75, end=1.5, text="Morgen.", probability=0.9),
+]
 
 Serve = Callable[[Settings], AbstractContextManager[httpx.Client]]
 
@@ -109,6 +118,41 @@ def client(serve: Serve, settings: Settings, services: Services) -> Iterator[htt
     """A client of the API."""
     with serve(settings) as client:
         yield client
+
+
+def claim(services: Services, job_id: str) -> Claim:
+    """Take a job as its first run does."""
+    return ensure_claim(services.jobs, job_id, "run-1", attempt=1)
+
+
+def publish(services: Services, job_id: str) -> Transcript:
+    """Complete a job as a run does."""
+    transcript = Transcript(
+        job_id=job_id,
+        text="Guten Morgen.",
+        language="de",
+        model="demo",
+        duration_seconds=2.5,
+        segments=[
+            Segment(index=0, start=0.25, end=1.5, text="Guten Morgen.", words=WORDS, confidence=0.9),
+        ],
+        statistics=TranscriptStatistics(words=2, speech_seconds=1.25, chunks=1),
+    )
+    run = claim(services, job_id)
+    prefix = keys.result_prefix(job_id, run.attempt)
+    services.store.put_bytes(keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
+    run.complete(
+        JobResult(
+            prefix=prefix,
+            formats=["json"],
+            language="de",
+            duration_seconds=2.5,
+            words=2,
+            segments=1,
+            text_preview=transcript.text,
+        )
+    )
+    return transcript
 
 
 def everything(services: Services) -> tuple[set[str], set[str], set[str]]:

@@ -42,7 +42,7 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     [
         ("/api/v1/tasks/upload", "post", {"202", "400", "409", "413", "415", "503", "507", "default"}),
         ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "503", "default"}),
-        ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "409", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "406", "409", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "503", "default"}),
         ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "503", "default"}),
     ],

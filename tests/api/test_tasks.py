@@ -5,12 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from stt_core.jobs.claims import Claim, ensure_claim
-from stt_core.jobs.models import JobError, JobResult, JobStage, JobStatus, JobUpdate
+from stt_core.jobs.models import JobError, JobStage, JobStatus, JobUpdate
 from stt_core.services import Services
 from stt_core.storage import keys
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
-from tests.api.conftest import kind_of, upload
+from stt_core.transcript.models import Transcript
+from tests.api.conftest import claim, kind_of, publish, upload
 
 UNKNOWN = "0" * 32
 
@@ -19,38 +18,6 @@ UNKNOWN = "0" * 32
 def job_id(client: httpx.Client) -> str:
     """A job that waits in the queue."""
     return str(upload(client).json()["job_id"])
-
-
-def claim(services: Services, job_id: str) -> Claim:
-    return ensure_claim(services.jobs, job_id, "run-1", attempt=1)
-
-
-def publish(services: Services, job_id: str) -> Transcript:
-    """Complete a job as a run does."""
-    transcript = Transcript(
-        job_id=job_id,
-        text="Guten Morgen.",
-        language="de",
-        model="demo",
-        duration_seconds=2.5,
-        segments=[Segment(index=0, start=0.25, end=1.5, text="Guten Morgen.")],
-        statistics=TranscriptStatistics(words=2, speech_seconds=1.25, chunks=1),
-    )
-    run = claim(services, job_id)
-    prefix = keys.result_prefix(job_id, run.attempt)
-    services.store.put_bytes(keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
-    run.complete(
-        JobResult(
-            prefix=prefix,
-            formats=["json"],
-            language="de",
-            duration_seconds=2.5,
-            words=2,
-            segments=1,
-            text_preview=transcript.text,
-        )
-    )
-    return transcript
 
 
 @pytest.mark.parametrize("path", ["", "/result"])
