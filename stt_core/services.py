@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from stt_core.access.keys import ApiKeys
+from stt_core.access.limits import Limits
 from stt_core.errors import SttError
 from stt_core.jobs.database import Database
 from stt_core.jobs.heartbeats import Heartbeats
@@ -42,6 +44,8 @@ class Services:
     queue: JobQueue
     store: ObjectStore
     tasks: JobService
+    keys: ApiKeys
+    limits: Limits
 
     @classmethod
     @logged
@@ -54,7 +58,9 @@ class Services:
         # The database last: it starts threads at once, and nothing after it can fail.
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
         jobs, heartbeats = JobRepository(database), Heartbeats(database, settings)
-        return cls(settings, database, jobs, heartbeats, queue, store, JobService(settings, jobs, queue, store))
+        tasks = JobService(settings, jobs, queue, store)
+        keys, limits = ApiKeys(database), Limits(queue.server, settings.queue_name)
+        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits)
 
     @logged
     def prepare(self) -> None:

@@ -7,6 +7,7 @@ they appear as `**********` wherever settings are printed or logged.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.logs import get_logger, logged, mask_secrets
@@ -27,6 +28,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: How long something is kept, days; 0 keeps it for ever.
 Days = Annotated[float, Field(ge=0, le=36_500)]
+#: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
+WEBHOOK_SECRET_PREFIX = "whsec_"
+_WEBHOOK_KEY_BYTES = range(24, 65)
 #: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
 Strategy = Literal["silence", "vad", "fixed"]
 
@@ -70,11 +74,15 @@ class Settings(BaseSettings):
     minio_secret_key: SecretStr | None = None
     minio_secure: bool = False
     minio_region: str = "us-east-1"
+    minio_public_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
     minio_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "stt"
 
     # Uploads
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     max_audio_seconds: Seconds = 12 * 3600.0
+    presign_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 3600
+    source_url_allow: str = ""
+    source_url_seconds: Seconds = 600.0
 
     # Audio: decoding, cutting, packing
     ffmpeg_executable: str | None = None
@@ -116,11 +124,18 @@ class Settings(BaseSettings):
     deleted_job_days: Days = 365.0
     sweep_orphans: bool = False
 
+    # Webhooks
+    webhook_secret: SecretStr | None = None
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = ()
+
     # The doors
     stt_home: Path = Path(".stt")
     stt_api_host: str = "127.0.0.1"
     stt_api_port: Port = 8000
     stt_api_url: str | None = None
+    stt_api_key: SecretStr | None = None
+    #: `auto` asks for keys once one was made, and always where the API listens on more than this machine.
+    api_keys: Literal["auto", "required", "off"] = "auto"
     stt_dagster_port: Port = 3000
     stt_dagster_url: str | None = None
     openai_wait_seconds: Seconds = 540.0
@@ -150,6 +165,25 @@ class Settings(BaseSettings):
         if os.sep in value and not Path(value).expanduser().is_file():
             raise ValueError(f"no file at {value}; give an existing ggml file or a model name (`stt models list`)")
         return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        prefix, secret = WEBHOOK_SECRET_PREFIX, value.get_secret_value()
+        try:
+            key = base64.b64decode(secret.removeprefix(prefix), validate=True)
+            if not secret.startswith(prefix) or len(key) not in _WEBHOOK_KEY_BYTES:
+                raise ValueError(f"no {prefix}, or {len(key)} bytes")
+        except ValueError as error:  # no Base64, too
+            raise ValueError(f"must be {prefix} and the Base64 of 24 to 64 random bytes") from error
+        return value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("whisper_language")
     @classmethod

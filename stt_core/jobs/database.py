@@ -73,7 +73,7 @@ def mongo_errors(operation: str) -> Iterator[None]:
 
 
 class Database:
-    """The connection to MongoDB: the collections `jobs` and `chunks` of one database.
+    """The connection to MongoDB: the collections of one database.
 
     Opening connects to nothing (the process starts while MongoDB is down); the first operation does. Each operation
     fails within `MONGODB_TIMEOUT_SECONDS` where no server answers, whether it is down or hangs: its waits for a
@@ -126,9 +126,24 @@ class Database:
         return self._database["chunks"]
 
     @property
+    def api_keys(self) -> Collection[MongoDocument]:
+        """One document an API key."""
+        return self._database["api_keys"]
+
+    @property
     def heartbeats(self) -> Collection[MongoDocument]:
         """One document a job that is being processed: the latest sign of life of its run."""
         return self._database["heartbeats"]
+
+    @property
+    def deliveries(self) -> Collection[MongoDocument]:
+        """One document a job whose end a caller wants to be told of."""
+        return self._database["deliveries"]
+
+    @property
+    def idempotency(self) -> Collection[MongoDocument]:
+        """One document an idempotency key."""
+        return self._database["idempotency"]
 
     @logged
     def ping(self) -> float:
@@ -157,7 +172,10 @@ class Database:
             self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
             # The embedded server uses no index of several fields, and reads every document without these.
             self.jobs.create_index("status", name="status")
+            self.jobs.create_index("callback_due", name="callback_due")
+            self.deliveries.create_index("status", name="status")
             self.chunks.create_index("job_id", name="job_id")
+            self.jobs.create_index("source.sha256", name="source_sha256")
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 
