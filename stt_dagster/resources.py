@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 from functools import lru_cache
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, DagsterInstance, SensorEvaluationContext
+from dagster._core.instance.ref import InstanceRef
 
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -19,6 +20,21 @@ def open_services() -> Services:
     services = Services.open(get_settings())
     atexit.register(services.close)
     return services
+
+
+@logged
+def open_instance(context: SensorEvaluationContext) -> DagsterInstance:
+    """Return the Dagster instance of a sensor's tick, opened once a process.
+
+    `context.instance`, and every resource of a sensor, opens one a tick, which reads all migrations of three databases:
+    most of what an idle code server did.
+    """
+    return context.instance if context.instance_ref is None else _open_instance(context.instance_ref)
+
+
+@lru_cache(maxsize=1)
+def _open_instance(ref: InstanceRef) -> DagsterInstance:
+    return DagsterInstance.from_ref(ref)
 
 
 class SttResource(ConfigurableResource["SttResource"]):

@@ -35,7 +35,7 @@ from stt_core.logs import get_logger, log_exception, logged
 from stt_core.scratch import remove_abandoned_folders
 from stt_core.settings import get_settings
 from stt_dagster.jobs import run_request, transcribe_recording
-from stt_dagster.resources import SttResource
+from stt_dagster.resources import SttResource, open_instance
 from stt_dagster.runs import count_unfinished_runs, end_useless_runs, look_after_jobs, may_launch, settle_run
 
 logger = get_logger(__name__)
@@ -66,19 +66,19 @@ def noting_outages(part: str) -> Iterator[list[str]]:
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
 @logged
-def queue_sensor(context: SensorEvaluationContext, stt: SttResource) -> list[RunRequest] | SkipReason:
+def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
     """Launch a run for each job that is due, never more than there is capacity for."""
-    services = stt.services
+    services, instance = SttResource().services, open_instance(context)
     limit = services.settings.max_concurrent_runs
     with noting_outages("queue_sensor") as outages:
         due = wait_for_due_jobs(
             services.jobs,
             services.queue,
-            free_slots=lambda: limit - count_unfinished_runs(context.instance),
+            free_slots=lambda: limit - count_unfinished_runs(instance),
             owner=f"sensor@{platform.node()}",
             timeout_seconds=QUEUE_WAIT_SECONDS,
         )
-        requests = [run_request(job, services.settings) for job in due if may_launch(context.instance, services, job)]
+        requests = [run_request(job, services.settings) for job in due if may_launch(instance, services, job)]
         return requests or SkipReason("No job is due, or every run slot is taken.")
     return SkipReason(" ".join(outages))
 
@@ -97,7 +97,7 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipRe
 @run_status_sensor(
     run_status=DagsterRunStatus.CANCELED,
     monitored_jobs=[transcribe_recording],
-    minimum_interval_seconds=1,
+    minimum_interval_seconds=10,  # the run has stopped already; a tick without news costs 70 ms of CPU
     default_status=DefaultSensorStatus.RUNNING,
 )
 @logged
@@ -114,9 +114,9 @@ def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> Sk
     default_status=DefaultSensorStatus.RUNNING,
 )
 @logged
-def reconciler_sensor(context: SensorEvaluationContext, stt: SttResource) -> SkipReason:
+def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     """Put right what no other sensor saw: runs without a sign of life, jobs without a run, entry or recording."""
-    services, instance = stt.services, context.instance
+    services, instance = SttResource().services, open_instance(context)
     seen = Observations.model_validate_json(context.cursor or "{}")
     with noting_outages("looking after runs") as runs:
         working = look_after_jobs(instance, services, seen.working)

@@ -63,14 +63,14 @@ def recover(instance: DagsterInstance) -> None:
         instance.add_run_tags(failed.run_id, {_TOLD: "yes"})
     cursor = Path(os.environ["DAGSTER_HOME"]) / "reconciler-cursor"
     seen = cursor.read_text() if cursor.exists() else None
-    with build_sensor_context(instance, cursor=seen, resources={"stt": SttResource()}) as context:
+    with build_sensor_context(instance, cursor=seen) as context:
         sensors.reconciler_sensor(context)
         cursor.write_text(context.cursor or "")
 
 
 def launch(instance: DagsterInstance) -> None:
     sensors.QUEUE_WAIT_SECONDS = 0.1
-    with build_sensor_context(instance, resources={"stt": SttResource()}) as context:
+    with build_sensor_context(instance) as context:
         requests = sensors.queue_sensor(context)
     for request in requests if isinstance(requests, list) else []:
         if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: request.run_key})):

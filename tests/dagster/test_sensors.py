@@ -49,10 +49,9 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tick(instance: DagsterInstance) -> list[RunRequest] | SkipReason:
-    from stt_dagster.resources import SttResource
     from stt_dagster.sensors import queue_sensor
 
-    with build_sensor_context(instance=instance, resources={"stt": SttResource()}) as context:
+    with build_sensor_context(instance=instance) as context:
         return queue_sensor(context)  # type: ignore[return-value]
 
 
@@ -102,18 +101,17 @@ def test_workspace_when_loaded_holds_every_definition() -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= {"transcribe_recording"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        "queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor",
+        "queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor", "webhook_sensor",
     }  # fmt: skip
 
 
 def reconcile(instance: DagsterInstance, times: int = 1, between: Callable[[], object] = bool) -> None:
-    from stt_dagster.resources import SttResource
     from stt_dagster.sensors import reconciler_sensor
 
     cursor = None
     for _ in range(times):
         between()
-        with build_sensor_context(instance=instance, cursor=cursor, resources={"stt": SttResource()}) as context:
+        with build_sensor_context(instance=instance, cursor=cursor) as context:
             reconciler_sensor(context)
             cursor = context.cursor
 
