@@ -34,6 +34,7 @@ from scoring import Score, Truth, score, seams_of
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_recording, render_chunk
 from stt_core.audio.clips import Clip, ReadRange
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
+from stt_core.audio.silence import estimate_threshold, find_speech
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.merging import merge_chunks
@@ -104,7 +105,7 @@ class Engine:
 
 @dataclass
 class Row:
-    """One recording, or one way of hearing it. `speech` and `windows` as the truth has them and as they came out."""
+    """One recording, or one way of hearing it."""
 
     name: str
     truth: Truth
@@ -184,7 +185,7 @@ def measure(path: Path, engine: Engine) -> list[Row]:
             score(truth, transcript.segments, seams_of(chunks)),
             baseline,
             len(chunks),
-            math.ceil(truth.speech_seconds / WINDOW_SECONDS),
+            count_windows_needed(path, engine.settings, None),
             *engine.take_counts(),
             seconds,
         )
@@ -210,7 +211,7 @@ def measure_split(path: Path, truth: Truth, baseline: Score, baseline_seconds: f
             for segment in transcript.segments
         )
         windows += len(chunks)
-        needed += math.ceil(own.speech_seconds / WINDOW_SECONDS)
+        needed += count_windows_needed(path, engine.settings, channel)
     seconds = (time.monotonic() - started, baseline_seconds)
     name = f"{path.name} (split)"
     return Row(name, truth, total, baseline, windows, needed, *engine.take_counts(), seconds, astray)
@@ -240,6 +241,18 @@ def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcr
         model=engine.model.name,
     )
     return transcript, plan.chunks, stream.info.channels
+
+
+def count_windows_needed(path: Path, settings: Settings, channel: int | None) -> int:
+    """Return how many windows the speech that is found, with its least padding, would fill one end to the next."""
+    _, stream = decode(path, settings, channel)
+    spans = find_speech(
+        stream.energies,
+        threshold_dbfs=estimate_threshold(stream.energies),
+        min_silence_ms=settings.silence_min_ms,
+        padding_ms=settings.speech_padding_ms,
+    )
+    return math.ceil(sum(span.length for span in spans) / SAMPLE_RATE / WINDOW_SECONDS)
 
 
 def transcribe_whole(path: Path, engine: Engine) -> Transcript:
