@@ -266,6 +266,7 @@ class JobUpdate(BaseModel):
     error: JobError | None = None
     result: JobResult | None = None
     filename: str | None = None
+    callback_due: bool | None = None
     deleted_at: datetime | None = None
 
 
@@ -287,6 +288,8 @@ class JobModel(Document):
     metadata: dict[str, Any] = {}
     #: Told when the job has ended.
     callback_url: str | None = None
+    #: Whether its end is still to be passed on to the deliveries (see `stt_core.webhooks`).
+    callback_due: bool = False
     source: Source | None = None
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0

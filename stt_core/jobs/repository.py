@@ -149,6 +149,8 @@ class JobRepository:
         status: JobStatus = fields.get("status", job.status)
         if "status" in fields and status not in TRANSITIONS[job.status]:
             raise InvalidTransitionError(f"Job {job.job_id} is {job.status}: it cannot become {status}.")
+        if status != job.status:  # marked in the write that ends it, so that no end goes untold
+            fields["callback_due"] = status.is_final and job.callback_url is not None
         changed = job.model_copy(
             update={**fields, "version": job.version + 1, "write_id": uuid4().hex, "updated_at": utc_now()}
         )
@@ -237,6 +239,12 @@ class JobRepository:
             documents = list(self._database.jobs.find(query).sort("_id", -1).limit(limit + 1))
         page = documents[:limit]
         return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
+
+    @logged
+    def find_jobs_to_tell(self, limit: int = _PAGE) -> list[JobModel]:
+        """Return up to `limit` jobs that have ended, and whose callback nobody has begun to tell."""
+        with mongo_errors("reading jobs to tell of"):
+            return list(_readable(self._database.jobs.find({"callback_due": True} | _NOT_DELETED).limit(limit)))
 
     @logged
     def count_by_status(self) -> dict[JobStatus, int]:

@@ -1,0 +1,98 @@
+"""One signed request to a caller's URL, in the form of Standard Webhooks (https://www.standardwebhooks.com).
+
+Three headers let the receiver know who sent it, when, and whether it came before: `webhook-id`, `webhook-timestamp` and
+`webhook-signature` (`v1,` and the Base64 of HMAC-SHA256 over `<id>.<timestamp>.<body>`, keyed with `WEBHOOK_SECRET`).
+The receiver is not trusted: it must be at a public address or on `WEBHOOK_ALLOW`, its redirects are not followed, of
+its answer only the status is read, and it has 5 seconds for all of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+import time
+from functools import lru_cache
+
+import httpx
+
+from stt_core.errors import InvalidInputError, SttError
+from stt_core.logs import get_logger, logged
+from stt_core.net import PinnedUrl, pin_url
+from stt_core.settings import WEBHOOK_SECRET_PREFIX, Settings
+from stt_core.webhooks.deliveries import Try
+
+logger = get_logger(__name__)
+
+#: What a receiver has to take the request and answer, seconds: enough to write it down, and no more, since the stack
+#: waits for requests under way when it is stopped.
+TIMEOUT_SECONDS = 5.0
+
+
+@logged
+def ensure_callback_allowed(url: str, settings: Settings) -> None:
+    """Refuse a callback that could never be called.
+
+    Raises:
+        InvalidInputError: This system has no `WEBHOOK_SECRET` to sign with.
+        ForbiddenAddressError: The URL is none, or leads to where we do not go.
+        UnknownHostError: Its host has no address.
+    """
+    if settings.webhook_secret is None:
+        raise InvalidInputError("Webhooks are off.", mend="Leave callback_url out, or set WEBHOOK_SECRET.")
+    pin_url(url, allow=settings.webhook_allow)
+
+
+@logged
+def sign(message_id: str, timestamp: int, body: bytes, settings: Settings) -> str:
+    """Return the value of `webhook-signature`; `timestamp` is Unix time in seconds."""
+    assert settings.webhook_secret is not None
+    key = base64.b64decode(settings.webhook_secret.get_secret_value().removeprefix(WEBHOOK_SECRET_PREFIX))
+    content = b".".join([message_id.encode(), str(timestamp).encode(), body])
+    return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+
+
+@logged
+def post(url: str, message_id: str, body: bytes, settings: Settings) -> Try:
+    """Send a message and return what came of it; no answer at all is an outcome too, not an exception."""
+    outcome, started = Try(), time.perf_counter()
+    timestamp = int(time.time())
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "stt-dagster",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign(message_id, timestamp, body, settings),
+    }
+    try:
+        pinned = pin_url(url, allow=settings.webhook_allow)
+        outcome.status_code = asyncio.run(_send(pinned, headers, body))
+    except SttError as error:
+        outcome.error = error.message
+    except TimeoutError:
+        outcome.error = f"No answer within {TIMEOUT_SECONDS:g} s."
+    except (httpx.HTTPError, OSError) as error:
+        # The text of others may quote what the receiver sent.
+        outcome.error = str(error)[:200] if isinstance(error, httpx.ConnectError) else type(error).__name__
+    outcome.seconds = round(time.perf_counter() - started, 3)
+    logger.debug("webhook {}: {}", message_id, outcome)
+    return outcome
+
+
+async def _send(pinned: PinnedUrl, headers: dict[str, str], body: bytes) -> int:
+    # The clock runs over everything: each byte of a slow answer would start the limits of httpx anew.
+    async with (
+        asyncio.timeout(TIMEOUT_SECONDS),
+        httpx.AsyncClient(verify=_tls(), trust_env=False, timeout=None) as client,
+        client.stream(
+            "POST", pinned.url, content=body, headers=headers | pinned.headers, extensions=pinned.extensions
+        ) as response,
+    ):
+        return response.status_code
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # 20 ms
