@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from stt_core.errors import JobNotFoundError, ObjectNotFoundError, SttError, SupersededError
+from stt_core.errors import JobFailedError, JobNotFoundError, ObjectNotFoundError, SttError, SupersededError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.repository import JobRepository
@@ -36,6 +36,19 @@ def describe_error(error: BaseException, stage: JobStage | None = None) -> JobEr
             stage=stage,
         )
     return JobError(kind="unexpected", message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
+
+
+@logged
+def ended_error(job: JobModel) -> JobFailedError:
+    """Return the error that tells of a job's end without a transcript."""
+    error = job.error
+    return JobFailedError(
+        f"Job {job.job_id} {'failed' if job.status is JobStatus.FAILED else 'was cancelled'}"
+        + (f": {error.message}" if error else "."),
+        mend=error.mend if error else None,
+        job_status=job.status.value,
+        kind=error.kind if error else None,
+    )
 
 
 @logged

@@ -12,13 +12,14 @@ MongoDB-compatible server. Datetimes are UTC with MongoDB's precision of a milli
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from stt_core.errors import InvalidDocumentError
 from stt_core.logs import get_logger, logged
@@ -159,6 +160,13 @@ class Channels(StrEnum):
     SPLIT = "split"
 
 
+#: The caller's own data. MongoDB holds it as JSON text: what JSON allows, such as a key with a dot, it need not.
+Metadata = Annotated[
+    dict[str, Any], BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value)
+]
+StoredMetadata = Annotated[Metadata, PlainSerializer(json.dumps, return_type=str)]
+
+
 class JobOptions(BaseModel):
     """What the caller asked for."""
 
@@ -236,6 +244,7 @@ class JobResult(BaseModel):
 class JobCreate(BaseModel):
     """What it takes to create a job."""
 
+    job_id: str = Field(default_factory=new_job_id)
     filename: str = Field(min_length=1, max_length=255)
     options: JobOptions
     priority: Priority = Priority.NORMAL
@@ -243,6 +252,7 @@ class JobCreate(BaseModel):
     owner: str | None = None
     metadata: dict[str, Any] = {}
     callback_url: str | None = None
+    upload_expires_at: datetime | None = None
 
 
 class JobUpdate(BaseModel):
@@ -285,11 +295,13 @@ class JobModel(Document):
     filename: str
     options: JobOptions
     #: The caller's own data, given back as it came.
-    metadata: dict[str, Any] = {}
+    metadata: StoredMetadata = {}
     #: Told when the job has ended.
     callback_url: str | None = None
     #: Whether its end is still to be passed on to the deliveries (see `stt_core.webhooks`).
     callback_due: bool = False
+    #: Until when the client may begin to send the recording straight to the object store, if it does.
+    upload_expires_at: datetime | None = None
     source: Source | None = None
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0
@@ -390,3 +402,4 @@ class JobView(BaseModel):
     run_id: str | None = None
     run_url: str | None = None
     result: JobResult | None = None
+    metadata: Metadata = {}

@@ -133,19 +133,28 @@ def why_run_is_useless(jobs: JobRepository, *, job_id: str, run_id: str, attempt
 
 @logged
 def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
-    """End jobs whose upload was cut off by the death of the API, and remove what had arrived; return how many."""
+    """End jobs whose recording will not come any more, and remove what had arrived; return how many.
+
+    Their upload was cut off by the death of the API, or their client never put it into the object store.
+    """
     broken = [
         job
         for job in jobs.list_jobs(status=JobStatus.PENDING, limit=1000).jobs
-        if (utc_now() - job.updated_at).total_seconds() > _UPLOAD_SECONDS
+        if (utc_now() - max(job.updated_at, job.upload_expires_at or job.updated_at)).total_seconds() > _UPLOAD_SECONDS
     ]
     for job in broken:
-        logger.warning("the upload of job {} was never finished", job.job_id)
-        store.remove_prefix(keys.source_prefix(job.job_id))
-        error = JobError(kind="upload-broken", message="The upload was never finished.", mend="Upload it again.")
-        failed = JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
-        jobs.modify_job(job.job_id, lambda job, failed=failed: failed if job.status is JobStatus.PENDING else None)  # type: ignore[misc]
+        end_broken_upload(jobs, store, job)
     return len(broken)
+
+
+@logged
+def end_broken_upload(jobs: JobRepository, store: ObjectStore, job: JobModel) -> None:
+    """End a job whose recording did not arrive, unless it did in this moment, and remove what there is of it."""
+    logger.warning("the upload of job {} was never finished", job.job_id)
+    error = JobError(kind="upload-broken", message="The upload was never finished.", mend="Upload it again.")
+    failed = JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
+    if jobs.modify_job(job.job_id, lambda job: failed if job.status is JobStatus.PENDING else None).source is None:
+        store.remove_prefix(keys.source_prefix(job.job_id))
 
 
 @logged

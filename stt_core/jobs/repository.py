@@ -42,6 +42,7 @@ from stt_core.jobs.models import (
     ChunkStatus,
     JobCreate,
     JobModel,
+    JobOptions,
     JobStatus,
     JobUpdate,
     Lane,
@@ -103,9 +104,18 @@ class JobRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        """Where the jobs are."""
+        return self._database
+
     @logged
     def create_job(self, create: JobCreate) -> JobModel:
-        """Insert a new `pending` job and return it."""
+        """Insert a new `pending` job and return it.
+
+        Raises:
+            ConflictError: Another request inserted a job of this id.
+        """
         job = JobModel(**dict(create), write_id=uuid4().hex)
         document = job.to_document()
         with mongo_errors(f"inserting job {job.job_id}"):
@@ -114,7 +124,7 @@ class JobRepository:
             except DuplicateKeyError as error:
                 stored = self._database.jobs.find_one({"_id": job.job_id})
                 if stored is None or stored.get("write_id") != job.write_id:
-                    raise
+                    raise ConflictError(f"Another request creates job {job.job_id}.") from error
                 logger.debug("the first insert of job {} had arrived: {}", job.job_id, error)
         logger.info("job created: job_id={} filename={!r} priority={}", job.job_id, job.filename, job.priority)
         return job
@@ -154,14 +164,43 @@ class JobRepository:
         changed = job.model_copy(
             update={**fields, "version": job.version + 1, "write_id": uuid4().hex, "updated_at": utc_now()}
         )
-        as_read, document = {"_id": job.job_id, "version": job.version}, changed.to_document()
-        with mongo_errors(f"updating job {job.job_id}"):
-            matched = _write(lambda: self._database.jobs.replace_one(as_read, document)).matched_count
-        if not matched and self.get_job(job.job_id).write_id != changed.write_id:
-            raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
+        self._replace(job, changed)
         if status != job.status:
             logger.info("job {}: {} -> {} (attempt {})", job.job_id, job.status, status, changed.attempt)
         return changed
+
+    @logged
+    def bury_job(self, job: JobModel) -> None:
+        """Leave of a job that has ended only its id, its owner, its state and its dates, and none of its chunks.
+
+        Raises:
+            ConflictError: The job was changed since it was read.
+            JobNotFoundError: The job was deleted.
+        """
+        kept = {"job_id", "owner", "status", "lane", "attempt", "created_at", "started_at", "completed_at"}
+        tombstone = JobModel(
+            **job.model_dump(include=kept),
+            filename="",
+            options=JobOptions(model=""),
+            version=job.version + 1,
+            write_id=uuid4().hex,
+            deleted_at=utc_now(),
+        )
+        self._replace(job, tombstone)
+        self.replace_chunks(job.job_id, [])
+        logger.info("job {} is deleted, but for its tombstone", job.job_id)
+
+    def _replace(self, job: JobModel, changed: JobModel) -> None:
+        """Write `changed` over `job` as it was read."""
+        as_read, document = {"_id": job.job_id, "version": job.version}, changed.to_document()
+        with mongo_errors(f"updating job {job.job_id}"):
+            matched = _write(lambda: self._database.jobs.replace_one(as_read, document)).matched_count
+            if matched:
+                return
+            stored = self._database.jobs.find_one({"_id": job.job_id}, {"write_id": 1})
+        if stored is None or stored.get("write_id") != changed.write_id:
+            self.get_job(job.job_id)  # which tells of one that is deleted
+            raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
 
     @logged
     def update_status(self, job: JobModel, status: JobStatus) -> JobModel:
@@ -245,6 +284,15 @@ class JobRepository:
         """Return up to `limit` jobs that have ended, and whose callback nobody has begun to tell."""
         with mongo_errors("reading jobs to tell of"):
             return list(_readable(self._database.jobs.find({"callback_due": True} | _NOT_DELETED).limit(limit)))
+
+    @logged
+    def find_same(self, create: JobCreate, sha256: str) -> JobModel | None:
+        """Return the latest job of the same owner, recording and options that did not end without a transcript."""
+        useful = [status.value for status in JobStatus if status not in (JobStatus.FAILED, JobStatus.CANCELLED)]
+        query = {"source.sha256": sha256, "owner": {"$eq": create.owner}, "status": {"$in": useful}}
+        with mongo_errors("looking for the same recording"):
+            found = self._database.jobs.find(query | _NOT_DELETED).sort("_id", -1).limit(_PAGE)
+            return next((job for job in _readable(found) if job.options == create.options), None)
 
     @logged
     def count_by_status(self) -> dict[JobStatus, int]:

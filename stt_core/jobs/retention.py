@@ -22,7 +22,8 @@ from itertools import islice
 from pydantic import BaseModel
 
 from stt_core.errors import ConflictError, JobNotFoundError
-from stt_core.jobs.models import JobStatus, JobUpdate, utc_now
+from stt_core.jobs.idempotency import IdempotencyKeys
+from stt_core.jobs.models import JobStatus, utc_now
 from stt_core.jobs.repository import JobEnding
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
@@ -72,6 +73,7 @@ def sweep(services: Services) -> SweepReport:
             _remove(services, report, [one for one in old if one.key not in in_use])
     if settings.deleted_job_days:  # last: by now their objects are gone
         report.jobs_forgotten = services.jobs.forget_deleted_jobs(_days_ago(settings.deleted_job_days))
+    IdempotencyKeys(services.database).forget_expired()
     if report.orphans:
         logger.warning(
             "{} objects of {} bytes belong to no job{}",
@@ -83,18 +85,14 @@ def sweep(services: Services) -> SweepReport:
 
 
 def _delete_jobs(services: Services, before: datetime) -> int:
-    """Delete the jobs that ended before then, down to their ids and dates; their objects are removed after that."""
+    """Delete the jobs that ended before then, but for their tombstones; their objects are removed after that."""
     count = 0
-    nothing = JobUpdate(
-        deleted_at=utc_now(), filename="", source=None, result=None, error=None, attempts=[], language=None
-    )
     for job in services.jobs.find_ended_jobs(before):
         try:
-            services.jobs.update_job(job, nothing)
+            services.jobs.bury_job(job)
         except (ConflictError, JobNotFoundError) as error:
             logger.info("job {} is left to the next sweep: {}", job.job_id, error)
             continue
-        services.jobs.replace_chunks(job.job_id, [])
         count += 1
     return count
 
@@ -122,6 +120,8 @@ def _is_needed(key: str, ending: JobEnding, re_executable: datetime | None) -> b
     """Tell whether an object is of use to its job; `re_executable` is since when failed jobs are (None: ever)."""
     if ending.is_deleted:
         return False
+    if keys.is_incoming(key):
+        return ending.status == JobStatus.PENDING
     if key.startswith(keys.UPLOADS) or (ending.prefix and key.startswith(ending.prefix)):
         return True
     if ending.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):

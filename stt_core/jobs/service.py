@@ -1,55 +1,69 @@
 """What clients may do with jobs: create one, look at it, fetch its result, cancel it, send it again; nothing else.
 
-An upload is written in the order that loses nothing: the job (`pending`), its bytes, `queued` with its source, the
-queue entry. A refused or broken upload takes back its object, then its job.
+How a recording is taken in stands in `stt_core.jobs.intake`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import BinaryIO, cast
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Literal, Unpack
 
-from stt_core.audio.formats import HEAD_BYTES, detect_format
+from pydantic import BaseModel
+
 from stt_core.errors import (
-    DatabaseUnavailableError,
-    EmptyFileError,
     FileTooLargeError,
-    InvalidInputError,
     InvalidTransitionError,
-    JobFailedError,
     QueueRefusedError,
     QueueUnavailableError,
     RecordingGoneError,
     ResultNotReadyError,
-    SttError,
 )
-from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.claims import describe_error
+from stt_core.jobs.claims import ended_error
+from stt_core.jobs.intake import Intake, Wishes
 from stt_core.jobs.models import (
-    Channels,
-    JobCreate,
     JobModel,
-    JobOptions,
     JobStatus,
     JobUpdate,
     JobView,
-    Priority,
     Progress,
-    Source,
     utc_now,
 )
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, log_context, logged
-from stt_core.settings import Settings, Strategy
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.models import Transcript
-from stt_core.whisper.languages import check_language
-from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)
+
+
+class PresignedPut(BaseModel):
+    """Where the client puts its recording, with a plain PUT of its bytes."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str
+    #: The upload must have begun by then.
+    expires_at: datetime
+
+
+class PresignedUpload(BaseModel):
+    """A job that waits for its recording, and where that is put."""
+
+    job: JobView
+    upload: PresignedPut
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to an upload; `replayed` and `deduplicated` say why its job was there before (see `Accepted`)."""
+
+    job: JobView
+    replayed: bool
+    deduplicated: bool
 
 
 class JobService:
@@ -63,6 +77,7 @@ class JobService:
         self._jobs = jobs
         self._queue = queue
         self._store = store
+        self._intake = Intake(settings, jobs, queue, store)
 
     @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
@@ -73,108 +88,106 @@ class JobService:
             QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
             QueueUnavailableError: Redis does not answer.
         """
-        if size_bytes is not None and size_bytes > self._settings.max_upload_bytes:
-            raise self.too_large(size_bytes)
-        self._queue.ensure_room()
+        self._intake.ensure_acceptable(size_bytes)
 
     @logged
     def too_large(self, size_bytes: int) -> FileTooLargeError:
         """Return the error for an upload of that size."""
-        limit = self._settings.max_upload_bytes
-        return FileTooLargeError(
-            f"The upload has {size_bytes} bytes or more; at most {limit} are accepted.",
-            mend="Send a shorter or compressed recording, or raise MAX_UPLOAD_BYTES.",
-            limit=limit,
-        )
+        return self._intake.too_large(size_bytes)
 
     @logged
-    def create_task(
-        self,
-        file: BinaryIO,
-        *,
-        filename: str,
-        size_bytes: int,
-        language: str | None = None,
-        model: str | None = None,
-        priority: Priority = Priority.NORMAL,
-        channels: Channels = Channels.MIX,
-        strategy: Strategy | None = None,
-        allow_partial: bool = False,
-        owner: str | None = None,
-    ) -> JobView:
+    def create_task(self, file: BinaryIO, *, filename: str, size_bytes: int, **wishes: Unpack[Wishes]) -> JobView:
         """Store a recording, create its job and enqueue it.
 
         Args:
             file: The recording, seekable, at its start.
             filename: The user's name for it; shown, never used as a path or a key.
             size_bytes: Its length.
-            language: See `JobOptions`, as all that follows; `WHISPER_LANGUAGE` by default.
-            model: `WHISPER_MODEL` by default.
-            priority: How soon it is wanted.
-            channels: Mix them, or transcribe each by itself.
-            strategy: How speech is found; `CHUNK_STRATEGY` by default.
-            allow_partial: Accept a transcript with gaps.
-            owner: The API key that it belongs to.
+            wishes: What is asked for beside it.
 
         Raises:
             EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
-            ModelNotFoundError, UnknownLanguageError: The options are not.
+            ModelNotFoundError, UnknownLanguageError, TranslationUnsupportedError: The options are not.
             QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting. Uploads under way at once may exceed it by their number.
             JobFailedError: The job was cancelled meanwhile; its bytes are removed.
             TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
         """
-        if size_bytes == 0:
-            raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
-        self.ensure_acceptable(size_bytes)
-        head = file.read(HEAD_BYTES)
-        file.seek(0)
-        detected = detect_format(head)
-        asked_model = model or self._settings.whisper_model
-        whisper_model = resolve_model(asked_model, self._settings)
-        spoken = check_language(language or self._settings.whisper_language, whisper_model)
+        # Once it is accepted, what the answer lacks must not make it look refused: chunks are not asked for.
+        return self._view(self._intake.accept(file, filename, size_bytes, wishes).job, Progress())
 
-        job = self._jobs.create_job(
-            JobCreate(
-                filename=_shorten(filename),
-                # As it was asked for: the run resolves it again, and a path has no other name.
-                options=JobOptions(
-                    language=spoken,
-                    model=asked_model,
-                    channels=channels,
-                    strategy=strategy,
-                    allow_partial=allow_partial,
-                ),
-                priority=priority,
-                owner=owner,
-            )
+    @logged
+    def submit_task(
+        self,
+        file: BinaryIO,
+        *,
+        filename: str,
+        size_bytes: int,
+        idempotency_key: str | None = None,
+        deduplicate: bool = False,
+        source_url: str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> Submission:
+        """Do as `create_task`, unless there is a job for this request already: then return that.
+
+        Args:
+            file: The recording, seekable, at its start.
+            filename: The user's name for it.
+            size_bytes: Its length.
+            idempotency_key: The client's name for this request, for 24 hours; each owner has names of their own.
+            deduplicate: Take the owner's job of the same bytes and options, unless it failed, was cancelled or deleted.
+            source_url: Where the recording was fetched from: that, not its bytes, is then what the client sent.
+            wishes: What is asked for beside it.
+
+        Raises:
+            IdempotencyMismatchError: The key stands for another request.
+            RequestInProgressError, ConflictError: Another request with this key is being served.
+            SttError: As `create_task` does.
+        """
+        accepted = self._intake.accept(
+            file,
+            filename,
+            size_bytes,
+            wishes,
+            idempotency_key=idempotency_key,
+            deduplicate=deduplicate,
+            source_url=source_url,
         )
-        failpoint(Failpoint.JOB_INSERTED)
-        with log_context(job_id=job.job_id):
-            logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
-            try:
-                hashed = _HashingReader(file)
-                key = keys.source(job.job_id, detected.extension)
-                self._store.put_stream(
-                    key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type
-                )
-                failpoint(Failpoint.BYTES_STORED)
-                source = Source(
-                    filename=job.filename,
-                    key=key,
-                    format=detected.name,
-                    content_type=detected.content_type,
-                    size_bytes=size_bytes,
-                    sha256=hashed.hexdigest(),
-                )
-                queued = JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
-                job = self._jobs.modify_job(job.job_id, lambda job: _unless_ended(job, queued))
-            except Exception as error:
-                logger.error("upload of {!r} is taken back: {}", filename, error)
-                self._take_back(job.job_id, error)
-                raise
-            enqueue_job(self._queue, job)
-        # From here on the job is accepted: what the answer lacks must not make it look refused.
-        return self._view(job, Progress())
+        is_new = not (accepted.replayed or accepted.deduplicated)
+        view = self._view(accepted.job, Progress()) if is_new else self.view(accepted.job)
+        return Submission(job=view, replayed=accepted.replayed, deduplicated=accepted.deduplicated)
+
+    @logged
+    def presign_task(
+        self, *, filename: str, size_bytes: int | None = None, **wishes: Unpack[Wishes]
+    ) -> PresignedUpload:
+        """Create a job whose recording the client puts into the object store itself; `complete_task` queues it.
+
+        Args:
+            filename: The user's name for the recording.
+            size_bytes: Its length, if it is known.
+            wishes: What is asked for beside it.
+
+        Raises:
+            SttError: As `create_task` does, as far as it does not depend on the bytes.
+        """
+        job, url = self._intake.expect(filename, size_bytes, wishes)
+        expires_at = job.upload_expires_at or job.created_at
+        return PresignedUpload(job=self._view(job, Progress()), upload=PresignedPut(url=url, expires_at=expires_at))
+
+    @logged
+    def complete_task(self, job_id: str, *, owner: str | None = None) -> JobView:
+        """Queue a job whose recording the client has put into the object store. Repeating it changes nothing.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            UploadMissingError: Nothing has arrived.
+            EmptyFileError, UnsupportedFormatError, FileTooLargeError: What arrived is not usable. The client may put
+                something else until the URL expires.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
+            JobFailedError: The job was cancelled, or its bytes came too late.
+            TransientError: A server is away; the job waits for the next try.
+        """
+        return self.view(self._intake.complete(self._jobs.get_job(job_id, owner=owner)))
 
     @logged
     def get_task_status(self, job_id: str, *, owner: str | None = None) -> JobView:
@@ -196,7 +209,7 @@ class JobService:
         """
         job = self._jobs.get_job(job_id, owner=owner)
         if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            raise _ended(job)
+            raise ended_error(job)
         if job.result is None:
             raise ResultNotReadyError(
                 f"Job {job_id} is {job.status}; there is no result yet.",
@@ -205,6 +218,70 @@ class JobService:
                 progress=self._jobs.get_progress(job_id).model_dump(),
             )
         return Transcript.model_validate_json(self._store.get_bytes(keys.transcript(job.result.prefix, "json")))
+
+    @logged
+    def list_tasks(
+        self,
+        *,
+        status: JobStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+        owner: str | None = None,
+    ) -> JobList:
+        """Return a page of jobs, newest first; `cursor` is the `next_cursor` of the page before.
+
+        Raises:
+            InvalidInputError: The cursor is not one of ours.
+        """
+        page = self._jobs.list_jobs(status=status, owner=owner, cursor=cursor, limit=limit)
+        return JobList(tasks=[JobSummary.of(job) for job in page.jobs], next_cursor=page.next_cursor)
+
+    @logged
+    def get_task_chunks(self, job_id: str, *, owner: str | None = None) -> ChunkList:
+        """Return the pieces that the engine hears of a job, and what became of each so far.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        self._jobs.get_job(job_id, owner=owner)
+        return ChunkList(job_id=job_id, chunks=[ChunkView.of(chunk) for chunk in self._jobs.get_chunks(job_id)])
+
+    @logged
+    def get_task_source(self, job_id: str, *, owner: str | None = None) -> Source:
+        """Return where a job's recording lies, and what it is.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            RecordingGoneError: It has not arrived.
+        """
+        source = self._jobs.get_job(job_id, owner=owner).source
+        if source is None:
+            raise RecordingGoneError(f"The recording of job {job_id} is not stored.", mend="Upload it again.")
+        return source
+
+    @logged
+    def delete_task(self, job_id: str, *, owner: str | None = None) -> None:
+        """Cancel a job that has not ended, and remove all that belongs to it, but for a tombstone.
+
+        What its run writes before it sees that (within seconds), and what the store does not remove now, the nightly
+        sweep removes. The texts of chunks belong to the sound, not to a job, and expire after `CHUNK_CACHE_DAYS`.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            JobDeletedError: It was deleted before.
+            ConflictError: It was sent again in this moment.
+            StoreUnavailableError: Its objects could not be removed; nothing is changed.
+        """
+        self._jobs.get_job(job_id, owner=owner)
+        self._store.ping()
+        job = cancel_job(self._jobs, job_id)
+        dequeue_job(self._queue, job)
+        self._jobs.bury_job(job)
+        try:
+            for prefix in keys.prefixes_of(job_id):
+                self._store.remove_prefix(prefix)
+        except SttError as error:
+            logger.warning("objects of deleted job {} are left to the sweep: {}", job_id, error)
 
     @logged
     def cancel_task(self, job_id: str, *, owner: str | None = None) -> JobView:
@@ -220,10 +297,7 @@ class JobService:
             raise InvalidTransitionError(
                 f"Job {job_id} is {job.status}: there is nothing left to cancel.", job_status=job.status.value
             )
-        try:
-            self._queue.remove(job.member)
-        except (QueueUnavailableError, QueueRefusedError) as error:
-            logger.warning("entry {} stays in the queue until somebody meets it: {}", job.member, error)
+        dequeue_job(self._queue, job)
         return self.view(job)
 
     @logged
@@ -290,71 +364,5 @@ class JobService:
             logger.warning("the place of job {} is not known: {}", job.job_id, error)
             return None
 
-    def _take_back(self, job_id: str, reason: Exception) -> None:
-        """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.
-
-        One that was ended meanwhile stays too: whoever ended it may look at it. The client waits for its answer: a
-        store that gives no sign of life is asked for nothing more, and where MongoDB gives none the job is left to
-        `fail_broken_uploads`.
-        """
-        try:
-            self._store.ping()
-            self._store.remove_prefix(keys.source_prefix(job_id))
-            if not isinstance(reason, JobFailedError):
-                self._jobs.delete_job(job_id)
-        except DatabaseUnavailableError as error:
-            logger.error("job {} could not be taken back and is left as it is: {}", job_id, error)
-        except SttError as error:
-            logger.error("job {} could not be taken back, it is marked as failed: {}", job_id, error)
-            failed = JobUpdate(status=JobStatus.FAILED, error=describe_error(reason), completed_at=utc_now())
-            try:
-                self._jobs.modify_job(job_id, lambda job: None if job.status.is_final else failed)
-            except SttError as problem:
-                logger.error("job {} could not be marked as failed: {}", job_id, problem)
-
 
 _SHARED_FIELDS = set(JobView.model_fields) & set(JobModel.model_fields) - {"language"}
-
-
-class _HashingReader:
-    """A stream that knows the SHA-256 of what was read from it, so that the upload is read once."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
-        self._hash.update(block)
-        return block
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-
-def _unless_ended(job: JobModel, update: JobUpdate) -> JobUpdate:
-    """Return the update that ends an upload, unless the job was cancelled while its bytes arrived."""
-    if job.status.is_final:
-        raise _ended(job)
-    return update
-
-
-def _ended(job: JobModel) -> JobFailedError:
-    """Return the error that tells of a job's end without a transcript."""
-    error = job.error
-    return JobFailedError(
-        f"Job {job.job_id} {'failed' if job.status is JobStatus.FAILED else 'was cancelled'}"
-        + (f": {error.message}" if error else "."),
-        mend=error.mend if error else None,
-        job_status=job.status.value,
-        kind=error.kind if error else None,
-    )
-
-
-def _shorten(filename: str) -> str:
-    """Return a file name that is fit to be shown: its last part, printable, at most 255 characters."""
-    name = filename.replace("\\", "/").rpartition("/")[2]
-    printable = "".join(character for character in name if character.isprintable())
-    if not printable:
-        raise InvalidInputError("The file has no name.", mend='Send it as multipart with filename="…".')
-    return printable[:255]

@@ -49,6 +49,8 @@ def merge_recording(
         gaps=gaps,
         warnings=_warnings(plan.audio),
     )
+    if not claim.job().options.word_timestamps:
+        transcript = transcript.without_words()
     prefix = keys.result_prefix(plan.job_id, claim.attempt)
     services.store.put_bytes(
         keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"

@@ -72,7 +72,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         chunks += planned.chunks
     services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
-    texts = ChunkTexts.open(services, prepared.tracks, model)
+    texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
     language = choose_language(claim, texts, chunks, job.options.language)
     return RecordingPlan(
         job_id=job.job_id,

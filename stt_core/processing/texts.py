@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
+from stt_core.jobs.models import JobOptions
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import Track
 from stt_core.services import Services
@@ -35,9 +36,15 @@ class ChunkTexts:
 
     @classmethod
     @logged
-    def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel) -> ChunkTexts:
-        """Return the texts of a recording that is prepared as `tracks`."""
-        return cls(services.store, tracks, model, Transcriber.from_settings(services.settings))
+    def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel, options: JobOptions) -> ChunkTexts:
+        """Return the texts of a recording that is prepared as `tracks`, decoded as its job asks for."""
+        transcriber = replace(
+            Transcriber.from_settings(services.settings),
+            prompt=options.prompt,
+            translate=options.translate,
+            temperature=options.temperature,
+        )
+        return cls(services.store, tracks, model, transcriber)
 
     @logged
     def render(self, chunk: Chunk) -> Clip:

@@ -59,7 +59,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         EngineError, EngineTimeoutError: The engine failed on a chunk by itself; the message names it.
         EngineStoppedError: The job was cancelled or taken over meanwhile.
     """
-    texts = ChunkTexts.open(services, batch.tracks, resolve_model(batch.model, services.settings))
+    model = resolve_model(batch.model, services.settings)
+    texts = ChunkTexts.open(services, batch.tracks, model, claim.job().options)
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         waiting = run.take_known(Path(folder))

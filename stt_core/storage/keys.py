@@ -11,6 +11,7 @@ CHUNK_RESULTS = "chunks/"
 #: Prefixes of what belongs to a job: each is followed by the job's id.
 OF_JOBS = (UPLOADS := "uploads/", "audio/", "runs/", "results/")
 
+_INCOMING = "incoming"
 _OF_JOB = re.compile(rf"(?:{'|'.join(OF_JOBS)})([0-9a-f]{{32}})/.+")
 _CHUNK_RESULT = re.compile(rf"{CHUNK_RESULTS}[0-9a-f]{{2}}/[0-9a-f]+\.json")
 
@@ -23,6 +24,12 @@ def job_of(key: str) -> str | None:
 
 
 @logged
+def prefixes_of(job_id: str) -> list[str]:
+    """Return the prefixes of everything that belongs to a job."""
+    return [f"{prefix}{job_id}/" for prefix in OF_JOBS]
+
+
+@logged
 def is_chunk_result(key: str) -> bool:
     """Tell whether a key is one of `chunk_result`."""
     return _CHUNK_RESULT.fullmatch(key) is not None
@@ -32,6 +39,18 @@ def is_chunk_result(key: str) -> bool:
 def source(job_id: str, extension: str) -> str:
     """Return the key of an uploaded recording; `extension` comes from the detected format, never from the user."""
     return f"uploads/{job_id}/source.{extension}"
+
+
+@logged
+def incoming(job_id: str) -> str:
+    """Return the key under which a client itself may put the recording of a job; nothing else is read from there."""
+    return f"uploads/{job_id}/{_INCOMING}"
+
+
+@logged
+def is_incoming(key: str) -> bool:
+    """Tell whether a key is one of `incoming`."""
+    return key.endswith(f"/{_INCOMING}")
 
 
 @logged

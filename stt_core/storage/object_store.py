@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
+from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
@@ -183,16 +184,21 @@ class ObjectStore:
             ),
         )
         self._probe_connections = _Connections(settings.stt_home, timeout=_PROBE_SECONDS, retries=False)
-        self._client, self._probe = (
+        inside = f"{'https' if settings.minio_secure else 'http'}://{settings.minio_endpoint}"
+        self._client, self._probe, self._public = (
             Minio(
-                settings.minio_endpoint,
+                urlsplit(address).netloc,
                 access_key=settings.minio_access_key,
                 secret_key=settings.minio_secret_key.get_secret_value(),
-                secure=settings.minio_secure,
+                secure=address.startswith("https:"),
                 region=settings.minio_region,
                 http_client=connections,
             )
-            for connections in (self._connections, self._probe_connections)
+            for address, connections in (
+                (inside, self._connections),
+                (inside, self._probe_connections),
+                (settings.minio_public_endpoint or inside, self._connections),  # signs, and asks nothing
+            )
         )
         logger.info("object store opened: {} bucket={}", settings.minio_endpoint, self.bucket)
 
@@ -298,6 +304,25 @@ class ObjectStore:
                 size += file.write(block)
         logger.info("object downloaded: {} ({} bytes)", key, size)
         return size
+
+    @logged
+    def presign_put(self, key: str, seconds: float) -> str:
+        """Return a URL under which anybody may write the object, as often as they like, for so many seconds.
+
+        It leads to `MINIO_PUBLIC_ENDPOINT`, and is made without asking the server.
+        """
+        with store_errors(f"signing for {key}"):
+            return self._public.presigned_put_object(self.bucket, key, expires=timedelta(seconds=seconds))
+
+    @logged
+    def size(self, key: str) -> int:
+        """Return the size of an object, bytes.
+
+        Raises:
+            ObjectNotFoundError: It is not there.
+        """
+        with store_errors(f"looking for {key}"):
+            return self._client.stat_object(self.bucket, key).size or 0
 
     @logged
     def exists(self, key: str) -> bool:

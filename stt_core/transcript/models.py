@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from stt_core.logs import logged
+
 
 class Word(BaseModel):
     """One word, its time in seconds and the engine's probability for it (mean of its tokens)."""
@@ -98,3 +100,9 @@ class Transcript(BaseModel):
     warnings: list[str] = []
     statistics: TranscriptStatistics
     schema_version: Literal[1] = 1
+
+    @logged
+    def without_words(self) -> Transcript:
+        """Return the transcript without the times of words."""
+        segments = [segment.model_copy(update={"words": []}) for segment in self.segments]
+        return self.model_copy(update={"segments": segments})

@@ -59,6 +59,7 @@ class Transcriber:
         timeout_per_audio_second: What it may take on top for each second of audio.
         translate: Translate into English instead of transcribing.
         prompt: Text before the audio: names and spellings to expect.
+        temperature: Of the sampling; None is the engine's own.
     """
 
     executable: Path
@@ -68,6 +69,7 @@ class Transcriber:
     timeout_per_audio_second: float = 10.0
     translate: bool = False
     prompt: str | None = None
+    temperature: float | None = None
 
     @classmethod
     @logged
@@ -154,10 +156,15 @@ class Transcriber:
         code = check_language(language, model)
         flags = ["-l", code if model.multilingual else ENGLISH]
         flags += ["-bs", str(self.beam_size), "-bo", str(self.best_of), *model.default_flags]
-        if self.translate:
+        if self.translate and model.multilingual:
             flags.append("-tr")
         if self.prompt:
-            flags += ["--prompt", self.prompt]
+            flags += [
+                "--prompt",
+                self.prompt if self.prompt[0] != "-" else f" {self.prompt}",
+            ]  # or it is read as a flag
+        if self.temperature is not None:
+            flags += ["-tp", str(self.temperature)]
         return flags
 
     def _run(

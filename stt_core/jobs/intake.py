@@ -1,0 +1,327 @@
+"""The way of a recording into the system, in the order that loses nothing.
+
+The job (`pending`), its bytes, `queued` with its source, the queue entry. A refused or broken upload takes back its
+object, then its job. A client may also put the bytes into the object store itself: then the job is there first, and
+the bytes are taken over, under a key that the client cannot write to, when it says that they are complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, BinaryIO, TypedDict, cast
+
+from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.errors import (
+    DatabaseUnavailableError,
+    EmptyFileError,
+    FileTooLargeError,
+    InvalidInputError,
+    JobDeletedError,
+    JobFailedError,
+    JobNotFoundError,
+    ObjectNotFoundError,
+    RequestInProgressError,
+    SttError,
+    TranslationUnsupportedError,
+    UploadMissingError,
+)
+from stt_core.failpoints import Failpoint, failpoint
+from stt_core.jobs.claims import describe_error, ended_error
+from stt_core.jobs.idempotency import IdempotencyKeys
+from stt_core.jobs.models import (
+    Channels,
+    JobCreate,
+    JobModel,
+    JobOptions,
+    JobStatus,
+    JobUpdate,
+    Priority,
+    Source,
+    utc_now,
+)
+from stt_core.jobs.queue import JobQueue
+from stt_core.jobs.recovery import end_broken_upload, enqueue_job
+from stt_core.jobs.repository import JobRepository
+from stt_core.logs import get_logger, log_context, logged
+from stt_core.settings import Settings, Strategy
+from stt_core.storage import keys
+from stt_core.storage.object_store import ObjectStore
+from stt_core.whisper.languages import check_language
+from stt_core.whisper.models import resolve_model
+
+logger = get_logger(__name__)
+
+#: An upload that was received whole and has not reached the object store after so long is not waited for by another
+#: request under the same idempotency key, seconds. It ends either, should it be at work still.
+_STORING_SECONDS = 300.0
+
+
+class Wishes(TypedDict, total=False):
+    """What a caller may ask for beside the recording: see `JobOptions` and `JobModel`; None is the default."""
+
+    language: str | None
+    model: str | None
+    priority: Priority
+    channels: Channels
+    strategy: Strategy | None
+    allow_partial: bool
+    prompt: str | None
+    translate: bool
+    temperature: float | None
+    word_timestamps: bool
+    metadata: dict[str, Any]
+    callback_url: str | None
+    #: The API key that the job belongs to.
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job that was accepted, now or before."""
+
+    job: JobModel
+    #: It is the answer to an earlier request under the same idempotency key.
+    replayed: bool = False
+    #: The same recording with the same options was there.
+    deduplicated: bool = False
+
+
+class Intake:
+    """Takes recordings in: the writing half of `JobService`, which says what each method is for and raises."""
+
+    def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._queue = queue
+        self._store = store
+        self._keys = IdempotencyKeys(jobs.database)
+
+    @logged
+    def ensure_acceptable(self, size_bytes: int | None) -> None:
+        """Refuse an upload by its size, where that is known, or where the queue is full."""
+        if size_bytes is not None and size_bytes > self._settings.max_upload_bytes:
+            raise self.too_large(size_bytes)
+        self._queue.ensure_room()
+
+    @logged
+    def too_large(self, size_bytes: int) -> FileTooLargeError:
+        """Return the error for an upload of that size."""
+        limit = self._settings.max_upload_bytes
+        return FileTooLargeError(
+            f"The upload has {size_bytes} bytes or more; at most {limit} are accepted.",
+            mend="Send a shorter or compressed recording, or raise MAX_UPLOAD_BYTES.",
+            limit=limit,
+        )
+
+    @logged
+    def accept(
+        self,
+        file: BinaryIO,
+        filename: str,
+        size_bytes: int,
+        wishes: Wishes,
+        *,
+        idempotency_key: str | None = None,
+        deduplicate: bool = False,
+        source_url: str | None = None,
+    ) -> Accepted:
+        """Store a recording and queue its job, unless there is a job for this request already."""
+        if size_bytes == 0:
+            raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
+        self.ensure_acceptable(size_bytes)
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        detected = detect_format(head)
+        create = self._checked(filename, wishes)
+        sha256 = _sha256(file) if idempotency_key or deduplicate else ""
+        if idempotency_key:
+            job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256)
+            if job:
+                return Accepted(job, replayed=True)
+            create = create.model_copy(update={"job_id": job_id})
+        if deduplicate and (same := self._jobs.find_same(create, sha256)):
+            return Accepted(same, deduplicated=True)
+        job = self._jobs.create_job(create)
+        failpoint(Failpoint.JOB_INSERTED)
+        with log_context(job_id=job.job_id):
+            logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
+            try:
+                job = self._store_source(job, file, size_bytes, detected)
+            except Exception as error:
+                logger.error("upload of {!r} is taken back: {}", filename, error)
+                self._take_back(job.job_id, error)
+                raise
+            enqueue_job(self._queue, job)
+        return Accepted(job)
+
+    @logged
+    def expect(self, filename: str, size_bytes: int | None, wishes: Wishes) -> tuple[JobModel, str]:
+        """Create a job whose recording the client puts into the object store itself; return it and the URL for that."""
+        self.ensure_acceptable(size_bytes)
+        seconds = self._settings.presign_seconds
+        expires_at = utc_now() + timedelta(seconds=seconds)
+        create = self._checked(filename, wishes).model_copy(update={"upload_expires_at": expires_at})
+        job = self._jobs.create_job(create)
+        return job, self._store.presign_put(keys.incoming(job.job_id), seconds)
+
+    @logged
+    def complete(self, job: JobModel) -> JobModel:
+        """Take over what the client put into the object store, and queue its job; once it is, repeating is no error."""
+        if job.source is not None:
+            return job
+        if job.status.is_final:
+            raise ended_error(job)
+        key = keys.incoming(job.job_id)
+        try:
+            size_bytes = self._store.size(key)
+        except ObjectNotFoundError as error:
+            raise UploadMissingError(
+                f"The recording of job {job.job_id} has not arrived.",
+                mend="PUT it to the URL that POST /api/v1/tasks/presign answered with, then try again.",
+            ) from error
+        if size_bytes == 0:
+            raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
+        self.ensure_acceptable(size_bytes)
+        detected = detect_format(self._store.get_range(key, 0, min(size_bytes, HEAD_BYTES)))
+        with log_context(job_id=job.job_id):
+            try:
+                with self._store.open(key) as stream:
+                    job = self._store_source(job, stream, size_bytes, detected)
+            except JobFailedError:
+                self._store.remove_prefix(keys.source_prefix(job.job_id))
+                raise
+            enqueue_job(self._queue, job)
+            try:
+                self._store.remove(key)
+            except SttError as error:
+                logger.warning("{} is left to the sweep: {}", key, error)
+        return job
+
+    def _checked(self, filename: str, wishes: Wishes) -> JobCreate:
+        """Return the job to create, once everything that is asked for is found to be possible."""
+        model = wishes.get("model") or self._settings.whisper_model
+        whisper_model = resolve_model(model, self._settings)
+        if wishes.get("translate") and not whisper_model.multilingual:
+            raise TranslationUnsupportedError(
+                f"The model {whisper_model.name} cannot translate: it knows English alone.",
+                mend="Choose a multilingual model, such as base or small.",
+            )
+        given = {name: value for name, value in wishes.items() if value is not None}
+        options = JobOptions.model_validate(
+            {name: given[name] for name in JobOptions.model_fields if name in given}
+            | {
+                "language": check_language(wishes.get("language") or self._settings.whisper_language, whisper_model),
+                "model": model,  # as it was asked for: the run resolves it again, and a path has no other name
+                "prompt": _one_line(wishes.get("prompt")),
+            }
+        )
+        rest = {name: given[name] for name in ("priority", "metadata", "callback_url", "owner") if name in given}
+        return JobCreate(filename=_shorten(filename), options=options, **rest)
+
+    def _job_of_key(self, key: str, create: JobCreate, content: str) -> tuple[str, JobModel | None]:
+        """Return the id that the job of an idempotency key has, or is to have, and the job where it is accepted."""
+        request = create.model_dump_json(exclude={"job_id"}) + content
+        record = self._keys.take(create.owner, key, fingerprint := hashlib.sha256(request.encode()).hexdigest())
+        try:
+            job = self._jobs.get_job(record.job_id)
+        except JobDeletedError:
+            raise
+        except JobNotFoundError as error:
+            logger.debug("the key is free: {}", error)
+            return record.job_id, None
+        if job.source:
+            return record.job_id, job
+        if job.status is JobStatus.PENDING:
+            if (utc_now() - job.updated_at).total_seconds() < _STORING_SECONDS:
+                raise RequestInProgressError(
+                    "The first request with this Idempotency-Key is being served.", mend="Try again soon."
+                )
+            end_broken_upload(self._jobs, self._store, job)
+        return self._keys.renew(record, fingerprint).job_id, None
+
+    def _store_source(self, job: JobModel, stream: BinaryIO, size_bytes: int, detected: AudioFormat) -> JobModel:
+        """Write the bytes of a pending job, and let it wait for its turn."""
+        hashed = _HashingReader(stream)
+        key = keys.source(job.job_id, detected.extension)
+        self._store.put_stream(key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type)
+        failpoint(Failpoint.BYTES_STORED)
+        source = Source(
+            filename=job.filename,
+            key=key,
+            format=detected.name,
+            content_type=detected.content_type,
+            size_bytes=size_bytes,
+            sha256=hashed.hexdigest(),
+        )
+
+        def queue(job: JobModel) -> JobUpdate | None:
+            if job.source is not None:  # by another request of the client to complete it
+                return None
+            if job.status.is_final:  # it was cancelled while its bytes arrived
+                raise ended_error(job)
+            return JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
+
+        return self._jobs.modify_job(job.job_id, queue)
+
+    def _take_back(self, job_id: str, reason: Exception) -> None:
+        """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.
+
+        One that was ended meanwhile stays too: whoever ended it may look at it. The client waits for its answer: a
+        store that gives no sign of life is asked for nothing more, and where MongoDB gives none the job is left to
+        `fail_broken_uploads`.
+        """
+        try:
+            self._store.ping()
+            self._store.remove_prefix(keys.source_prefix(job_id))
+            if not isinstance(reason, JobFailedError):
+                self._jobs.delete_job(job_id)
+        except DatabaseUnavailableError as error:
+            logger.error("job {} could not be taken back and is left as it is: {}", job_id, error)
+        except SttError as error:
+            logger.error("job {} could not be taken back, it is marked as failed: {}", job_id, error)
+            failed = JobUpdate(status=JobStatus.FAILED, error=describe_error(reason), completed_at=utc_now())
+            try:
+                self._jobs.modify_job(job_id, lambda job: None if job.status.is_final else failed)
+            except SttError as problem:
+                logger.error("job {} could not be marked as failed: {}", job_id, problem)
+
+
+class _HashingReader:
+    """A stream that knows the SHA-256 of what was read from it, so that the upload is read once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(size)
+        self._hash.update(block)
+        return block
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1024**2):
+        digest.update(block)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _one_line(text: str | None) -> str | None:
+    """Return a text as the engine can be told it, None where nothing is left."""
+    printable = "".join(character if character.isprintable() else " " for character in text or "")
+    return " ".join(printable.split()) or None
+
+
+def _shorten(filename: str) -> str:
+    """Return a file name that is fit to be shown: its last part, printable, at most 255 characters."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    printable = "".join(character for character in name if character.isprintable())
+    if not printable:
+        raise InvalidInputError("The file has no name.", mend='Send it as multipart with filename="…".')
+    return printable[:255]
