@@ -10,7 +10,13 @@ from stt_dagster.jobs import transcribe_recording
 from stt_dagster.orphans import end_runs_with_code_server
 from stt_dagster.resources import SttResource
 from stt_dagster.schedules import nightly_retention, retention
-from stt_dagster.sensors import cancellation_sensor, failure_sensor, queue_sensor, reconciler_sensor
+from stt_dagster.sensors import (
+    cancellation_sensor,
+    failure_sensor,
+    queue_sensor,
+    reconciler_sensor,
+    webhook_sensor,
+)
 
 logs.install()
 end_runs_with_code_server()
@@ -20,6 +26,6 @@ _stt = SttResource()
 defs = Definitions(
     jobs=[transcribe_recording, retention],
     schedules=[nightly_retention],
-    sensors=[queue_sensor, failure_sensor, cancellation_sensor, reconciler_sensor],
+    sensors=[queue_sensor, failure_sensor, cancellation_sensor, reconciler_sensor, webhook_sensor],
     resources={"stt": _stt, "io_manager": JsonIOManager(stt=_stt)},
 )

@@ -1,7 +1,8 @@
 """The sensors: each asks the core one question and translates its answer for Dagster.
 
 `queue_sensor` waits on the Redis queue and launches runs; `failure_sensor` and `cancellation_sensor` tell the job what
-became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB.
+became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB; `webhook_sensor` tells callers
+that their jobs have ended.
 
 Dagster shows a run's end to a sensor once, whatever comes of it: what cannot be told then, since a server is away, the
 reconciler finds (a job that is processing) or the queue sensor (one that waits).
@@ -34,6 +35,7 @@ from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
 from stt_core.logs import get_logger, log_exception, logged
 from stt_core.scratch import remove_abandoned_folders
 from stt_core.settings import get_settings
+from stt_core.webhooks.sending import send_due_webhooks
 from stt_dagster.jobs import run_request, transcribe_recording
 from stt_dagster.resources import SttResource, open_instance
 from stt_dagster.runs import count_unfinished_runs, end_useless_runs, look_after_jobs, may_launch, settle_run
@@ -44,6 +46,8 @@ logger = get_logger(__name__)
 #: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
 #: end waits for its ticks, which is why it is not longer.
 QUEUE_WAIT_SECONDS = 4.0
+#: How often it is looked for webhooks to send; each beat of the daemon.
+WEBHOOK_SECONDS = 5
 
 
 class Observations(BaseModel):
@@ -129,3 +133,18 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     with noting_outages("ending broken uploads") as uploads:
         fail_broken_uploads(services.jobs, services.store)
     return SkipReason(" ".join(runs + queue + uploads) or "Jobs, queue and runs agree.")
+
+
+@sensor(
+    job=transcribe_recording,
+    minimum_interval_seconds=WEBHOOK_SECONDS,
+    default_status=DefaultSensorStatus.RUNNING,
+)
+@logged
+def webhook_sensor(context: SensorEvaluationContext) -> SkipReason:
+    """Tell the callers who asked for it that their jobs have ended."""
+    with noting_outages("sending webhooks") as outages:
+        sent = send_due_webhooks(SttResource().services)
+        counts = ", ".join(f"{number} {status}" for status, number in sent.items())
+        return SkipReason(f"Webhooks: {counts or 'none due'}.")
+    return SkipReason(" ".join(outages))

@@ -69,16 +69,20 @@ def post(url: str, message_id: str, body: bytes, settings: Settings) -> Try:
     try:
         pinned = pin_url(url, allow=settings.webhook_allow)
         outcome.status_code = asyncio.run(_send(pinned, headers, body))
-    except SttError as error:
-        outcome.error = error.message
-    except TimeoutError:
-        outcome.error = f"No answer within {TIMEOUT_SECONDS:g} s."
-    except (httpx.HTTPError, OSError) as error:
-        # The text of others may quote what the receiver sent.
-        outcome.error = str(error)[:200] if isinstance(error, httpx.ConnectError) else type(error).__name__
+    except (SttError, httpx.HTTPError, OSError) as error:
+        outcome.error = _reason(error)
+        logger.info("webhook {}: {}", message_id, outcome.error)
     outcome.seconds = round(time.perf_counter() - started, 3)
-    logger.debug("webhook {}: {}", message_id, outcome)
     return outcome
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SttError):
+        return error.message
+    if isinstance(error, TimeoutError):
+        return f"No answer within {TIMEOUT_SECONDS:g} s."
+    # The text of another error may quote what the receiver sent.
+    return str(error)[:200] if isinstance(error, httpx.ConnectError) else type(error).__name__
 
 
 async def _send(pinned: PinnedUrl, headers: dict[str, str], body: bytes) -> int:

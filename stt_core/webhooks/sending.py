@@ -116,7 +116,7 @@ def _try(services: Services, deliveries: Deliveries, delivery: Delivery, job: Jo
     else:
         status = DeliveryStatus.PENDING
     level = "INFO" if status is DeliveryStatus.DELIVERED else "WARNING"
-    logger.log(level, "webhook {} to {}: {} ({})", delivery.message_id, delivery.receiver, status, outcome)
+    logger.log(level, "webhook {} to {}: {}", delivery.message_id, delivery.receiver, status)
     return deliveries.update(claimed, tries=[*delivery.tries, outcome], status=status).status
 
 

@@ -192,6 +192,6 @@ def test_env_example_when_read_then_it_shows_the_default(field: str) -> None:
     if value:
         shown = Settings.model_validate({field.upper(): value})
         assert getattr(shown, field) == getattr(Settings(), field)
-    else:  # empty means unset, which only settings without a fixed default may be
+    else:  # empty means unset, which only settings that are empty or have no fixed default may be
         information = Settings.model_fields[field]
-        assert information.default is None or information.default_factory is not None
+        assert not information.default or information.default_factory is not None

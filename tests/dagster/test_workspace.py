@@ -51,7 +51,7 @@ def test_dagster_dev_when_given_the_workspace_loads_every_definition(
         [repository] = location["repositories"]
         assert "transcribe_recording" in {job["name"] for job in repository["jobs"]}
         states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
-        expected = {"queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor"}
+        expected = {"queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor", "webhook_sensor"}
         assert states == dict.fromkeys(expected, "RUNNING")
     finally:  # how it stops is Dagster's own affair
         root = psutil.Process(process.pid)
