@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from stt_core.jobs.models import Channels, Priority
+from stt_core.jobs.models import Channels, JobStatus, Priority
 from stt_core.services import DependencyHealth
 from stt_core.settings import Strategy
 
@@ -52,6 +52,16 @@ class UploadForm(BaseModel):
         bool,
         Field(description="Whether a part that cannot be transcribed leaves a gap instead of failing the job."),
     ] = False
+
+
+class ListQuery(BaseModel):
+    """Which jobs are wanted. An unknown parameter is refused, as that of an upload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[JobStatus | None, Field(description="Only jobs in this state.")] = None
+    cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="Jobs on a page, at most.")] = 50
 
 
 class Problem(BaseModel):

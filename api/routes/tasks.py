@@ -2,20 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Response
+from fastapi import APIRouter, File, Query, Response
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
-from api.schemas import UploadForm
+from api.schemas import ListQuery, UploadForm
 from api.uploads import UploadRoute
 from stt_core.errors import (
     BusyError,
+    ConflictError,
     DatabaseUnavailableError,
     DiskFullError,
     EmptyFileError,
     FileTooLargeError,
     InvalidInputError,
     InvalidTransitionError,
+    JobDeletedError,
     JobFailedError,
     JobNotFoundError,
     ModelNotFoundError,
@@ -27,6 +29,7 @@ from stt_core.errors import (
     UnsupportedFormatError,
 )
 from stt_core.jobs.models import JobView
+from stt_core.jobs.views import JobList
 from stt_core.logs import logged
 
 _uploads = APIRouter(route_class=UploadRoute)
@@ -86,9 +89,24 @@ router.include_router(_uploads)
 
 
 @router.get(
+    "",
+    summary="List jobs",
+    response_description="A page of jobs, newest first.",
+    responses=problem_responses(InvalidInputError, DatabaseUnavailableError),
+)
+@logged
+def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: TasksDep) -> JobList:
+    """Return the caller's jobs, newest first, page by page: `next_cursor` of one page is the `cursor` of the next.
+
+    A job that comes or goes meanwhile moves none of the others to another page.
+    """
+    return tasks.list_tasks(status=wanted.status, cursor=wanted.cursor, limit=wanted.limit, owner=caller.owner)
+
+
+@router.get(
     "/{job_id}",
     summary="Look at a job",
-    responses=problem_responses(InvalidInputError, JobNotFoundError, DatabaseUnavailableError),
+    responses=problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError),
 )
 @logged
 def get_task_status(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
@@ -96,11 +114,39 @@ def get_task_status(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobVie
     return tasks.get_task_status(job_id, owner=caller.owner)
 
 
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a job",
+    response_description="The job is deleted.",
+    dependencies=[NeedsStore],
+    responses=problem_responses(
+        InvalidInputError,
+        JobNotFoundError,
+        JobDeletedError,
+        ConflictError,
+        DatabaseUnavailableError,
+        StoreUnavailableError,
+        BusyError,
+    ),
+)
+@logged
+def delete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> None:
+    """Cancel a job that has not ended, and remove its recording, its transcript and what was known of it.
+
+    What is left is its id: whoever asks for it is told that it was deleted (410). The texts of its sounds stay until
+    `CHUNK_CACHE_DAYS` after they were heard, under the hash of the sound: they may be those of another job too.
+    """
+    tasks.delete_task(job_id, owner=caller.owner)
+
+
 @router.post(
     "/{job_id}/cancel",
     summary="Cancel a job",
     response_description="The job is cancelled.",
-    responses=problem_responses(InvalidInputError, JobNotFoundError, InvalidTransitionError, DatabaseUnavailableError),
+    responses=problem_responses(
+        InvalidInputError, JobNotFoundError, JobDeletedError, InvalidTransitionError, DatabaseUnavailableError
+    ),
 )
 @logged
 def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
@@ -120,6 +166,7 @@ def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     responses=problem_responses(
         InvalidInputError,
         JobNotFoundError,
+        JobDeletedError,
         InvalidTransitionError,
         RecordingGoneError,
         DatabaseUnavailableError,

@@ -170,7 +170,7 @@ class JobRepository:
         return changed
 
     @logged
-    def bury_job(self, job: JobModel) -> None:
+    def bury_job(self, job: JobModel, deleted_at: datetime) -> None:
         """Leave of a job that has ended only its id, its owner, its state and its dates, and none of its chunks.
 
         Raises:
@@ -184,7 +184,7 @@ class JobRepository:
             options=JobOptions(model=""),
             version=job.version + 1,
             write_id=uuid4().hex,
-            deleted_at=utc_now(),
+            deleted_at=deleted_at,
         )
         self._replace(job, tombstone)
         self.replace_chunks(job.job_id, [])

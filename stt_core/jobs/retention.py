@@ -89,7 +89,7 @@ def _delete_jobs(services: Services, before: datetime) -> int:
     count = 0
     for job in services.jobs.find_ended_jobs(before):
         try:
-            services.jobs.bury_job(job)
+            services.jobs.bury_job(job, utc_now())
         except (ConflictError, JobNotFoundError) as error:
             logger.info("job {} is left to the next sweep: {}", job.job_id, error)
             continue

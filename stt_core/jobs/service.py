@@ -1,4 +1,4 @@
-"""What clients may do with jobs: create one, look at it, fetch its result, cancel it, send it again; nothing else.
+"""What clients may do with jobs: create, list, look at, cancel, send again and delete them, and fetch what they leave.
 
 How a recording is taken in stands in `stt_core.jobs.intake`.
 """
@@ -18,20 +18,15 @@ from stt_core.errors import (
     QueueUnavailableError,
     RecordingGoneError,
     ResultNotReadyError,
+    SttError,
 )
 from stt_core.jobs.claims import ended_error
 from stt_core.jobs.intake import Intake, Wishes
-from stt_core.jobs.models import (
-    JobModel,
-    JobStatus,
-    JobUpdate,
-    JobView,
-    Progress,
-    utc_now,
-)
+from stt_core.jobs.models import JobModel, JobStatus, JobUpdate, JobView, Progress, Source, utc_now
 from stt_core.jobs.queue import JobQueue
-from stt_core.jobs.recovery import cancel_job, enqueue_job
+from stt_core.jobs.recovery import cancel_job, dequeue_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.storage import keys
@@ -276,7 +271,7 @@ class JobService:
         self._store.ping()
         job = cancel_job(self._jobs, job_id)
         dequeue_job(self._queue, job)
-        self._jobs.bury_job(job)
+        self._jobs.bury_job(job, utc_now())
         try:
             for prefix in keys.prefixes_of(job_id):
                 self._store.remove_prefix(prefix)

@@ -32,7 +32,8 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 
     assert sorted(ids) == [
-        "cancel_task", "get_task_result", "get_task_status", "health", "ready", "retry_task", "upload_task",
+        "cancel_task", "delete_task", "get_task_result", "get_task_status", "health", "list_tasks", "ready",
+        "retry_task", "upload_task",
     ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
 
@@ -41,10 +42,12 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     ("path", "method", "statuses"),
     [
         ("/api/v1/tasks/upload", "post", {"202", "400", "409", "413", "415", "503", "507", "default"}),
-        ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "503", "default"}),
+        ("/api/v1/tasks", "get", {"200", "400", "503", "default"}),
+        ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "410", "503", "default"}),
+        ("/api/v1/tasks/{job_id}", "delete", {"204", "400", "404", "409", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "406", "409", "410", "503", "default"}),
-        ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "503", "default"}),
-        ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "410", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "410", "503", "default"}),
     ],
 )
 def test_answers_when_described_then_each_status_has_its_errors(
@@ -54,7 +57,7 @@ def test_answers_when_described_then_each_status_has_its_errors(
 
     assert set(responses) == statuses
     for status, response in responses.items():
-        if status in ("200", "202"):
+        if status in ("200", "202", "204"):
             continue
         content = response["content"]["application/problem+json"]
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}

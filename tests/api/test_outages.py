@@ -24,8 +24,7 @@ from stt_core.local_stack.servers import EmbeddedMongo, EmbeddedRedis, EmbeddedS
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.storage.object_store import ObjectStore
-from tests.api.conftest import UPLOAD, Serve, everything, kind_of, upload
-from tests.api.test_tasks import publish
+from tests.api.conftest import UPLOAD, Serve, everything, kind_of, publish, upload
 from tests.conftest import start_server, wait_until
 
 JOB = f"/api/v1/tasks/{'0' * 32}"
@@ -122,7 +121,7 @@ def test_mongodb_when_it_hangs_then_health_answers_at_once(
         # More than there are worker threads.
         asked = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(200)]
         for connection in asked:
-            connection.sendall(f"GET {JOB} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(f"GET {JOB} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         waits: list[float] = []
         while True:
             started = time.perf_counter()
@@ -160,7 +159,7 @@ def in_time(seconds: float, ask: Callable[[], httpx.Response]) -> httpx.Response
 def assert_refused_before_the_body_is_read(client: httpx.Client, kind: str, seconds: float) -> None:
     """Begin an upload, send nothing of its body, and expect the answer."""
     head = (
-        f"POST {UPLOAD} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 1000000\r\n"
+        f"POST {UPLOAD} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000\r\n"
         "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
     )
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=seconds) as connection:
