@@ -48,6 +48,7 @@ from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings, Strategy
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
+from stt_core.webhooks.posting import ensure_callback_allowed
 from stt_core.whisper.languages import check_language
 from stt_core.whisper.models import resolve_model
 
@@ -208,6 +209,8 @@ class Intake:
                 f"The model {whisper_model.name} cannot translate: it knows English alone.",
                 mend="Choose a multilingual model, such as base or small.",
             )
+        if callback_url := wishes.get("callback_url"):
+            ensure_callback_allowed(callback_url, self._settings)
         given = {name: value for name, value in wishes.items() if value is not None}
         options = JobOptions.model_validate(
             {name: given[name] for name in JobOptions.model_fields if name in given}

@@ -188,6 +188,8 @@ class JobRepository:
         )
         self._replace(job, tombstone)
         self.replace_chunks(job.job_id, [])
+        with mongo_errors(f"removing the delivery of job {job.job_id}"):
+            self._database.deliveries.delete_one({"_id": job.job_id})
         logger.info("job {} is deleted, but for its tombstone", job.job_id)
 
     def _replace(self, job: JobModel, changed: JobModel) -> None:

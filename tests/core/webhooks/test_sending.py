@@ -11,7 +11,7 @@ import pytest
 
 from stt_core.jobs.models import JobError, JobResult, JobStatus, JobUpdate, utc_now
 from stt_core.services import Services
-from stt_core.webhooks import sending
+from stt_core.webhooks import posting, sending
 from stt_core.webhooks.deliveries import Deliveries, Delivery, DeliveryStatus
 from stt_core.webhooks.sending import BACKOFF_SECONDS, send_due_webhooks
 from tests.core.webhooks.conftest import Receiver, create_job, ended_job
@@ -157,7 +157,7 @@ def test_webhook_when_its_process_died_before_the_answer_was_written_then_is_sen
     services: Services, receiver: Receiver, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ended_job(services, receiver.url)
-    post = sending.post
+    post = posting.post
 
     def post_and_die(*arguments: object) -> object:
         post(*arguments)  # type: ignore[arg-type]
@@ -218,10 +218,18 @@ def test_webhook_when_the_job_was_deleted_then_nothing_is_sent(
     services: Services, receiver: Receiver, later: Later
 ) -> None:
     receiver.statuses = [500]
-    pending, unmarked = (ended_job(services, receiver.url) for _ in range(2))
-    services.jobs.delete_job(unmarked.job_id)
+    pending, marked, buried = (ended_job(services, receiver.url) for _ in range(3))
+    services.jobs.delete_job(marked.job_id)
+    services.jobs.bury_job(buried, utc_now())
     assert send_due_webhooks(services) == {"pending": 1}
-    services.jobs.update_job(services.jobs.get_job(pending.job_id), JobUpdate(deleted_at=utc_now()))
+    services.jobs.delete_job(pending.job_id)
     later(BACKOFF_SECONDS[0])
     assert send_due_webhooks(services) == {}
+    assert services.database.deliveries.count_documents({}) == 0
+
+
+def test_webhook_when_a_told_job_is_deleted_then_nothing_is_left_of_it(services: Services, receiver: Receiver) -> None:
+    job = ended_job(services, receiver.url)
+    assert send_due_webhooks(services) == {"delivered": 1}
+    services.jobs.bury_job(services.jobs.get_job(job.job_id), utc_now())
     assert services.database.deliveries.count_documents({}) == 0
