@@ -21,6 +21,7 @@ from fastapi_offline import FastAPIOffline
 from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
+from api.protection import FreshKeys, Protection, warn_of_openness
 from api.readiness import Readiness
 from api.routes import health, results, tasks
 from api.schemas import Problem
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "health", "description": "Whether the API lives, and whether its servers answer."},
         ],
     )
+    app.add_middleware(Protection)
     app.add_middleware(RequestScope)
     app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
@@ -100,6 +102,8 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         services = Services.open(settings)
         readiness = Readiness(services)
         app.state.services, app.state.readiness, app.state.slots = services, readiness, Slots()
+        app.state.keys = FreshKeys(services.keys)
+        warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.
         first_check = asyncio.create_task(run_in_threadpool(readiness.check))

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
 
+from api.protection import Caller
 from api.readiness import Readiness
-from stt_core.access.models import Scope
 from stt_core.jobs.models import JOB_ID_PATTERN
 from stt_core.jobs.service import JobService
 from stt_core.logs import logged
 from stt_core.services import Services
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sends a request, and what that may do: everything where keys are off."""
-
-    #: The id of the key; the owner of what is created. None where keys are off.
-    key_id: str | None = None
-    scopes: frozenset[Scope] = frozenset(Scope)
-
-    @property
-    def owner(self) -> str | None:
-        """Whose jobs the caller sees; None for everybody's."""
-        return None if Scope.ADMIN in self.scopes else self.key_id
 
 
 @logged
@@ -45,7 +30,7 @@ async def get_tasks(request: Request) -> JobService:
 @logged
 async def get_caller(request: Request) -> Caller:
     """Return who sends the request."""
-    return Caller()
+    return cast("Caller", request.state.caller)
 
 
 @logged

@@ -27,6 +27,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
 #: nginx's status for a client that went away; nobody receives it, the log shows it.
 CLIENT_CLOSED_REQUEST = 499
+#: RFC 6750.
+_WRONG_SCOPE = 'Bearer error="insufficient_scope"'
 
 
 @logged
@@ -40,7 +42,7 @@ def problem_response(
     details: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Return a problem document as an answer; a 503 says when to come back."""
+    """Return a problem document as an answer; a 503 and a 429 say when to come back, a 401 and a 403 how to come in."""
     problem = Problem(
         type=_type(kind),
         title=_title(kind),
@@ -54,6 +56,10 @@ def problem_response(
     headers = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = str(problem.details["retry_after_seconds"])
+    elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        headers["WWW-Authenticate"] = "Bearer" if status == HTTPStatus.UNAUTHORIZED else _WRONG_SCOPE
     body = problem.model_dump_json(exclude_none=True, fallback=str)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -87,13 +93,15 @@ def problem_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]
 @logged
 def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of a request a problem document. What nobody named is answered by the middleware."""
-    app.add_exception_handler(SttError, _answer_error)
+    app.add_exception_handler(SttError, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_wrong_fields)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+@logged
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Return the answer to a named error."""
     error = cast("SttError", error)
     log_exception(logger, request.method, error)  # unless it was logged where it was raised
     return problem_response(

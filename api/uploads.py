@@ -22,6 +22,7 @@ from starlette.types import Message
 from api.readiness import Readiness
 from api.schemas import UploadForm
 from api.slots import Slots
+from api.upload_slots import upload_slot
 from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
@@ -48,13 +49,14 @@ class UploadRoute(APIRoute):
             slots: Slots = request.app.state.slots
             async with slots.store.taken():
                 await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
-            counted = _CountedRequest(request, services)
-            form = await _read_form(counted)
-            try:
-                async with slots.uploads.taken():
-                    return await handle(counted)  # which finds the form read
-            finally:
-                await form.close()
+            async with upload_slot(request):
+                counted = _CountedRequest(request, services)
+                form = await _read_form(counted)
+                try:
+                    async with slots.uploads.taken():
+                        return await handle(counted)  # which finds the form read
+                finally:
+                    await form.close()
 
         return handle_upload
 

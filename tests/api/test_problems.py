@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 
 from api.application import create_app
 from stt_core.errors import DiskFullError
+from stt_core.settings import Settings
 from tests.api.conftest import kind_of
 
 SECRET = "mongodb://root:hunter2@10.0.0.7"
@@ -23,6 +25,7 @@ SECRET = "mongodb://root:hunter2@10.0.0.7"
 def app() -> FastAPI:
     """The app with two more routes, which fail."""
     app = create_app()
+    app.state.services = SimpleNamespace(settings=Settings.model_validate({"API_KEYS": "off"}))  # as if it had started
 
     def explode() -> None:
         raise RuntimeError(SECRET)

@@ -107,7 +107,7 @@ def test_upload_when_the_client_goes_away_midway_then_nothing_is_left(
     before = everything(services)
     address = urlsplit(api.url)
     headers, body = multipart(wav(100))
-    head = [f"POST {UPLOAD} HTTP/1.1", "Host: test", f"Content-Length: {len(body)}"]
+    head = [f"POST {UPLOAD} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body[: 2 * MIB])

@@ -199,7 +199,7 @@ def test_upload_when_one_byte_over_the_limit_then_413(small_client: httpx.Client
 def raw_upload(client: httpx.Client, *headers: str) -> Iterator[socket.socket]:
     """Send the head of an upload request by hand."""
     address = (client.base_url.host, client.base_url.port)
-    lines = [f"POST {UPLOAD} HTTP/1.1", "Host: test", "Content-Type: multipart/form-data; boundary=edge", *headers]
+    lines = [f"POST {UPLOAD} HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=edge", *headers]
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         yield connection
