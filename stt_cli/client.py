@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
@@ -20,6 +21,9 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 #: No answer for so long means that something is wrong; an upload may be silent for minutes while it is stored.
 _TIMEOUT = httpx.Timeout(30.0, read=600.0, write=600.0)
+
+#: How often a question waits as long as the API says, where the key has asked too often.
+_WAITS = 5
 
 
 class ApiUnreachableError(TransientError):
@@ -41,13 +45,19 @@ class ApiClient:
 
     Args:
         url: Its address, such as http://127.0.0.1:8000.
+        key: The key to send; `STT_API_KEY`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: SecretStr | None = None) -> None:
         self._url = url.rstrip("/")
         # Not through the proxies of the environment: the API of a local stack is on this machine.
         local = httpx.URL(self._url).host in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(base_url=f"{self._url}/api/v1/tasks", timeout=_TIMEOUT, trust_env=not local)
+        self._http = httpx.Client(
+            base_url=f"{self._url}/api/v1/tasks",
+            timeout=_TIMEOUT,
+            trust_env=not local,
+            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
+        )
 
     @logged
     def upload(self, file: BinaryIO, filename: str, **fields: str | None) -> JobView:
@@ -121,6 +131,11 @@ class ApiClient:
     def _ask(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
         try:
             response = self._http.request(method, path, **content)
+            for _ in range(_WAITS if method == "GET" else 0):
+                if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                    break
+                time.sleep(min(int(response.headers.get("Retry-After", 1)), 60))
+                response = self._http.request(method, path)
             if response.is_success:
                 return answer.model_validate_json(response.content)
         except httpx.HTTPError as error:

@@ -37,7 +37,11 @@ def demo() -> None:
     well whisper hears.
     """
     settings = load_settings()
-    with _api(settings) as url, ApiClient(url) as client, as_file(files("stt_cli") / "data" / "demo.flac") as recording:
+    with (
+        _api(settings) as url,
+        ApiClient(url, settings.stt_api_key) as client,
+        as_file(files("stt_cli") / "data" / "demo.flac") as recording,
+    ):
         job = upload_and_wait(client, recording, model=DEMO, language="en")
         transcript = client.transcript(job.job_id)
         _show_transcript(transcript)

@@ -18,6 +18,7 @@ from stt_core.jobs.queue import JobQueue
 from stt_core.local_stack.home import StackHome, is_free
 from stt_core.local_stack.processes import running_process
 from stt_core.local_stack.servers import SERVERS, given_variables
+from stt_core.local_stack.stack import reached_settings
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 from stt_core.storage.object_store import ObjectStore
@@ -115,9 +116,8 @@ def _check_servers(settings: Settings) -> Iterator[Finding]:
         yield Finding("stack", f"runs: API {state['api_url']}, Dagster UI {state['dagster_url']}")
     else:
         yield from _check_ports(settings)
-    addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
     silent = set() if is_up else {_DEPENDENCIES[server.name] for server in embedded}
-    reached = Settings.model_validate(addresses if is_up else {})
+    reached = reached_settings(settings)
     pings: dict[str, Callable[[], float]] = {
         "mongodb": lambda: Database(reached).ping(),
         "redis": lambda: JobQueue(reached).ping(),

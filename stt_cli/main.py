@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stt_cli import demo, doctor, models, stack, tasks
+from stt_cli import demo, doctor, keys, models, stack, tasks
 from stt_cli.console import show_error
 from stt_core.errors import SttError
 from stt_core.logs import get_logger, logged, setup_logging
@@ -49,5 +49,6 @@ app.command()(tasks.result)
 app.command()(tasks.cancel)
 app.command()(tasks.retry)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
 app.command()(demo.demo)

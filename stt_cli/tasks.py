@@ -112,7 +112,8 @@ def format_transcript(transcript: Transcript, output: Output) -> str:
 
 
 def _client(api_url: str | None) -> ApiClient:
-    return ApiClient(api_url or load_settings().api_url)
+    settings = load_settings()
+    return ApiClient(api_url or settings.api_url, settings.stt_api_key)
 
 
 def _table(job: JobView) -> Table:

@@ -21,8 +21,8 @@ import httpx
 
 from stt_core.local_stack.dagster_home import LOCATION, write_dagster_home
 from stt_core.local_stack.home import StackHome, is_free
-from stt_core.local_stack.processes import hold
-from stt_core.local_stack.servers import EmbeddedServer, given_variables, missing_servers
+from stt_core.local_stack.processes import hold, running_process
+from stt_core.local_stack.servers import SERVERS, EmbeddedServer, given_variables, missing_servers
 from stt_core.local_stack.supervisor import Part, Supervisor
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
@@ -60,6 +60,21 @@ def running_stack(
         with Supervisor(home, layers, facts=facts, write_line=write_line) as supervisor:
             supervisor.start()
             yield supervisor
+
+
+@logged
+def reached_settings(settings: Settings) -> Settings:
+    """Return settings that lead to the servers, the embedded ones of the stack that runs in this home among them."""
+    home = StackHome.at(settings.stt_home)
+    state = home.read(home.state_file)
+    if running_process(state) is None:
+        return settings
+    given, parts = given_variables(), state["parts"]
+    embedded = [
+        kind(home, parts.get(kind.name, {}).get("port")) for kind in SERVERS if not given.get(kind.address_variable)
+    ]
+    addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
+    return Settings.model_validate(addresses)
 
 
 @logged

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
-from stt_cli.client import ApiClient
+from stt_cli.client import ApiClient, ApiRefusedError
 from stt_cli.demo import word_error_rate
 from stt_core.errors import InvalidInputError
 from stt_core.local_stack.home import free_port
@@ -119,3 +122,44 @@ def test_ps_and_down_when_nothing_runs_then_say_so(stt: Stt) -> None:
 def test_word_error_rate_when_only_case_and_punctuation_differ_then_is_zero() -> None:
     assert word_error_rate("Good morning, it's Monday.", "good morning it's monday") == 0
     assert word_error_rate("one two three four", "one two three") == pytest.approx(0.25)
+
+
+def test_keys_when_made_listed_and_revoked_then_only_the_token_is_standard_output(
+    stt: Stt, embedded_servers: dict[str, str]
+) -> None:
+    reached = embedded_servers | {"MONGODB_DATABASE": f"t{os.urandom(6).hex()}"}
+    made = stt("keys", "create", "laptop", "--scopes", "read, admin", "--rate", "60", "--concurrent", "3", **reached)
+    assert made.returncode == 0, made.stderr
+    assert re.fullmatch(r"stt_[\w-]{43}\n", made.stdout)
+    found = re.search(r"Key (\w{12}) of laptop", made.stderr)
+    assert found
+
+    listed = stt("keys", "list", **reached).stdout
+    assert re.search(rf"{found[1]} +laptop +admin,read +60 +3 +\d{{4}}-\d\d-\d\d *$", listed, re.MULTILINE)
+    assert made.stdout.strip() not in listed
+    assert stt("keys", "revoke", found[1], **reached).returncode == 0
+    assert re.search(rf"{found[1]} .*(\d{{4}}-\d\d-\d\d) +\1", stt("keys", "list", **reached).stdout)
+
+
+def test_keys_when_asked_for_nonsense_then_says_what_there_is(stt: Stt, embedded_servers: dict[str, str]) -> None:
+    refused = stt("keys", "create", "laptop", "--scopes", "everything", **embedded_servers)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "read, write, admin" in refused.stderr
+    assert "`stt keys list`" in stt("keys", "revoke", "nobody", **embedded_servers).stderr
+
+
+def test_client_when_the_key_has_asked_too_often_then_comes_back_when_told() -> None:
+    answers = [httpx.Response(429, headers={"Retry-After": "0"}), httpx.Response(404, json={"detail": "No job."})]
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        return answers[len(seen) - 1]
+
+    with ApiClient("http://127.0.0.1:1", SecretStr("stt_x")) as client:
+        client._http = httpx.Client(  # the edge: an API that refuses once
+            transport=httpx.MockTransport(answer), base_url="http://api", headers=client._http.headers
+        )
+        with pytest.raises(ApiRefusedError, match="No job"):
+            client.job("0" * 32)
+    assert seen == ["Bearer stt_x"] * 2
