@@ -23,7 +23,7 @@ from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.protection import FreshKeys, Protection, warn_of_openness
 from api.readiness import Readiness
-from api.routes import health, results, tasks
+from api.routes import health, openai, results, tasks
 from api.schemas import Problem
 from api.slots import Slots
 from stt_core.logs import get_logger, logged, setup_logging
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         openapi_tags=[
             {"name": "tasks", "description": "Transcription jobs."},
+            {"name": "openai", "description": "The same in the form of OpenAI's API, for programs written for it."},
             {"name": "health", "description": "Whether the API lives, and whether its servers answer."},
         ],
     )
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(tasks.router)
     app.include_router(results.router)
+    app.include_router(openai.router)
     app.include_router(health.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app

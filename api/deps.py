@@ -46,11 +46,21 @@ async def take_store_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+@logged
+async def take_waiting_place(request: Request) -> AsyncIterator[None]:
+    """Hold one of the places of requests that wait for their jobs, until the answer is sent."""
+    with request.app.state.slots.waiting_room.place():
+        yield
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
 TasksDep = Annotated[JobService, Depends(get_tasks)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
 NeedsStore = Depends(take_store_slot, scope="function")
+#: For the routes whose answers wait.
+NeedsWaitingPlace = Depends(take_waiting_place, scope="request")
 JobId = Annotated[
     str,
     Path(

@@ -97,7 +97,7 @@ def _route(scope: Scope) -> str:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if status >= 500 and status != 503:  # a 503 passes by itself, and its cause is logged where it was met
+    if status >= 500 and status not in (503, 504):  # those pass by themselves, and the cause is logged where it was met
         level = "ERROR"
     elif status >= 400:
         level = "WARNING"

@@ -16,6 +16,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.openai.errors import PREFIX as OPENAI_PREFIX
+from api.openai.errors import openai_response
 from api.schemas import Problem
 from stt_core.errors import InvalidInputError, SttError
 from stt_core.logs import get_logger, log_exception, logged
@@ -58,8 +60,12 @@ def problem_response(
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = str(problem.details["retry_after_seconds"])
+    elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        headers["Content-Range"] = f"bytes */{problem.details['size_bytes']}"
     elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         headers["WWW-Authenticate"] = "Bearer" if status == HTTPStatus.UNAUTHORIZED else _WRONG_SCOPE
+    if request.url.path.startswith(OPENAI_PREFIX):
+        return openai_response(problem, kind, headers)
     body = problem.model_dump_json(exclude_none=True, fallback=str)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 

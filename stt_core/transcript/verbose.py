@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from stt_core.logs import logged
 from stt_core.transcript.models import Segment, Transcript
-from stt_core.whisper.languages import LANGUAGES
+from stt_core.whisper.languages import ENGLISH, LANGUAGES
 
 Task = Literal["transcribe", "translate"]
 
@@ -47,7 +47,7 @@ class VerboseTranscript(BaseModel):
     """A transcript as OpenAI's `verbose_json`; `words` only where they are wanted."""
 
     task: Task
-    #: In English, as whisper names it.
+    #: Of the text, in English, as whisper names it.
     language: str
     duration: float
     text: str
@@ -69,7 +69,7 @@ def verbose(
     """
     return VerboseTranscript(
         task=task,
-        language=LANGUAGES.get(transcript.language, transcript.language),
+        language=LANGUAGES.get(ENGLISH if task == "translate" else transcript.language, transcript.language),
         duration=transcript.duration_seconds,
         text=transcript.text,
         segments=[_segment(segment) for segment in transcript.segments] if segments else None,

@@ -32,8 +32,9 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 
     assert sorted(ids) == [
-        "cancel_task", "delete_task", "get_task_result", "get_task_status", "health", "list_tasks", "ready",
-        "retry_task", "upload_task",
+        "cancel_task", "create_transcription", "create_translation", "delete_task", "get_openai_model",
+        "get_task_result", "get_task_status", "health", "list_openai_models", "list_tasks", "ready", "retry_task",
+        "upload_task",
     ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
 

@@ -1,0 +1,121 @@
+"""A request that follows the job it created, until there is a transcript.
+
+Whoever goes away before that was never told of the job, so nobody would fetch its result: it is cancelled. What was
+transcribed until then is kept by its sound, so that sending the recording again goes on from there. A request that
+waited for as long as it may is told of the job, which goes on; as it does where the API itself is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from api.openai.schemas import TextDelta, TextDone
+from api.slots import Slots
+from stt_core.errors import StillAtWorkError, SttError
+from stt_core.jobs.models import JobModel, JobStatus
+from stt_core.jobs.partial import partial_texts
+from stt_core.logs import get_logger, logged
+from stt_core.services import Services
+from stt_core.transcript.models import Transcript
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FollowedJob:
+    """A job and the request that waits for it."""
+
+    request: Request
+    job_id: str
+    owner: str | None
+    #: Where its result will lie, for whoever cannot wait.
+    result_path: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer carries that comes after the job was created: sending it again would create another."""
+        return {"X-Job-ID": self.job_id, "X-Should-Retry": "false"}
+
+    @logged
+    async def transcript(self) -> Transcript:
+        """Wait for the job's end and return its transcript.
+
+        Raises:
+            JobFailedError: It failed, or was cancelled.
+            StillAtWorkError: It takes longer than a request waits.
+            ClientDisconnect: Nobody waits any more; the job is cancelled.
+        """
+        async for _ in self._looks(lambda: (self._job(), None)):
+            pass
+        return await self._result()
+
+    @logged
+    async def events(self) -> AsyncIterator[TextDelta | TextDone | None]:
+        """Yield the text as it is heard, chunk by chunk, None while there is nothing new, and at last all of it.
+
+        Raises: As `transcript`.
+        """
+        heard: list[str] = []
+        space = ""
+        async for texts in self._looks(lambda: self._look_for_texts(len(heard))):
+            yield None
+            for text in filter(None, texts):
+                yield TextDelta(delta=space + text)
+                space = " "
+            heard.extend(texts)
+        transcript = await self._result()
+        rest = " ".join(segment.text for segment in transcript.segments if (segment.chunk or 0) >= len(heard))
+        if rest:
+            yield TextDelta(delta=space + rest)
+        yield TextDone(text=transcript.text)
+
+    async def _looks(self, look: Callable[[], tuple[JobModel, T]]) -> AsyncIterator[T]:
+        room = self._slots.waiting_room
+        seconds = self._services.settings.openai_wait_seconds
+        async for job, seen in room.watch(look, seconds):
+            if job.status.is_final:
+                return
+            if await self.request.is_disconnected():
+                await run_in_threadpool(self._abandon)
+                raise ClientDisconnect
+            yield seen
+        raise StillAtWorkError(
+            f"Job {self.job_id} is still at work after {seconds:g} s; it goes on.",
+            mend=f"Fetch its transcript from {self.result_path}; send long recordings to POST /api/v1/tasks/upload.",
+        )
+
+    def _job(self) -> JobModel:
+        return self._services.jobs.get_job(self.job_id, owner=self.owner)
+
+    def _look_for_texts(self, first: int) -> tuple[JobModel, list[str]]:
+        job = self._job()
+        if job.status is not JobStatus.PROCESSING:
+            return job, []
+        return job, partial_texts(self._services.jobs, self._services.store, self.job_id, first)
+
+    async def _result(self) -> Transcript:
+        async with self._slots.store.taken():
+            return await run_in_threadpool(self._services.tasks.get_task_result, self.job_id, owner=self.owner)
+
+    def _abandon(self) -> None:
+        logger.warning("nobody waits for job {} any more: it is cancelled", self.job_id)
+        try:
+            self._services.tasks.cancel_task(self.job_id, owner=self.owner)
+        except SttError as error:
+            logger.warning("job {} goes on: {}", self.job_id, error)
+
+    @property
+    def _services(self) -> Services:
+        return cast("Services", self.request.app.state.services)
+
+    @property
+    def _slots(self) -> Slots:
+        return cast("Slots", self.request.app.state.slots)

@@ -1,0 +1,154 @@
+"""OpenAI's API for speech to text: the same core, waited for."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Path, Request, Response
+
+from api.deps import CallerDep, NeedsWaitingPlace, ServicesDep, TasksDep
+from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
+from api.openai.errors import OpenAIError, openai_responses
+from api.openai.following import FollowedJob
+from api.openai.models import available_models, find_model, own_name
+from api.openai.schemas import (
+    Model,
+    ModelList,
+    Transcription,
+    TranscriptionForm,
+    TranslationForm,
+)
+from api.uploads import UploadRoute
+from stt_core.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    FileTooLargeError,
+    InvalidInputError,
+    JobFailedError,
+    ModelNotFoundError,
+    NoAudioError,
+    StillAtWorkError,
+    UnsupportedFormatError,
+)
+from stt_core.jobs.models import Priority
+from stt_core.logs import logged
+from stt_core.transcript.formats import CONTENT_TYPES
+from stt_core.transcript.verbose import VerboseTranscript
+
+_TEXTS = {CONTENT_TYPES[form].partition(";")[0]: {"schema": {"type": "string"}} for form in ("txt", "srt", "vtt")}
+_ERRORS: tuple[Any, ...] = (
+    InvalidInputError,
+    ModelNotFoundError,
+    UnsupportedFormatError,
+    FileTooLargeError,
+    NoAudioError,
+    JobFailedError,
+    DatabaseUnavailableError,
+    BusyError,
+    StillAtWorkError,
+    DiskFullError,
+)
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+_uploads = APIRouter(route_class=UploadRoute)
+
+
+@_uploads.post(
+    "/audio/transcriptions",
+    summary="Transcribe a recording, as OpenAI's API does",
+    response_class=Response,
+    dependencies=[NeedsWaitingPlace],
+    responses={
+        200: {
+            "model": Transcription | VerboseTranscript,
+            "description": "The transcript, in the form asked for. `X-Job-ID` names its job.",
+            "content": {**_TEXTS, "text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **openai_responses(*_ERRORS),
+    },
+)
+@logged
+def create_transcription(
+    form: Annotated[TranscriptionForm, File()], request: Request, caller: CallerDep, tasks: TasksDep
+) -> Response:
+    """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
+
+    With `stream`, the text comes as events while it is heard: `transcript.text.delta` for each part, at last
+    `transcript.text.done` with all of it.
+    """
+    if form.stream and form.response_format not in ("json", "text"):
+        raise InvalidInputError(
+            f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
+        )
+    job = tasks.create_task(
+        form.file.file,
+        filename=form.file.filename or "",
+        size_bytes=form.file.size or 0,
+        model=own_name(form.model),
+        language=form.language,
+        prompt=form.prompt,
+        temperature=form.temperature,
+        priority=Priority.HIGH,
+        owner=caller.key_id,
+    )
+    followed = _follow(request, job.job_id, caller.owner)
+    if form.stream:
+        return EventsUntilDone(followed)
+    return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
+
+
+@_uploads.post(
+    "/audio/translations",
+    summary="Translate a recording into English, as OpenAI's API does",
+    response_class=Response,
+    dependencies=[NeedsWaitingPlace],
+    responses={
+        200: {
+            "model": Transcription | VerboseTranscript,
+            "description": "The translation, in the form asked for. `X-Job-ID` names its job.",
+            "content": _TEXTS,
+        },
+        **openai_responses(*_ERRORS),
+    },
+)
+@logged
+def create_translation(
+    form: Annotated[TranslationForm, File()], request: Request, caller: CallerDep, tasks: TasksDep
+) -> Response:
+    """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
+    job = tasks.create_task(
+        form.file.file,
+        filename=form.file.filename or "",
+        size_bytes=form.file.size or 0,
+        model=own_name(form.model),
+        prompt=form.prompt,
+        temperature=form.temperature,
+        translate=True,
+        priority=Priority.HIGH,
+        owner=caller.key_id,
+    )
+    followed = _follow(request, job.job_id, caller.owner)
+    return AnswerWhenDone(followed, Wanted(form.response_format, "translate"))
+
+
+router.include_router(_uploads)
+
+
+@router.get(
+    "/models", summary="List the models", responses={"default": {"model": OpenAIError, "description": "Any error."}}
+)
+@logged
+def list_openai_models(services: ServicesDep) -> ModelList:
+    """Return the models that can be asked for: those of OpenAI stand for `WHISPER_MODEL`, the others for themselves."""
+    return ModelList(data=available_models(services.settings))
+
+
+@router.get("/models/{model}", summary="Look at a model", responses=openai_responses(ModelNotFoundError))
+@logged
+def get_openai_model(model: Annotated[str, Path(max_length=64)], services: ServicesDep) -> Model:
+    """Return a model that can be asked for."""
+    return find_model(model, services.settings)
+
+
+def _follow(request: Request, job_id: str, owner: str | None) -> FollowedJob:
+    result_path = request.app.url_path_for("get_task_result", job_id=job_id)
+    return FollowedJob(request, job_id, owner, str(result_path))

@@ -1,0 +1,321 @@
+"""OpenAI's own client against our API: what it sends and what it understands, with jobs that are really run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from dagster import DagsterInstance
+from openai import OpenAI
+from openai.types.audio import Transcription, TranscriptionVerbose, Translation, TranslationVerbose
+
+from stt_core.jobs.models import JobStatus, Priority
+from stt_core.services import Services
+from stt_core.settings import Settings
+from tests.api.conftest import REPOSITORY, Serve, wav
+from tests.conftest import wait_until
+from tests.multilingual_model import MODEL, make_multilingual_model
+
+DATA = Path(__file__).parents[1] / "data" / "audio"
+RECORDING = DATA / "sample-08.ogg"
+
+Connect = Callable[..., OpenAI]
+
+
+def connect(client: httpx.Client, *, key: str = "any", retries: int = 0) -> OpenAI:
+    """Return OpenAI's client, led to our API."""
+    return OpenAI(base_url=f"{client.base_url}/v1", api_key=key, max_retries=retries)
+
+
+@contextmanager
+def working(services: Services) -> Iterator[None]:
+    """Run each job that waits, as Dagster's daemon would, in a thread of this process."""
+    from stt_dagster.definitions import defs
+    from stt_dagster.jobs import run_request
+
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            for job in services.jobs.get_pending_jobs():
+                request = run_request(job, services.settings)
+                with DagsterInstance.ephemeral() as instance:
+                    defs.get_job_def(request.job_name or "").execute_in_process(
+                        run_config=request.run_config, instance=instance, raise_on_error=False, tags=request.tags
+                    )
+
+    thread = threading.Thread(target=work)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stt_dagster.resources.open_services", lambda: services)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def own_settings(server_settings: Settings) -> Settings:
+    """Settings of a system of its own, whose jobs nobody runs yet."""
+    own = f"openai{os.urandom(6).hex()}"
+    return server_settings.model_copy(
+        update={
+            "mongodb_database": own,
+            "queue_name": own,
+            "minio_bucket": own,
+            "whisper_model": "demo",
+            "whisper_beam_size": 1,
+            "whisper_best_of": 1,
+            "chunk_max_seconds": 5.0,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def system(own_settings: Settings, serve: Serve) -> Iterator[tuple[OpenAI, Services]]:
+    """The client of an API whose jobs are run, and the truth behind it."""
+    make_multilingual_model(own_settings.whisper_models_dir / f"ggml-{MODEL}.bin")
+    services = Services.open(own_settings)
+    services.prepare()
+    with serve(own_settings) as client, working(services):
+        yield connect(client), services
+    services.close()
+
+
+@pytest.fixture(scope="module")
+def ours(system: tuple[OpenAI, Services]) -> OpenAI:
+    return system[0]
+
+
+@pytest.fixture(scope="module")
+def text(ours: OpenAI) -> str:
+    """What the recording says, by our own client's account."""
+    return ours.audio.transcriptions.create(file=RECORDING, model="whisper-1").text
+
+
+def test_transcription_when_asked_for_as_json_then_the_text_of_a_job_of_high_priority(
+    system: tuple[OpenAI, Services], text: str
+) -> None:
+    ours, services = system
+    answer = ours.audio.transcriptions.with_raw_response.create(
+        file=RECORDING, model="demo", language="en", prompt="Numbers.", temperature=0.2
+    )
+    parsed = answer.parse()
+
+    assert isinstance(parsed, Transcription) and parsed.text
+    assert parsed.usage is not None and parsed.usage.type == "duration" and parsed.usage.seconds > 5
+    job = services.jobs.get_job(answer.headers["x-job-id"])
+    assert (job.status, job.priority, job.filename) == (JobStatus.COMPLETED, Priority.HIGH, RECORDING.name)
+    assert (job.options.model, job.options.language) == ("demo", "en")
+    assert (job.options.prompt, job.options.temperature, job.options.translate) == ("Numbers.", 0.2, False)
+
+
+def test_transcription_when_asked_for_as_text_or_subtitles_then_a_string(ours: OpenAI, text: str) -> None:
+    def transcribe(form: str) -> str:
+        answer = ours.audio.transcriptions.create(file=RECORDING, model="whisper-1", response_format=form)  # type: ignore[call-overload]
+        assert isinstance(answer, str)
+        return answer
+
+    assert transcribe("text") == text + "\n"
+    assert transcribe("srt").startswith("1\n00:00:0")
+    assert transcribe("vtt").startswith("WEBVTT\n\n00:00:0")
+
+
+def test_transcription_when_verbose_then_every_field_that_the_client_knows_is_there(ours: OpenAI, text: str) -> None:
+    answer = ours.audio.transcriptions.create(
+        file=RECORDING,
+        model="whisper-1",
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+
+    checked = TranscriptionVerbose.model_validate(answer.model_dump(warnings="error"))  # the client itself checks none
+    assert (checked.text, checked.language) == (text, "english")
+    assert checked.segments and checked.words
+    assert " ".join(segment.text for segment in checked.segments) == text
+    assert [word.word for word in checked.words] == text.split()
+    assert all(0 <= word.start <= word.end <= checked.duration for word in checked.words)
+    assert all(segment.avg_logprob <= 0 < segment.compression_ratio for segment in checked.segments)
+
+
+def test_transcription_when_verbose_then_has_segments_unless_only_words_are_wanted(ours: OpenAI, text: str) -> None:
+    by_default = ours.audio.transcriptions.create(file=RECORDING, model="whisper-1", response_format="verbose_json")
+    only_words = ours.audio.transcriptions.create(
+        file=RECORDING, model="whisper-1", response_format="verbose_json", timestamp_granularities=["word"]
+    )
+
+    assert by_default.segments and by_default.words is None
+    assert only_words.words and only_words.segments is None
+
+
+def test_transcription_when_streamed_then_deltas_and_at_last_the_whole_text(ours: OpenAI, text: str) -> None:
+    with ours.audio.transcriptions.create(file=RECORDING, model="gpt-4o-transcribe", stream=True) as stream:
+        events = list(stream)
+
+    assert {event.type for event in events[:-1]} == {"transcript.text.delta"}
+    last = events[-1]
+    assert last.type == "transcript.text.done" and last.text == text
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta").split() == text.split()
+
+
+def test_translation_when_asked_for_then_the_job_translates(system: tuple[OpenAI, Services]) -> None:
+    ours, services = system
+    answer = ours.audio.translations.with_raw_response.create(file=RECORDING, model=MODEL)
+    verbose = ours.audio.translations.create(file=RECORDING, model=MODEL, response_format="verbose_json")
+
+    assert isinstance(answer.parse(), Translation) and answer.parse().text
+    assert services.jobs.get_job(answer.headers["x-job-id"]).options.translate
+    assert TranslationVerbose.model_validate(verbose.model_dump()).language == "english"
+
+
+def test_models_when_listed_then_each_can_be_looked_at(ours: OpenAI) -> None:
+    models = list(ours.models.list())
+
+    assert {"whisper-1", "demo", MODEL} <= {model.id for model in models}
+    assert all(model.object == "model" and model.created > 0 for model in models)
+    assert [ours.models.retrieve(model.id) for model in models] == models
+
+
+def test_model_when_it_is_not_there_then_not_found(ours: OpenAI) -> None:
+    for ask in (
+        lambda: ours.models.retrieve("no-such-model"),
+        lambda: ours.audio.transcriptions.create(file=RECORDING, model="no-such-model"),
+        lambda: ours.audio.transcriptions.create(file=RECORDING, model="base"),  # known, and not downloaded
+    ):
+        with pytest.raises(openai.NotFoundError) as caught:
+            ask()
+        assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+        assert caught.value.type == "invalid_request_error"
+        assert caught.value.request_id
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "code"),
+    [
+        ({"temperature": 3.0}, "temperature", "invalid_input"),
+        ({"response_format": "diarized_json"}, "response_format", "invalid_input"),
+        ({"language": "klingon"}, "language", "unknown_language"),
+        ({"include": ["logprobs"]}, "include[]", "invalid_input"),
+        ({"stream": True, "response_format": "srt"}, None, "invalid_input"),
+        ({"file": ("notes.txt", b"Dear diary. " * 400)}, "file", "unsupported_format"),
+        ({"file": ("a.wav", b"")}, "file", "empty_file"),
+    ],
+)
+def test_transcription_when_the_request_is_wrong_then_bad_request(
+    ours: OpenAI, options: dict[str, object], param: str | None, code: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ours.audio.transcriptions.create(**{"file": RECORDING, "model": "whisper-1"} | options)  # type: ignore[call-overload]
+    assert (caught.value.param, caught.value.code, caught.value.type) == (param, code, "invalid_request_error")
+    assert caught.value.message
+
+
+def test_transcription_when_the_recording_cannot_be_decoded_then_unprocessable_and_not_sent_again(
+    system: tuple[OpenAI, Services],
+) -> None:
+    ours, services = system
+    before = len(services.jobs.list_jobs().jobs)
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        ours.with_options(max_retries=2).audio.transcriptions.create(file=("a.wav", wav(0)), model="whisper-1")
+    assert caught.value.code == "no_audio"
+    job = services.jobs.get_job(caught.value.response.headers["x-job-id"])
+    assert job.status is JobStatus.FAILED
+    assert len(services.jobs.list_jobs().jobs) == before + 1
+
+
+def test_stream_when_the_recording_cannot_be_decoded_then_the_client_raises(ours: OpenAI) -> None:
+    stream = ours.audio.transcriptions.create(file=("a.wav", wav(0)), model="whisper-1", stream=True)
+    with pytest.raises(openai.APIError) as caught:
+        list(stream)
+    assert caught.value.code == "no_audio"
+
+
+def test_route_when_there_is_none_then_not_found_in_the_same_form(ours: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        ours.embeddings.create(input="x", model="whisper-1")
+    assert caught.value.code == "not_found"
+
+
+def test_transcription_when_the_job_takes_too_long_then_told_of_it_once(
+    serve: Serve, settings: Settings, services: Services
+) -> None:
+    with serve(settings.model_copy(update={"openai_wait_seconds": 0.2})) as client:
+        before = len(services.jobs.list_jobs(limit=1000).jobs)
+        with pytest.raises(openai.InternalServerError) as caught:
+            connect(client, retries=2).audio.transcriptions.create(file=("a.wav", wav()), model="whisper-1")
+
+    job_id = caught.value.response.headers["x-job-id"]
+    assert (caught.value.status_code, caught.value.code) == (504, "still_at_work")
+    assert f"/api/v1/tasks/{job_id}/result" in caught.value.message
+    assert services.jobs.get_job(job_id).status is JobStatus.QUEUED
+    assert len(services.jobs.list_jobs(limit=1000).jobs) == before + 1
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_transcription_when_the_client_goes_away_then_its_job_is_cancelled(
+    client: httpx.Client, services: Services, stream: str
+) -> None:
+    before = {job.job_id for job in services.jobs.list_jobs(limit=1000).jobs}
+    form = {"model": "whisper-1", "stream": stream}
+    with (
+        pytest.raises(httpx.ReadTimeout),
+        httpx.Client(base_url=client.base_url, timeout=0.5) as impatient,
+        impatient.stream("POST", "/v1/audio/transcriptions", files={"file": ("a.wav", wav())}, data=form) as answer,
+    ):
+        assert answer.status_code == 200
+        raise httpx.ReadTimeout("a stream says all the time that it is alive")
+
+    [job] = [job for job in services.jobs.list_jobs(limit=1000).jobs if job.job_id not in before]
+    wait_until(lambda: services.jobs.get_job(job.job_id).status is JobStatus.CANCELLED, "the job's end")
+
+
+def test_transcriptions_when_more_wait_than_may_upload_at_once_then_none_keeps_another_out(
+    client: httpx.Client, services: Services
+) -> None:
+    before = {job.job_id for job in services.jobs.list_jobs(limit=1000).jobs}
+    connections = 45  # there are 40 slots for uploads
+
+    def new_jobs() -> list[JobStatus]:
+        return [job.status for job in services.jobs.list_jobs(limit=1000).jobs if job.job_id not in before]
+
+    form = {"data": {"model": "whisper-1", "stream": "true"}, "files": {"file": ("a.wav", wav())}}
+    with ExitStack() as waiting:
+        for _ in range(connections):
+            client_of_one = waiting.enter_context(httpx.Client(base_url=client.base_url, timeout=10))
+            waiting.enter_context(client_of_one.stream("POST", "/v1/audio/transcriptions", **form))  # type: ignore[arg-type]
+        assert new_jobs() == [JobStatus.QUEUED] * connections
+    wait_until(lambda: new_jobs() == [JobStatus.CANCELLED] * connections, "the end of every job", 30)
+
+
+def test_transcription_when_mongodb_is_away_then_server_error_with_a_time_to_come_back(
+    serve: Serve, settings: Settings
+) -> None:
+    away = settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "mongodb_timeout_seconds": 0.2})
+    with serve(away) as client, pytest.raises(openai.InternalServerError) as caught:
+        connect(client).audio.transcriptions.create(file=RECORDING, model="whisper-1")
+    assert (caught.value.status_code, caught.value.code) == (503, "database_unavailable")
+    assert caught.value.type == "server_error"
+    assert caught.value.response.headers["retry-after"]
+
+
+def test_documentation_when_its_example_is_run_then_it_prints_the_text(
+    ours: OpenAI, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("## OpenAI's client")[2]
+    example = section.partition("```python\n")[2].partition("```")[0]
+    shutil.copy(RECORDING, tmp_path / "meeting.ogg")
+    monkeypatch.chdir(tmp_path)
+
+    exec(example.replace("http://127.0.0.1:8000/v1", str(ours.base_url)), {})
+
+    printed = capsys.readouterr().out
+    assert printed.startswith(text)
+    assert "whisper-1" in printed.splitlines()[-1]
