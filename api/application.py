@@ -23,9 +23,10 @@ from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.protection import FreshKeys, Protection, warn_of_openness
 from api.readiness import Readiness
-from api.routes import health, openai, results, tasks
+from api.routes import events, health, openai, results, tasks
 from api.schemas import Problem
 from api.slots import Slots
+from api.snapshots import Snapshots
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(tasks.router)
     app.include_router(results.router)
+    app.include_router(events.router)
     app.include_router(openai.router)
     app.include_router(health.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
@@ -104,6 +106,7 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         services = Services.open(settings)
         readiness = Readiness(services)
         app.state.services, app.state.readiness, app.state.slots = services, readiness, Slots()
+        app.state.snapshots = Snapshots(services)
         app.state.keys = FreshKeys(services.keys)
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)

@@ -157,6 +157,13 @@ class NotAcceptableError(InvalidInputError):
     status = 406
 
 
+class RangeNotSatisfiableError(InvalidInputError):
+    """The request asks for bytes that the file does not have."""
+
+    kind = "range-not-satisfiable"
+    status = 416
+
+
 class EmptyFileError(InvalidInputError):
     """The uploaded file has no bytes."""
 

@@ -1,12 +1,14 @@
-"""What a job leaves: its transcript."""
+"""What belongs to a job: its transcript, its chunks, its recording."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import StreamingResponse
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.formats import CONTENT_OF_ANSWERS, ResultQuery, choose_format, transcript_response
 from api.problems import problem_responses
+from api.recordings import Recordings
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
@@ -15,14 +17,20 @@ from stt_core.errors import (
     JobFailedError,
     JobNotFoundError,
     NotAcceptableError,
+    RangeNotSatisfiableError,
+    RecordingGoneError,
     ResultNotReadyError,
     StoreUnavailableError,
 )
+from stt_core.jobs.views import ChunkList
 from stt_core.logs import logged
 from stt_core.transcript.models import Transcript
 from stt_core.transcript.verbose import VerboseTranscript
 
 router = APIRouter(prefix="/api/v1/tasks/{job_id}", tags=["tasks"])
+
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+RecordingsDep = Annotated[Recordings, Depends()]
 
 
 @router.get(
@@ -62,3 +70,46 @@ def get_task_result(
     """
     form = choose_format(wanted, accept)
     return transcript_response(tasks.get_task_result(job_id, owner=caller.owner), wanted, form)
+
+
+@router.get(
+    "/chunks",
+    summary="Look at the chunks of a job",
+    responses=problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError),
+)
+@logged
+def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkList:
+    """Return the pieces of the recording that the engine hears at once, in order, and what became of each so far."""
+    return tasks.get_task_chunks(job_id, owner=caller.owner)
+
+
+@router.get(
+    "/audio",
+    summary="Play the recording",
+    response_class=StreamingResponse,
+    response_description="The whole recording, as it was uploaded.",
+    responses={
+        200: {"content": {"audio/*": _BYTES, "video/*": _BYTES}},
+        206: {"description": "The bytes that were asked for.", "content": {"audio/*": _BYTES, "video/*": _BYTES}},
+        **problem_responses(
+            InvalidInputError,
+            JobNotFoundError,
+            JobDeletedError,
+            RecordingGoneError,
+            RangeNotSatisfiableError,
+            DatabaseUnavailableError,
+            StoreUnavailableError,
+            BusyError,
+        ),
+    },
+)
+@logged
+async def get_task_audio(
+    job_id: JobId,
+    caller: CallerDep,
+    recordings: RecordingsDep,
+    wanted: Annotated[str, Header(alias="Range", description="One range of bytes.", examples=["bytes=0-1023"])] = "",
+    if_range: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Return the recording of a job as it was uploaded, whole or one range of its bytes: for a browser's player."""
+    return await recordings.response(job_id, caller.owner, wanted=wanted, if_range=if_range)

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Response
+from fastapi import APIRouter, File, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
@@ -33,6 +34,8 @@ from stt_core.jobs.views import JobList
 from stt_core.logs import logged
 
 _uploads = APIRouter(route_class=UploadRoute)
+
+WaitSeconds = Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the job's end, at most.")]
 
 
 @_uploads.post(
@@ -106,12 +109,27 @@ def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: 
 @router.get(
     "/{job_id}",
     summary="Look at a job",
-    responses=problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError),
+    responses=problem_responses(
+        InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError
+    ),
 )
 @logged
-def get_task_status(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
-    """Return the job's status, stage and progress, its place in the queue, and why it failed if it did."""
-    return tasks.get_task_status(job_id, owner=caller.owner)
+async def get_task_status(
+    job_id: JobId, request: Request, caller: CallerDep, tasks: TasksDep, wait: WaitSeconds = 0
+) -> JobView:
+    """Return the job's status, stage and progress, its place in the queue, and why it failed if it did.
+
+    With `wait`, the answer comes when the job has ended, and after so many seconds at the latest.
+    """
+    view = await run_in_threadpool(tasks.get_task_status, job_id, owner=caller.owner)
+    if not wait or view.status.is_final:
+        return view
+    room = request.app.state.slots.waiting_room
+    with room.place(), request.app.state.snapshots.follow(job_id) as job:
+        async for view in room.watch(job.look, wait):
+            if view.status.is_final or await request.is_disconnected():
+                break
+    return view
 
 
 @router.delete(

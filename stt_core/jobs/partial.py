@@ -6,6 +6,9 @@ alike, and takes the second hearing of a doubtful stretch.
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
+from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.models import ChunkModel
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
@@ -18,21 +21,57 @@ logger = get_logger(__name__)
 _PAGE = 50
 
 
+class ChunkText(BaseModel):
+    """What the engine heard in one chunk; seconds of the recording."""
+
+    index: int
+    channel: int | None
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
 @logged
 def partial_texts(jobs: JobRepository, store: ObjectStore, job_id: str, first: int = 0) -> list[str]:
     """Return the texts of the job's chunks from the one numbered `first` on, up to one that has none yet.
 
-    A job that has ended has no need of this, and its texts may be swept.
+    A job that has ended has no need of this: its texts may be swept.
 
     Raises:
         TransientError: A server is away.
-        ObjectNotFoundError: A text is not where MongoDB says.
     """
     texts: list[str] = []
     for chunk in jobs.get_chunks(job_id)[first : first + _PAGE]:
         if not chunk.result_key:
             break
-        texts.append(_text(store, chunk))
+        try:
+            texts.append(_text(store, chunk))
+        except ObjectNotFoundError as error:
+            logger.warning("the text of chunk {} is left out: {}", chunk.chunk_id, error)
+            break
+    return texts
+
+
+@logged
+def take_new_texts(jobs: JobRepository, store: ObjectStore, job_id: str, heard: set[int]) -> list[ChunkText]:
+    """Return the texts of chunks that are not in `heard`, a page of them at most, and put their numbers in.
+
+    They come as they are finished, not in order; one that is swept is left out.
+
+    Raises:
+        TransientError: A server is away; what was read until then is read again.
+    """
+    new = [chunk for chunk in jobs.get_chunks(job_id) if chunk.result_key and chunk.index not in heard][:_PAGE]
+    texts = []
+    for chunk in new:
+        try:
+            text = _text(store, chunk)
+        except ObjectNotFoundError as error:
+            logger.warning("the text of chunk {} is left out: {}", chunk.chunk_id, error)
+            continue
+        place = chunk.model_dump(include={"index", "channel", "start_seconds", "end_seconds"})
+        texts.append(ChunkText(**place, text=text))
+    heard.update(chunk.index for chunk in new)
     return texts
 
 

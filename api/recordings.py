@@ -1,0 +1,73 @@
+"""Recordings as answers: block by block, so that whoever plays one slowly, or pauses, holds nothing of the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from api.ranges import ByteRange, parse_range
+from api.slots import Slots
+from stt_core.logs import logged
+from stt_core.services import Services
+from stt_core.storage.object_store import BLOCK_SIZE
+
+
+class Recordings:
+    """The recordings of jobs, for one request."""
+
+    def __init__(self, request: Request) -> None:
+        self._services: Services = request.app.state.services
+        self._slots: Slots = request.app.state.slots
+
+    @logged
+    async def response(self, job_id: str, owner: str | None, *, wanted: str = "", if_range: str = "") -> Response:
+        """Return the answer with a job's recording.
+
+        Args:
+            job_id: The job.
+            owner: Whose it must be.
+            wanted: The `Range` header.
+            if_range: The `If-Range` header: the range is meant of that version only.
+
+        Raises:
+            JobNotFoundError, RecordingGoneError, RangeNotSatisfiableError: There are no such bytes.
+            ObjectNotFoundError: The recording is not where MongoDB says.
+            TransientError: A server is away, or busy; later, the connection breaks.
+        """
+        source = await run_in_threadpool(self._services.tasks.get_task_source, job_id, owner=owner)
+        version = f'"{source.sha256}"'
+        part = parse_range(wanted if if_range in ("", version) else "", source.size_bytes)
+        span = part or ByteRange(0, source.size_bytes)
+        blocks = self._blocks(source.key, span)
+        first = await anext(blocks)  # so that what is wrong is told in the answer's status
+
+        async def body() -> AsyncIterator[bytes]:
+            yield first
+            async for block in blocks:
+                yield block
+
+        headers = {
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(span.end - span.start),
+            "Content-Disposition": f"inline; filename*=UTF-8''{quote(source.filename, safe='')}",
+            "ETag": version,
+        }
+        if part:
+            headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{source.size_bytes}"
+        return StreamingResponse(
+            body(), status_code=206 if part else 200, media_type=source.content_type, headers=headers
+        )
+
+    async def _blocks(self, key: str, span: ByteRange) -> AsyncIterator[bytes]:
+        position = span.start
+        while position < span.end:
+            async with self._slots.store.taken():
+                block = await run_in_threadpool(
+                    self._services.store.get_range, key, position, min(BLOCK_SIZE, span.end - position)
+                )
+            position += len(block)
+            yield block
