@@ -18,12 +18,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from api.examples import COMPLETED_JOB, QUEUED_JOB, TRANSCRIPT
+from api.examples import EXAMPLES
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.protection import FreshKeys, Protection, warn_of_openness
 from api.readiness import Readiness
-from api.routes import events, health, openai, results, tasks
+from api.routes import events, health, openai, results, tasks, uploads
 from api.schemas import Problem
 from api.slots import Slots
 from api.snapshots import Snapshots
@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestScope)
     app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
+    app.include_router(uploads.router)
     app.include_router(tasks.router)
     app.include_router(results.router)
     app.include_router(events.router)
@@ -88,8 +89,8 @@ def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     document = generate()
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema()
-    schemas["JobView"]["examples"] = [QUEUED_JOB, COMPLETED_JOB]
-    schemas["Transcript"]["examples"] = [TRANSCRIPT]
+    for name, examples in EXAMPLES.items():
+        schemas[name]["examples"] = examples
     return document
 
 

@@ -111,7 +111,13 @@ async def answer_error(request: Request, error: Exception) -> Response:
     error = cast("SttError", error)
     log_exception(logger, request.method, error)  # unless it was logged where it was raised
     return problem_response(
-        request, kind=error.kind, status=error.status, detail=error.message, mend=error.mend, details=error.details
+        request,
+        kind=error.kind,
+        status=error.status,
+        detail=error.message,
+        mend=error.mend,
+        details=error.details,
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if error.transient else None,
     )
 
 

@@ -1,57 +1,13 @@
-"""The bodies that only HTTP knows: the upload form, problem documents, health. Jobs and transcripts are the core's."""
+"""The bodies that only HTTP knows: problem documents, health. Jobs and transcripts are the core's."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from stt_core.jobs.models import Channels, JobStatus, Priority
+from stt_core.jobs.models import JobStatus
 from stt_core.services import DependencyHealth
-from stt_core.settings import Strategy
-
-
-class UploadForm(BaseModel):
-    """The fields of an upload. An unknown one is refused: a misspelt option must not be ignored in silence."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    file: Annotated[
-        UploadFile,
-        Field(description="The recording: any common audio or video format, recognised by its bytes, not its name."),
-    ]
-    model: Annotated[
-        str | None,
-        Field(max_length=64, description="Name of a whisper model; by default `WHISPER_MODEL`.", examples=["base"]),
-    ] = None
-    language: Annotated[
-        str | None,
-        Field(
-            max_length=32,
-            description="ISO 639-1 code or English name of what is spoken; `auto` detects it on the first speech and "
-            "holds it, `auto-per-chunk` detects it anew every half minute. By default `WHISPER_LANGUAGE`.",
-            examples=["en"],
-        ),
-    ] = None
-    priority: Annotated[
-        Priority, Field(description="How soon the job is wanted; within one priority, first come, first served.")
-    ] = Priority.NORMAL
-    channels: Annotated[
-        Channels,
-        Field(description="`split` transcribes each channel by itself and names it as the speaker; `mix` mixes them."),
-    ] = Channels.MIX
-    strategy: Annotated[
-        Strategy | None,
-        Field(
-            description="How speech is found: by its level, by a voice detector (`vad`), or not at all (`fixed`). "
-            "By default `CHUNK_STRATEGY`."
-        ),
-    ] = None
-    allow_partial: Annotated[
-        bool,
-        Field(description="Whether a part that cannot be transcribed leaves a gap instead of failing the job."),
-    ] = False
 
 
 class ListQuery(BaseModel):

@@ -18,6 +18,8 @@ from stt_core.errors import BusyError
 
 #: Requests that read objects at once, and uploads that are written at once, each with a part of 16 MiB in memory.
 _STORE_SLOTS = _UPLOAD_SLOTS = 40
+#: Uploads whose recording is fetched from elsewhere at once. Each holds a slot of the uploads, for minutes perhaps.
+_FETCH_SLOTS = 8
 #: How long a request waits for its slot before it is sent away, seconds. An upload that was received is not.
 _PATIENCE_SECONDS = 5.0
 #: Threads for everything else: MongoDB, Redis, putting answers into JSON.
@@ -49,7 +51,7 @@ class SlotPool:
         with anyio.move_on_after(self._patience_seconds) as waiting:
             await self._free.acquire()
         if waiting.cancelled_caught:
-            raise BusyError(f"{self._slots} requests wait for the object store already.", mend="Try again later.")
+            raise BusyError(f"{self._slots} such requests are being served already.", mend="Try again later.")
         try:
             yield
         finally:
@@ -62,6 +64,7 @@ class Slots:
     def __init__(self) -> None:
         self.store = SlotPool(_STORE_SLOTS, _PATIENCE_SECONDS)
         self.uploads = SlotPool(_UPLOAD_SLOTS)
+        self.fetches = SlotPool(_FETCH_SLOTS, _PATIENCE_SECONDS)
         self.waiting_room = WaitingRoom()
         self.probe_threads = anyio.CapacityLimiter(_PROBE_THREADS)
         threads = anyio.to_thread.current_default_thread_limiter()

@@ -8,7 +8,6 @@ spooled to an unnamed temporary file (over 1 MiB, in `TMPDIR`), which the operat
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from tempfile import gettempdir
 from typing import Any
 
 from fastapi import Request
@@ -19,11 +18,11 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from api.bodies import read_json, read_recording, spooling
 from api.readiness import Readiness
-from api.schemas import UploadForm
 from api.slots import Slots
+from api.upload_schemas import UploadForm
 from api.upload_slots import upload_slot
-from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -32,11 +31,29 @@ from stt_core.services import Services
 FORM_BYTES = 64 * 1024
 #: The longest text field, bytes. None of ours comes near; a file sent without a filename would be read as one.
 _FIELD_BYTES = 16 * 1024
-_MEDIA_TYPE = "multipart/form-data"
+_FORM = "multipart/form-data"
+
+
+Reader = Callable[[Request], Coroutine[Any, Any, FormData]]
 
 
 class UploadRoute(APIRoute):
     """A route whose body is an upload form."""
+
+    @logged
+    def reader(self, request: Request) -> Reader:
+        """Return what reads the body of a request.
+
+        Raises:
+            UnsupportedFormatError: It is none that is taken.
+        """
+        media_type = _media_type(request)
+        if media_type != _FORM:
+            raise UnsupportedFormatError(
+                f"The body is {media_type[:100] or 'of no type'!r}; an upload is {_FORM}.",
+                mend="Send the recording as the form field `file`: curl -F file=@recording.mp3 ….",
+            )
+        return _read_form
 
     @logged
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -44,14 +61,14 @@ class UploadRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_upload(request: Request) -> Response:
-            _ensure_form(request)
+            read = self.reader(request)
             services: Services = request.app.state.services
             slots: Slots = request.app.state.slots
             async with slots.store.taken():
                 await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
             async with upload_slot(request):
                 counted = _CountedRequest(request, services)
-                form = await _read_form(counted)
+                form = await counted.read(read)
                 try:
                     async with slots.uploads.taken():
                         return await handle(counted)  # which finds the form read
@@ -59,6 +76,34 @@ class UploadRoute(APIRoute):
                     await form.close()
 
         return handle_upload
+
+
+class RecordingRoute(UploadRoute):
+    """A route whose body is an upload form, the recording itself, or JSON with a `source_url`; see `api.bodies`.
+
+    Fields may stand in the query, too; those of the body go before them.
+    """
+
+    @logged
+    def reader(self, request: Request) -> Reader:
+        """Return what reads the body of a request.
+
+        Raises:
+            UnsupportedFormatError: It is the form of a web page without files, as which curl sends data by default.
+        """
+        media_type = _media_type(request)
+        if media_type == "application/x-www-form-urlencoded":
+            raise UnsupportedFormatError(
+                f"The body is {media_type}.",
+                mend="Send the recording with curl -T recording.mp3, or as a form with curl -F file=@recording.mp3.",
+            )
+        read: Reader = {_FORM: _read_form, "application/json": read_json}.get(media_type, read_recording)
+
+        async def read_with_query(request: Request) -> FormData:
+            form = await read(request)
+            return FormData([*request.query_params.multi_items(), *form.multi_items()])
+
+        return read_with_query
 
 
 class _CountedRequest(Request):
@@ -71,6 +116,11 @@ class _CountedRequest(Request):
         self._limit = services.settings.max_upload_bytes + FORM_BYTES
         self._seen = 0
 
+    async def read(self, read: Reader) -> FormData:
+        """Read the body; whoever asks for the request's form from now on is given what was read."""
+        self._form = await read(self)
+        return self._form
+
     async def _receive_counted(self) -> Message:
         message = await self._receive_next()
         self._seen += len(message.get("body", b""))
@@ -79,13 +129,8 @@ class _CountedRequest(Request):
         return message
 
 
-def _ensure_form(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != _MEDIA_TYPE:
-        raise UnsupportedFormatError(
-            f"The body is {media_type[:100] or 'of no type'!r}; an upload is {_MEDIA_TYPE}.",
-            mend="Send the recording as the form field `file`: curl -F file=@recording.mp3 ….",
-        )
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _announced_bytes(request: Request) -> int | None:
@@ -102,7 +147,7 @@ def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int 
 async def _read_form(request: Request) -> FormData:
     fields = len(UploadForm.model_fields) + 8
     try:
-        with disk_errors(f"for uploads under way in {gettempdir()} of the API", mend="Free space where TMPDIR points."):
+        with spooling():
             return await request.form(max_files=1, max_fields=fields, max_part_size=_FIELD_BYTES)
     except HTTPException as error:  # Starlette's, for a body that is no form
         raise InvalidInputError(

@@ -196,6 +196,13 @@ class UnknownHostError(InvalidInputError):
     kind = "unknown-host"
 
 
+class SourceUnavailableError(InvalidInputError):
+    """The recording could not be fetched from its `source_url`."""
+
+    kind = "source-unavailable"
+    status = 422
+
+
 class UnreadableAudioError(InvalidInputError):
     """The format is known, but the recording is damaged beyond decoding."""
 

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     max_audio_seconds: Seconds = 12 * 3600.0
     presign_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 3600
-    source_url_allow: str = ""
+    source_url_allow: Annotated[tuple[str, ...], NoDecode] = ()
     source_url_seconds: Seconds = 600.0
 
     # Audio: decoding, cutting, packing
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be {prefix} and the Base64 of 24 to 64 random bytes") from error
         return value
 
-    @field_validator("webhook_allow", mode="before")
+    @field_validator("webhook_allow", "source_url_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

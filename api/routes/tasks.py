@@ -1,94 +1,32 @@
-"""Transcription jobs over HTTP. The routes are plain functions: they run in worker threads, beside the event loop."""
+"""Transcription jobs over HTTP. Plain functions run in worker threads, beside the event loop; who waits holds none."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
-from api.schemas import ListQuery, UploadForm
-from api.uploads import UploadRoute
+from api.schemas import ListQuery
 from stt_core.errors import (
     BusyError,
     ConflictError,
     DatabaseUnavailableError,
-    DiskFullError,
-    EmptyFileError,
-    FileTooLargeError,
     InvalidInputError,
     InvalidTransitionError,
     JobDeletedError,
-    JobFailedError,
     JobNotFoundError,
-    ModelNotFoundError,
-    QueueFullError,
-    QueueUnavailableError,
     RecordingGoneError,
     StoreUnavailableError,
-    UnknownLanguageError,
-    UnsupportedFormatError,
 )
 from stt_core.jobs.models import JobView
 from stt_core.jobs.views import JobList
 from stt_core.logs import logged
 
-_uploads = APIRouter(route_class=UploadRoute)
-
 WaitSeconds = Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the job's end, at most.")]
 
 
-@_uploads.post(
-    "/upload",
-    status_code=202,
-    summary="Upload a recording",
-    response_description="The recording is stored and its job waits for its turn.",
-    responses={
-        202: {
-            "headers": {"Location": {"description": "Where to follow the job.", "schema": {"type": "string"}}},
-        },
-        **problem_responses(
-            InvalidInputError,
-            EmptyFileError,
-            ModelNotFoundError,
-            UnknownLanguageError,
-            FileTooLargeError,
-            UnsupportedFormatError,
-            JobFailedError,
-            QueueFullError,
-            QueueUnavailableError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-            BusyError,
-            DiskFullError,
-        ),
-    },
-)
-@logged
-def upload_task(form: Annotated[UploadForm, File()], caller: CallerDep, tasks: TasksDep, response: Response) -> JobView:
-    """Store a recording and create its job.
-
-    The size limit and the room in the queue are checked before the body is read; send `Expect: 100-continue` (curl
-    does for large files) to be spared the upload of a recording that would be refused.
-    """
-    job = tasks.create_task(
-        form.file.file,
-        filename=form.file.filename or "",
-        size_bytes=form.file.size or 0,
-        language=form.language,
-        model=form.model,
-        priority=form.priority,
-        channels=form.channels,
-        strategy=form.strategy,
-        allow_partial=form.allow_partial,
-        owner=caller.key_id,
-    )
-    response.headers["Location"] = router.url_path_for("get_task_status", job_id=job.job_id)
-    return job
-
-
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
-router.include_router(_uploads)
 
 
 @router.get(

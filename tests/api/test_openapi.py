@@ -32,9 +32,10 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 
     assert sorted(ids) == [
-        "cancel_task", "create_transcription", "create_translation", "delete_task", "get_openai_model",
-        "get_task_result", "get_task_status", "health", "list_openai_models", "list_tasks", "ready", "retry_task",
-        "upload_task",
+        "cancel_task", "complete_task", "create_transcription", "create_translation", "delete_task",
+        "get_openai_model", "get_task_audio", "get_task_chunks", "get_task_events", "get_task_result",
+        "get_task_status", "health", "list_openai_models", "list_tasks", "presign_task", "put_task", "ready",
+        "retry_task", "upload_task",
     ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
 
@@ -42,11 +43,25 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [
-        ("/api/v1/tasks/upload", "post", {"202", "400", "409", "413", "415", "503", "507", "default"}),
+        ("/api/v1/tasks/upload", "post", {"202", "400", "409", "413", "415", "422", "503", "507", "default"}),
+        ("/api/v1/tasks/upload", "put", {"202", "400", "409", "413", "415", "422", "503", "507", "default"}),
+        ("/api/v1/tasks/presign", "post", {"201", "400", "413", "503", "default"}),
+        (
+            "/api/v1/tasks/{job_id}/complete",
+            "post",
+            {"202", "400", "404", "409", "410", "413", "415", "503", "507", "default"},
+        ),
         ("/api/v1/tasks", "get", {"200", "400", "503", "default"}),
         ("/api/v1/tasks/{job_id}", "get", {"200", "400", "404", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}", "delete", {"204", "400", "404", "409", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/result", "get", {"200", "400", "404", "406", "409", "410", "503", "default"}),
+        ("/api/v1/tasks/{job_id}/chunks", "get", {"200", "400", "404", "410", "503", "default"}),
+        (
+            "/api/v1/tasks/{job_id}/audio",
+            "get",
+            {"200", "206", "400", "404", "409", "410", "416", "503", "default"},
+        ),
+        ("/api/v1/tasks/{job_id}/events", "get", {"200", "400", "404", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "410", "503", "default"}),
     ],
@@ -58,7 +73,7 @@ def test_answers_when_described_then_each_status_has_its_errors(
 
     assert set(responses) == statuses
     for status, response in responses.items():
-        if status in ("200", "202", "204"):
+        if status.startswith("2"):
             continue
         content = response["content"]["application/problem+json"]
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
@@ -96,6 +111,19 @@ def test_upload_form_when_described_then_has_the_fields_others_rely_on(document:
     schema = document["components"]["schemas"]["UploadForm"]
 
     assert list(schema["properties"]) == [
-        "file", "model", "language", "priority", "channels", "strategy", "allow_partial",
+        "model", "language", "priority", "channels", "strategy", "allow_partial", "prompt", "translate", "temperature",
+        "word_timestamps", "metadata", "callback_url", "filename", "deduplicate", "file", "source_url",
     ]  # fmt: skip
-    assert schema["required"] == ["file"]
+    assert "required" not in schema
+
+
+@pytest.mark.parametrize("method", ["post", "put"])
+def test_upload_when_described_then_has_every_kind_of_body_and_its_options(
+    document: dict[str, Any], method: str
+) -> None:
+    operation = document["paths"]["/api/v1/tasks/upload"][method]
+
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data", "application/json", "application/octet-stream",
+    }  # fmt: skip
+    assert {"filename", "metadata", "idempotency-key"} <= {parameter["name"] for parameter in operation["parameters"]}

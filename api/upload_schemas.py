@@ -1,0 +1,187 @@
+"""What an upload can ask for, whichever way its recording comes in."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, cast
+
+from fastapi import UploadFile
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
+
+from stt_core.jobs.intake import Wishes
+from stt_core.jobs.models import Channels, Priority
+from stt_core.logs import logged
+from stt_core.settings import Strategy
+
+#: The most that a job's metadata may weigh as JSON, bytes.
+METADATA_BYTES = 8192
+_URL = TypeAdapter(HttpUrl)
+
+
+def _read_metadata(value: object) -> object:
+    """Read JSON text, as forms have it."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+
+
+def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if size > METADATA_BYTES:
+        raise ValueError(f"has {size} bytes as JSON; at most {METADATA_BYTES} are kept")
+    return value
+
+
+def _check_url(value: str) -> str:
+    url = _URL.validate_python(value)
+    if url.username or url.password:
+        raise ValueError("must not carry a user name or a password")
+    return value
+
+
+#: A web address without credentials, which would be kept and shown. Where it leads is checked when it is used.
+WebUrl = Annotated[str, Field(max_length=2000), AfterValidator(_check_url)]
+
+
+class UploadOptions(BaseModel):
+    """Options of a transcription. An unknown one is refused: a misspelt option must not be ignored in silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[
+        str | None,
+        Field(max_length=64, description="Name of a whisper model; by default `WHISPER_MODEL`.", examples=["base"]),
+    ] = None
+    language: Annotated[
+        str | None,
+        Field(
+            max_length=32,
+            description="ISO 639-1 code or English name of what is spoken; `auto` detects it on the first speech and "
+            "holds it, `auto-per-chunk` detects it anew every half minute. By default `WHISPER_LANGUAGE`.",
+            examples=["en"],
+        ),
+    ] = None
+    priority: Annotated[
+        Priority, Field(description="How soon the job is wanted; within one priority, first come, first served.")
+    ] = Priority.NORMAL
+    channels: Annotated[
+        Channels,
+        Field(description="`split` transcribes each channel by itself and names it as the speaker; `mix` mixes them."),
+    ] = Channels.MIX
+    strategy: Annotated[
+        Strategy | None,
+        Field(
+            description="How speech is found: by its level, by a voice detector (`vad`), or not at all (`fixed`). "
+            "By default `CHUNK_STRATEGY`."
+        ),
+    ] = None
+    allow_partial: Annotated[
+        bool,
+        Field(description="Whether a part that cannot be transcribed leaves a gap instead of failing the job."),
+    ] = False
+    prompt: Annotated[
+        str | None,
+        Field(
+            max_length=2000,
+            description="Text before the audio: names and spellings to expect. Whisper takes the last 224 tokens.",
+            examples=["Ada Lovelace, Analytical Engine."],
+        ),
+    ] = None
+    translate: Annotated[
+        bool, Field(description="Translate into English instead of transcribing; takes a multilingual model.")
+    ] = False
+    temperature: Annotated[
+        float | None, Field(ge=0, le=1, description="Sampling temperature; by default the engine's own.")
+    ] = None
+    word_timestamps: Annotated[bool, Field(description="Whether the transcript has the times of words.")] = True
+    metadata: Annotated[
+        dict[str, Any],
+        BeforeValidator(_read_metadata),
+        AfterValidator(_check_metadata),
+        Field(
+            description=f"Your own data, a JSON object of at most {METADATA_BYTES} bytes, given back with the job.",
+            examples=[{"meeting": 42}],
+        ),
+    ] = {}
+    callback_url: Annotated[
+        WebUrl | None, Field(description="Where to tell that the job has ended: `http://` or `https://`.")
+    ] = None
+
+    @logged
+    def wishes(self, owner: str | None) -> Wishes:
+        """Return the options as the core takes them, for a job of that owner."""
+        asked: Any = {name: getattr(self, name) for name in UploadOptions.model_fields}
+        return cast("Wishes", asked | {"owner": owner})
+
+
+class UploadBeside(UploadOptions):
+    """What may stand beside a recording."""
+
+    filename: Annotated[
+        str | None, Field(max_length=1024, description="Name of the recording, where it brings none or another.")
+    ] = None
+    deduplicate: Annotated[
+        bool,
+        Field(
+            description="Answer with your job of the same bytes and options, if there is one that did not fail and "
+            "was not cancelled or deleted, instead of another."
+        ),
+    ] = False
+
+
+class SourceUpload(UploadBeside):
+    """An upload whose recording is elsewhere."""
+
+    source_url: Annotated[
+        WebUrl,
+        Field(
+            description="Where the recording is fetched from: a public address, or one of `SOURCE_URL_ALLOW`.",
+            examples=["https://example.org/talk.mp3"],
+        ),
+    ]
+
+
+class UploadForm(UploadBeside):
+    """The fields of an upload: the recording, or where it is, and the options."""
+
+    file: Annotated[
+        UploadFile | None,
+        Field(description="The recording: any common audio or video format, recognised by its bytes, not its name."),
+    ] = None
+    source_url: Annotated[
+        WebUrl | None, Field(description="Where the recording is fetched from, instead of `file`.")
+    ] = None
+
+
+class PresignRequest(UploadOptions):
+    """What is to be uploaded straight to the object store."""
+
+    filename: Annotated[str, Field(max_length=1024, description="Name of the recording.", examples=["meeting.m4a"])]
+    size: Annotated[
+        int | None, Field(ge=1, description="Its size in bytes, if known: it is then refused at once, if too large.")
+    ] = None
+
+
+@logged
+def other_bodies() -> dict[str, Any]:
+    """Return what OpenAPI is to say of an upload's bodies that are no form, and of the options beside them."""
+    source = SourceUpload.model_json_schema(ref_template="#/components/schemas/{model}")
+    recording = {"schema": {"type": "string", "format": "binary"}, "description": "The recording itself."}
+    content = {"application/json": {"schema": {**source, "$defs": {}}}, "application/octet-stream": recording}
+    options = UploadBeside.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    return {
+        "requestBody": {"content": content},
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "description": schema.pop("description"), **_place(schema)}
+            for name, schema in options.items()
+        ],
+    }
+
+
+def _place(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return where a parameter of that schema stands; an object is written as JSON."""
+    return {"content": {"application/json": {"schema": schema}}} if "object" in schema.values() else {"schema": schema}
