@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from stt_core.jobs.models import JobResult, JobStatus, JobView, Priority, Progress
+from stt_core.jobs.models import ChunkStatus, JobResult, JobStatus, JobView, Priority, Progress
+from stt_core.jobs.partial import ChunkText
+from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.transcript.formats import FORMATS, render
 from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+from stt_core.transcript.verbose import verbose
 
 _JOB_ID = "0f8fad5bd9cb469fa16570867728950e"
 _CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
@@ -63,6 +67,40 @@ _transcript = Transcript(
     statistics=TranscriptStatistics(words=5, speech_seconds=2.9, chunks=1, confidence=0.92),
 )
 
-QUEUED_JOB: dict[str, Any] = _queued.model_dump(mode="json")
-COMPLETED_JOB: dict[str, Any] = _completed.model_dump(mode="json")
-TRANSCRIPT: dict[str, Any] = _transcript.model_dump(mode="json")
+_chunk = ChunkView(
+    index=0,
+    channel=None,
+    status=ChunkStatus.DONE,
+    attempt=1,
+    start_seconds=0.15,
+    end_seconds=3.25,
+    speech_seconds=2.9,
+    dbfs=-23.4,
+    language="en",
+    words=5,
+    cached=False,
+    error=None,
+    updated_at=_CREATED + timedelta(seconds=5),
+)
+_heard = ChunkText(index=0, channel=None, start_seconds=0.15, end_seconds=3.25, text=_TEXT)
+
+_page = JobList(tasks=[JobSummary(**_completed.model_dump(include=set(JobSummary.model_fields)))], next_cursor=_JOB_ID)
+
+#: By the name of their schema.
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    type(shown[0]).__name__: [example.model_dump(mode="json") for example in shown]
+    for shown in (
+        [_queued, _completed],
+        [_page],
+        [ChunkList(job_id=_JOB_ID, chunks=[_chunk])],
+        [_transcript],
+        [verbose(_transcript)],
+    )
+}
+#: The transcript as a file, by its extension.
+FILES = {extension: render(_transcript, extension) for extension in FORMATS}
+#: The last events of a job.
+EVENTS = "".join(
+    f"event: {name}\ndata: {data.model_dump_json()}\n\n"
+    for name, data in (("progress", _completed.progress), ("text", _heard), ("end", _completed))
+)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.examples import FILES
 from stt_core.errors import InvalidInputError, NotAcceptableError
 from stt_core.logs import logged
 from stt_core.transcript.formats import CONTENT_TYPES, SUBTITLES, render
@@ -71,7 +72,9 @@ class ResultQuery(BaseModel):
 #: What is answered where nothing is wanted, and the content of each answer as OpenAPI describes it.
 _OFFERS = [form for form in ResultFormat if form is not ResultFormat.VERBOSE_JSON]
 CONTENT_OF_ANSWERS: dict[str, Any] = {
-    form.media_type: {"schema": {"type": "string"}} for form in _OFFERS if form is not ResultFormat.JSON
+    form.media_type: {"schema": {"type": "string"}, "example": FILES[form.extension]}
+    for form in _OFFERS
+    if form is not ResultFormat.JSON
 }
 
 

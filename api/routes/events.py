@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
+from api.examples import EVENTS
 from api.problems import problem_responses
 from api.snapshots import SharedJob, Snapshot
 from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
@@ -38,9 +39,10 @@ FollowedJob = Annotated[SharedJob, Depends(follow_job)]
     response_class=EventSourceResponse,
     response_description="Events until the job has ended.",
     dependencies=[NeedsWaitingPlace],
-    responses=problem_responses(
-        InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError
-    ),
+    responses={
+        200: {"content": {"text/event-stream": {"example": EVENTS}}},
+        **problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError),
+    },
 )
 @logged
 async def get_task_events(request: Request, job: FollowedJob) -> AsyncIterator[ServerSentEvent]:

@@ -10,7 +10,9 @@ import pytest
 from api.application import create_app
 from api.schemas import Problem
 from stt_core.jobs.models import JobView
+from stt_core.jobs.views import ChunkList, JobList
 from stt_core.transcript.models import Transcript
+from stt_core.transcript.verbose import VerboseTranscript
 
 Operation = tuple[str, str, dict[str, Any]]
 
@@ -104,7 +106,9 @@ def test_examples_when_shown_then_are_what_the_models_say(document: dict[str, An
         "queued",
         "completed",
     ]
-    assert [Transcript.model_validate(example).language for example in schemas["Transcript"]["examples"]] == ["en"]
+    for model in (Transcript, VerboseTranscript, JobList, ChunkList):
+        [example] = schemas[model.__name__]["examples"]
+        assert model.model_validate(example).model_dump(mode="json") == example
 
 
 def test_upload_form_when_described_then_has_the_fields_others_rely_on(document: dict[str, Any]) -> None:
