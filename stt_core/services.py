@@ -18,6 +18,7 @@ from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.service import JobService
+from stt_core.jobs.tallies import Tallies
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.storage.object_store import ObjectStore
@@ -46,6 +47,7 @@ class Services:
     tasks: JobService
     keys: ApiKeys
     limits: Limits
+    tallies: Tallies
 
     @classmethod
     @logged
@@ -59,8 +61,8 @@ class Services:
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
         jobs, heartbeats = JobRepository(database), Heartbeats(database, settings)
         tasks = JobService(settings, jobs, queue, store)
-        keys, limits = ApiKeys(database), Limits(queue.server, settings.queue_name)
-        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits)
+        keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
+        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits, tallies)
 
     @logged
     def prepare(self) -> None:

@@ -131,6 +131,11 @@ class Database:
         return self._database["api_keys"]
 
     @property
+    def tallies(self) -> Collection[MongoDocument]:
+        """One document of counts."""
+        return self._database["tallies"]
+
+    @property
     def heartbeats(self) -> Collection[MongoDocument]:
         """One document a job that is being processed: the latest sign of life of its run."""
         return self._database["heartbeats"]

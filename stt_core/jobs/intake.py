@@ -44,6 +44,7 @@ from stt_core.jobs.models import (
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import end_broken_upload, enqueue_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.jobs.tallies import Tallies, Tally
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings, Strategy
 from stt_core.storage import keys
@@ -98,6 +99,7 @@ class Intake:
         self._queue = queue
         self._store = store
         self._keys = IdempotencyKeys(jobs.database)
+        self._tallies = Tallies(jobs.database)
 
     @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
@@ -266,7 +268,9 @@ class Intake:
                 raise ended_error(job)
             return JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
 
-        return self._jobs.modify_job(job.job_id, queue)
+        job = self._jobs.modify_job(job.job_id, queue)
+        self._tallies.count({Tally.UPLOADS: 1, Tally.UPLOAD_BYTES: size_bytes})
+        return job
 
     def _take_back(self, job_id: str, reason: Exception) -> None:
         """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.

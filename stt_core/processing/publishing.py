@@ -6,6 +6,7 @@ from stt_core.errors import SttError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import JobModel, JobResult
+from stt_core.jobs.tallies import Spread
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import MergedTranscript
 from stt_core.services import Services
@@ -54,8 +55,18 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
         result.duration_seconds,
         job.processing_seconds,
     )
+    _measure(services, job)
     _remove_prepared_audio(services, claim.job_id)
     return job
+
+
+def _measure(services: Services, job: JobModel) -> None:
+    values = {Spread.PROCESSING_SECONDS: job.processing_seconds}
+    if job.duration_seconds:
+        values[Spread.REAL_TIME_FACTOR] = job.processing_seconds / job.duration_seconds
+    if job.queued_at and job.started_at:
+        values[Spread.WAIT_SECONDS] = max(0.0, (job.started_at - job.queued_at).total_seconds())
+    services.tallies.observe(values)
 
 
 def _remove_prepared_audio(services: Services, job_id: str) -> None:

@@ -15,6 +15,7 @@ from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
 from stt_core.jobs.models import ChunkModel, ChunkStatus, utc_now
+from stt_core.jobs.tallies import Tally
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
@@ -131,6 +132,7 @@ class _BatchRun:
             )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed on {} chunks: {}", len(group), error)
+            self.services.tallies.count({Tally.ENGINE_RESTARTS: 1})
             return error
         return None
 
@@ -155,6 +157,7 @@ class _BatchRun:
         place = f"chunk {document.index} ({clock(document.start_seconds)} to {clock(document.end_seconds)})"
         named = type(error)(f"No text for {place}: {error.message}", mend=error.mend, **error.details)
         self._write(document, status=ChunkStatus.FAILED, error=describe_error(named))
+        self.services.tallies.count({Tally.CHUNK_FAILURES: 1})
         if not accept:
             raise named from error
         logger.warning("{} is left out", place)
@@ -185,6 +188,7 @@ class _BatchRun:
             )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("stretches keep their first text, the engine failed on their second hearing: {}", error)
+            self.services.tallies.count({Tally.ENGINE_RESTARTS: 1})
         return heard
 
     def _done(self, one: _Waiting, transcript: ChunkTranscript, *, cached: bool) -> None:
