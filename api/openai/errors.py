@@ -14,7 +14,9 @@ from stt_core.errors import (
     JobFailedError,
     ModelNotFoundError,
     NoAudioError,
+    RateLimitedError,
     SttError,
+    UnauthorizedError,
     UnknownLanguageError,
     UnreadableAudioError,
     UnsupportedFormatError,
@@ -33,6 +35,8 @@ _PARAM = {
         [EmptyFileError.kind, UnsupportedFormatError.kind, UnreadableAudioError.kind, NoAudioError.kind], "file"
     ),
 }
+#: What OpenAI calls its own, where programs look for that.
+_CODES = {UnauthorizedError.kind: "invalid_api_key", RateLimitedError.kind: "rate_limit_exceeded"}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -104,5 +108,5 @@ def _status(kind: str, status: int) -> int:
 
 def _error(kind: str, status: int, message: str, *, param: str | None = None) -> OpenAIError:
     whose = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    code = kind.replace("-", "_")
+    code = _CODES.get(kind, kind.replace("-", "_"))
     return OpenAIError(error=ErrorDetail(message=message, type=whose, param=param or _PARAM.get(kind), code=code))

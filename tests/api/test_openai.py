@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,13 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+import uvicorn
 from dagster import DagsterInstance
 from openai import OpenAI
 from openai.types.audio import Transcription, TranscriptionVerbose, Translation, TranslationVerbose
 
+from api.application import create_app
+from stt_core.access.models import Scope
 from stt_core.jobs.models import JobStatus, Priority
 from stt_core.services import Services
 from stt_core.settings import Settings
@@ -304,6 +308,63 @@ def test_transcription_when_mongodb_is_away_then_server_error_with_a_time_to_com
     assert (caught.value.status_code, caught.value.code) == (503, "database_unavailable")
     assert caught.value.type == "server_error"
     assert caught.value.response.headers["retry-after"]
+
+
+@pytest.fixture(scope="module")
+def guarded(server_settings: Settings, serve: Serve) -> Iterator[dict[str, OpenAI]]:
+    """Clients of an API that asks for keys: by what each may do, once a minute."""
+    own = f"openaikeys{os.urandom(6).hex()}"
+    changes = {"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
+    settings = server_settings.model_copy(update=changes | {"api_keys": "required", "openai_wait_seconds": 0.1})
+    services = Services.open(settings)
+    services.prepare()
+    tokens = {scope.value: services.keys.create("test", [scope], rate=1).token for scope in (Scope.READ, Scope.WRITE)}
+    with serve(settings) as client:
+        yield {"no key": connect(client, key="sk-wrong")} | {
+            scope: connect(client, key=token.get_secret_value()) for scope, token in tokens.items()
+        }
+    services.close()
+
+
+def test_request_when_its_key_is_wrong_then_authentication_error(guarded: dict[str, OpenAI]) -> None:
+    with pytest.raises(openai.AuthenticationError) as caught:
+        guarded["no key"].models.list()
+    assert (caught.value.code, caught.value.type) == ("invalid_api_key", "authentication_error")
+
+
+def test_request_when_its_key_may_only_read_then_permission_denied(guarded: dict[str, OpenAI]) -> None:
+    with pytest.raises(openai.PermissionDeniedError):
+        guarded["read"].audio.transcriptions.create(file=("a.wav", wav()), model="whisper-1")
+
+
+def test_request_when_its_key_sent_too_many_then_rate_limited(guarded: dict[str, OpenAI]) -> None:
+    with pytest.raises(openai.InternalServerError, match="still at work"):
+        guarded["write"].audio.transcriptions.create(file=("a.wav", wav()), model="whisper-1")
+    with pytest.raises(openai.RateLimitError) as caught:
+        guarded["write"].audio.transcriptions.create(file=("a.wav", wav()), model="whisper-1")
+    assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "rate_limit_error")
+    assert caught.value.response.headers["retry-after"]
+
+
+def test_transcription_when_the_api_is_stopped_then_its_job_goes_on(settings: Settings, services: Services) -> None:
+    before = {job.job_id for job in services.jobs.list_jobs(limit=1000).jobs}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/audio/transcriptions"
+        form = {"model": "whisper-1", "stream": "true"}
+        with (
+            pytest.raises(httpx.TransportError),
+            httpx.stream("POST", url, files={"file": ("a.wav", wav())}, data=form, timeout=20) as answer,
+        ):
+            server.should_exit = True
+            answer.read()
+        thread.join(timeout=20)
+
+    [job] = [job for job in services.jobs.list_jobs(limit=1000).jobs if job.job_id not in before]
+    assert job.status is JobStatus.QUEUED
 
 
 def test_documentation_when_its_example_is_run_then_it_prints_the_text(
