@@ -20,10 +20,12 @@ from openai.types.audio import Transcription, TranscriptionVerbose, Translation,
 
 from api.application import create_app
 from stt_core.access.models import Scope
-from stt_core.jobs.models import JobStatus, Priority
+from stt_core.jobs.models import ChunkModel, ChunkStatus, JobStatus, Priority
 from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import REPOSITORY, Serve, wav
+from stt_core.storage import keys
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from tests.api.conftest import REPOSITORY, Serve, claim, publish, wav
 from tests.conftest import wait_until
 from tests.multilingual_model import MODEL, make_multilingual_model
 
@@ -261,6 +263,36 @@ def test_transcription_when_the_job_takes_too_long_then_told_of_it_once(
     assert f"/api/v1/tasks/{job_id}/result" in caught.value.message
     assert services.jobs.get_job(job_id).status is JobStatus.QUEUED
     assert len(services.jobs.list_jobs(limit=1000).jobs) == before + 1
+
+
+def test_stream_when_a_chunk_is_done_then_its_text_comes_before_the_end(
+    client: httpx.Client, services: Services
+) -> None:
+    stream = connect(client).audio.transcriptions.create(file=("a.wav", wav()), model="whisper-1", stream=True)
+    job_id = stream.response.headers["x-job-id"]
+    claim(services, job_id)
+    chunks = [
+        ChunkModel(
+            chunk_id=f"{job_id}:{index}",
+            job_id=job_id,
+            index=index,
+            attempt=1,
+            start_seconds=index,
+            end_seconds=index + 1,
+            speech_seconds=1,
+        )
+        for index in range(2)
+    ]
+    services.jobs.replace_chunks(job_id, chunks)
+    heard = ChunkTranscript(language="de", segments=[ChunkSegment(start=0, end=1, text=" Guten")])
+    services.store.put_bytes(key := keys.chunk_result(job_id * 2), heard.model_dump_json().encode())
+    services.jobs.update_chunk(chunks[0].model_copy(update={"status": ChunkStatus.DONE, "result_key": key}))
+
+    first = next(stream)
+    assert first.type == "transcript.text.delta" and first.delta == "Guten"
+    assert services.jobs.get_job(job_id).status is JobStatus.PROCESSING
+    whole = publish(services, job_id)
+    assert [event.text for event in stream if event.type == "transcript.text.done"] == [whole.text]
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])
