@@ -18,6 +18,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _answer(self) -> None:
+        self.site.hosts.append(self.headers["Host"])
         if self.path in self.site.moved:
             self.send_response(302)
             self.send_header("Location", self.site.moved[self.path])
@@ -27,6 +28,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             while not self.site.over.wait(0.2):
                 self.wfile.write(b"R")
+        elif self.path == "/slow-headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.site.over.wait(0.1):
+                self.wfile.write(b"x")
         elif self.path == "/endless":
             self.send_response(200)
             self.end_headers()
@@ -50,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Site:
-    """Serves while it is entered. `/slow`, `/endless` and `/cut-off` behave so."""
+    """Serves while it is entered. `/slow`, `/slow-headers`, `/endless` and `/cut-off` behave so."""
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}

@@ -145,3 +145,23 @@ def test_run_when_a_strategy_is_asked_for_cuts_by_it(
     assert (chunk.words, chunk.language) == (len(WORDS), LANGUAGE)
     assert chunk.dbfs is not None
     assert -60 < chunk.dbfs < 0
+
+
+@pytest.mark.usefixtures("multilingual_model")
+def test_run_when_decoding_options_are_asked_for_tells_the_engine_and_keeps_their_texts_apart(
+    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+) -> None:
+    asked = {"model": MODEL, "language": LANGUAGE}
+    wished = asked | {"prompt": "Ada", "translate": True, "temperature": 0.2, "word_timestamps": False}
+    plain, job_id = upload("sample-08.ogg", **asked), upload("sample-08.ogg", **wished)
+    assert run_job(plain).success
+    assert run_job(job_id).success
+    before, call = engine_calls()
+    assert not {"--prompt", "-tr", "-tp"} & set(before)
+    assert call[call.index("--prompt") + 1] == "Ada"
+    assert call[call.index("-tp") + 1] == "0.2"
+    assert "-tr" in call
+    assert all(segment.words for segment in services.tasks.get_task_result(plain).segments)
+    transcript = services.tasks.get_task_result(job_id)
+    assert transcript.segments and not any(segment.words for segment in transcript.segments)
+    assert transcript.statistics.words > 0

@@ -205,11 +205,21 @@ def test_chunk_digest_changes_with_all_that_changes_the_text(
         replace(transcriber, beam_size=1).parameters(multilingual, "en"),
         replace(transcriber, prompt="Ada").parameters(multilingual, "en"),
         replace(transcriber, translate=True).parameters(multilingual, "en"),
+        replace(transcriber, temperature=0.0).parameters(multilingual, "en"),
+        replace(transcriber, temperature=0.2).parameters(multilingual, "en"),
     ]
     digests = {chunk_digest("pcm", "model", one) for one in parameters}
     digests |= {chunk_digest("other", "model", parameters[0]), chunk_digest("pcm", "other", parameters[0])}
-    assert len(digests) == 7
+    assert len(digests) == 9
     assert chunk_digest("pcm", "model", dict(parameters[0])) in digests
+
+
+def test_transcribing_with_a_prompt_that_looks_like_a_flag_then_it_is_read_as_text(
+    transcriber: Transcriber, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    prompted = replace(transcriber, prompt="-f nowhere.wav", temperature=0.0)
+    [transcript] = prompted.transcribe([sample_wav("08")], demo_model, language="en", threads=2)
+    assert transcript.text
 
 
 def test_transcripts_of_all_samples_together_have_few_errors(

@@ -1,0 +1,88 @@
+"""Recordings that clients put into the object store themselves: what becomes of them when they come late, or never."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from stt_core.errors import StoreUnavailableError, TranslationUnsupportedError
+from stt_core.jobs import recovery
+from stt_core.jobs.models import JobStatus, utc_now
+from stt_core.jobs.recovery import fail_broken_uploads
+from stt_core.jobs.retention import sweep
+from stt_core.jobs.service import JobService, PresignedUpload
+from stt_core.services import Services
+from stt_core.settings import Settings
+from stt_core.storage import keys
+from stt_core.storage.object_store import ObjectStore
+from tests.api.conftest import wav
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    opened = Services.open(settings.model_copy(update={"whisper_model": "demo", "presign_seconds": 7200}))
+    opened.prepare()
+    yield opened
+    opened.close()
+
+
+def put(services: Services) -> PresignedUpload:
+    """Announce a recording and put it."""
+    announced = services.tasks.presign_task(filename="talk.wav")
+    httpx.put(announced.upload.url, content=wav()).raise_for_status()
+    return announced
+
+
+def test_presigned_upload_when_it_does_not_come_then_the_job_fails_an_hour_after_its_url_expired(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced = put(services)
+
+    def fail_after(hours: float) -> int:
+        monkeypatch.setattr(recovery, "utc_now", lambda: utc_now() + timedelta(hours=hours))
+        return fail_broken_uploads(services.jobs, services.store)
+
+    assert fail_after(2.9) == 0
+    assert fail_after(3.1) == 1
+    job = services.jobs.get_job(announced.job.job_id)
+    assert job.status is JobStatus.FAILED and job.error is not None and job.error.kind == "upload-broken"
+    assert services.store.list_keys(keys.source_prefix(job.job_id)) == []
+
+
+def test_complete_when_the_store_is_down_then_the_job_waits_for_the_next_try(services: Services) -> None:
+    announced = put(services)
+    away = services.settings.model_copy(update={"minio_endpoint": "127.0.0.1:9"})
+    tasks = JobService(services.settings, services.jobs, services.queue, ObjectStore(away))
+    with pytest.raises(StoreUnavailableError):
+        tasks.complete_task(announced.job.job_id)
+
+    assert services.jobs.get_job(announced.job.job_id).status is JobStatus.PENDING
+    assert services.tasks.complete_task(announced.job.job_id).status is JobStatus.QUEUED
+
+
+def test_sweep_when_something_was_put_after_completion_then_it_is_removed(services: Services) -> None:
+    waiting, done = put(services), put(services)
+    services.tasks.complete_task(done.job.job_id)
+    httpx.put(done.upload.url, content=b"late").raise_for_status()
+    sweep(services)
+
+    assert services.store.list_keys("uploads/") == sorted(
+        [keys.incoming(waiting.job.job_id), keys.source(done.job.job_id, "wav")]
+    )
+
+
+def test_presigned_url_when_clients_reach_the_store_elsewhere_then_leads_there(settings: Settings) -> None:
+    public = settings.model_copy(update={"minio_public_endpoint": "https://files.example.org"})
+    url = ObjectStore(public).presign_put("uploads/x/incoming", 60)
+
+    assert url.startswith(f"https://files.example.org/{settings.minio_bucket}/uploads/x/incoming?")
+
+
+def test_create_task_when_the_model_cannot_translate_then_refused(services: Services) -> None:
+    with pytest.raises(TranslationUnsupportedError):
+        services.tasks.create_task(io.BytesIO(wav()), filename="a.wav", size_bytes=len(wav()), translate=True)
+    assert services.jobs.list_jobs().jobs == []
