@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -58,6 +59,8 @@ class RoundReport(BaseModel):
     #: From the kill until everything that must hold at the end holds.
     clean_seconds: float | None = None
     round_seconds: float = 0.0
+    #: The machine's load average over the last minute: what a slow round may be put down to.
+    load: float = 0.0
     violations: list[str] = []
 
 
@@ -153,6 +156,7 @@ def play(
             if problem := one.exception():
                 report.violations.append(str(problem))
     report.round_seconds = time.monotonic() - begin
+    report.load = os.getloadavg()[0]
     report.refused = stream.refused
     report.completed = sum(job.status is JobStatus.COMPLETED for job in jobs)
     report.failed = [job.error.kind if job.error else "" for job in jobs if job.status is JobStatus.FAILED]
