@@ -42,10 +42,10 @@ Upload a recording, follow its job, fetch the transcript.
 
 `POST /api/v1/tasks/{job_id}/cancel` ends a job early; `POST /api/v1/tasks/{job_id}/retry` sends a failed one again.
 
-Programs written for OpenAI's speech-to-text API find it under `/v1`.
+Programs written for OpenAI's speech-to-text API find it under `/v1`, its errors too.
 
-Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`, what is wrong (`detail`),
-how to put it right (`mend`) and the request's id, which is on every log line of the request too.
+Every other error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`, what is wrong
+(`detail`), how to put it right (`mend`) and the request's id, which is on every log line of the request too.
 """
 
 

@@ -83,9 +83,9 @@ class TextDone(BaseModel):
 class Model(BaseModel):
     """A model that can be asked for."""
 
-    id: str
+    id: Annotated[str, Field(examples=["whisper-1"])]
     object: Literal["model"] = "model"
-    created: Annotated[int, Field(description="When its file was written, Unix time.")]
+    created: Annotated[int, Field(description="When its file was written, Unix time.", examples=[1_773_480_413])]
     owned_by: str = "whisper.cpp"
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, File, Path, Request, Response
 from api.deps import CallerDep, NeedsWaitingPlace, ServicesDep, TasksDep
 from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
 from api.openai.errors import OpenAIError, openai_responses
+from api.openai.examples import content_of_answers
 from api.openai.following import FollowedJob
 from api.openai.models import available_models, find_model, own_name
 from api.openai.schemas import (
@@ -31,10 +32,9 @@ from stt_core.errors import (
 )
 from stt_core.jobs.models import Priority
 from stt_core.logs import logged
-from stt_core.transcript.formats import CONTENT_TYPES
 from stt_core.transcript.verbose import VerboseTranscript
 
-_TEXTS = {CONTENT_TYPES[form].partition(";")[0]: {"schema": {"type": "string"}} for form in ("txt", "srt", "vtt")}
+_JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}
 _ERRORS: tuple[Any, ...] = (
     InvalidInputError,
     ModelNotFoundError,
@@ -60,8 +60,9 @@ _uploads = APIRouter(route_class=UploadRoute)
     responses={
         200: {
             "model": Transcription | VerboseTranscript,
-            "description": "The transcript, in the form asked for. `X-Job-ID` names its job.",
-            "content": {**_TEXTS, "text/event-stream": {"schema": {"type": "string"}}},
+            "description": "The transcript, in the form asked for.",
+            "headers": _JOB_HEADER,
+            "content": content_of_answers(with_stream=True),
         },
         **openai_responses(*_ERRORS),
     },
@@ -104,8 +105,9 @@ def create_transcription(
     responses={
         200: {
             "model": Transcription | VerboseTranscript,
-            "description": "The translation, in the form asked for. `X-Job-ID` names its job.",
-            "content": _TEXTS,
+            "description": "The translation, in the form asked for.",
+            "headers": _JOB_HEADER,
+            "content": content_of_answers(),
         },
         **openai_responses(*_ERRORS),
     },

@@ -1,0 +1,34 @@
+"""The answers as the API's documentation shows them; made by what makes the real ones, so that they cannot lie."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+from api.examples import EXAMPLES
+from api.openai.answers import Wanted, transcript_response
+from api.openai.schemas import ResponseFormat, TextDelta, TextDone
+from stt_core.logs import logged
+from stt_core.transcript.models import Transcript
+
+_TRANSCRIPT = Transcript.model_validate(EXAMPLES["Transcript"][0])
+_JSON = "application/json"
+
+
+@logged
+def content_of_answers(*, with_stream: bool = False) -> dict[str, Any]:
+    """Return the content of a transcript's answer, by media type, for the OpenAPI description."""
+    content: dict[str, Any] = {}
+    for form in get_args(ResponseFormat):
+        answer = transcript_response(_TRANSCRIPT, Wanted(form), {})
+        body = bytes(answer.body).decode()
+        media_type = answer.headers["content-type"].partition(";")[0]
+        described = content.setdefault(media_type, {"examples": {}})
+        described["examples"][form] = {"value": json.loads(body) if media_type == _JSON else body}
+    if with_stream:
+        events = (TextDelta(delta=_TRANSCRIPT.text), TextDone(text=_TRANSCRIPT.text))
+        lines = "".join(f"data: {event.model_dump_json()}\n\n" for event in events)
+        content["text/event-stream"] = {"examples": {"stream": {"value": lines}}}
+    for media_type in content.keys() - {_JSON}:
+        content[media_type]["schema"] = {"type": "string"}
+    return content
