@@ -19,11 +19,12 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from api.examples import EXAMPLES
+from api.metrics import Metrics
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.protection import FreshKeys, Protection, warn_of_openness
 from api.readiness import Readiness
-from api.routes import events, health, openai, results, tasks, uploads
+from api.routes import events, health, metrics, openai, results, tasks, uploads
 from api.schemas import Problem
 from api.slots import Slots
 from api.snapshots import Snapshots
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(events.router)
     app.include_router(openai.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 
@@ -110,7 +112,7 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         readiness = Readiness(services)
         app.state.services, app.state.readiness, app.state.slots = services, readiness, Slots()
         app.state.snapshots = Snapshots(services)
-        app.state.keys = FreshKeys(services.keys)
+        app.state.keys, app.state.metrics = FreshKeys(services.keys), Metrics(services)
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.metrics import HTTP_SECONDS
 from api.problems import CLIENT_CLOSED_REQUEST, unexpected_problem
 from stt_core.errors import ConfigurationError
 from stt_core.logs import get_logger, log_context, log_exception
@@ -66,7 +67,11 @@ class RequestScope:
                     raise
                 await unexpected_problem(Request(scope))(scope, receive, send_marked)
             finally:
-                _log_request(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                _log_request(scope, status or CLIENT_CLOSED_REQUEST, seconds)
+                # By the route's name: a path, which anybody may make up, would be a figure of its own each time.
+                operation = getattr(scope.get("route"), "name", "none")
+                HTTP_SECONDS.labels(operation, status or CLIENT_CLOSED_REQUEST).observe(seconds)
 
 
 class ConciseStartup:

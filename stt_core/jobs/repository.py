@@ -297,13 +297,6 @@ class JobRepository:
             return next((job for job in _readable(found) if job.options == create.options), None)
 
     @logged
-    def count_by_status(self) -> dict[JobStatus, int]:
-        """Return how many jobs there are in each status."""
-        with mongo_errors("counting jobs"):
-            groups = self._database.jobs.aggregate([{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}])
-            return {JobStatus(group["_id"]): group["jobs"] for group in groups}
-
-    @logged
     def get_endings(self, job_ids: Iterable[str]) -> dict[str, JobEnding]:
         """Return what became of those of the jobs that there are, the deleted ones too."""
         wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "result": 1}

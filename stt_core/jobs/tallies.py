@@ -52,7 +52,7 @@ BOUNDS: dict[Spread, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The values of one spread: how many are at most each bound and over the one before (the last: over all); their sum."""
+    """The values of one spread: how many are at most each bound and over the one before it, and their sum."""
 
     counts: list[int]
     total: float

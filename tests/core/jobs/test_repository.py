@@ -250,13 +250,6 @@ def test_list_jobs_when_the_cursor_is_not_ours_is_the_callers_mistake(any_jobs: 
         any_jobs.list_jobs(cursor=cursor)
 
 
-def test_count_by_status_counts_each(any_database: Database) -> None:
-    for status in ("queued", "queued", "failed"):
-        store_job(any_database, status=status)
-
-    assert JobRepository(any_database).count_by_status() == {JobStatus.QUEUED: 2, JobStatus.FAILED: 1}
-
-
 def test_delete_job_when_called_twice_says_whether_there_was_one(any_jobs: JobRepository) -> None:
     job_id = any_jobs.create_job(CREATE).job_id
 

@@ -1,0 +1,29 @@
+"""Figures for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.metrics import Metrics
+from api.protection import METRICS_PATH
+from stt_core.logs import logged
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    METRICS_PATH,
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+)
+@logged
+def metrics(request: Request) -> Response:
+    """Return uploads, jobs by status, the depth of the queue, waiting and processing times, failures and requests.
+
+    Where keys are on it takes one of scope `admin`. Figures may be a few seconds old; what a server that is away would
+    have to tell is left out.
+    """
+    shown: Metrics = request.app.state.metrics
+    return Response(shown.render(), media_type=CONTENT_TYPE_LATEST)
