@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
+from stt_core.jobs.views import JobList
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.models import Transcript
 
@@ -116,6 +117,33 @@ class ApiClient:
         return self._ask("POST", f"{_path(job_id)}/retry", JobView)
 
     @logged
+    def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> JobList:
+        """Return a page of jobs, newest first.
+
+        Args:
+            status: Only those in this state.
+            limit: Jobs on a page, at most.
+            cursor: `next_cursor` of the page before.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: It does not know such a cursor.
+        """
+        asked = {"status": status, "limit": limit, "cursor": cursor}
+        params = {name: value for name, value in asked.items() if value is not None}
+        return self._ask("GET", f"{self._url}/api/v1/tasks", JobList, params=params)  # without a slash behind it
+
+    @logged
+    def delete(self, job_id: str) -> None:
+        """Delete a job with all that belongs to it.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: There is no such job, or it was deleted before.
+        """
+        self._send("DELETE", _path(job_id))
+
+    @logged
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -129,23 +157,28 @@ class ApiClient:
         self.close()
 
     def _ask(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
+        response = self._send(method, path, **content)
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise ApiRefusedError(f"{self._url} answers, but not as this API does.", mend="Check --api-url.") from error
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **content)
             for _ in range(_WAITS if method == "GET" else 0):
                 if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                     break
                 time.sleep(min(int(response.headers.get("Retry-After", 1)), 60))
-                response = self._http.request(method, path)
-            if response.is_success:
-                return answer.model_validate_json(response.content)
+                response = self._http.request(method, path, **content)
         except httpx.HTTPError as error:
             raise ApiUnreachableError(
                 f"The API at {self._url} does not answer ({str(error) or type(error).__name__}).",
                 mend="Start it with `stt up`, or give its address with --api-url or STT_API_URL.",
             ) from error
-        except ValidationError as error:
-            raise ApiRefusedError(f"{self._url} answers, but not as this API does.", mend="Check --api-url.") from error
-        raise _refusal(response)
+        if not response.is_success:
+            raise _refusal(response)
+        return response
 
 
 def _path(job_id: str) -> str:

@@ -1,4 +1,4 @@
-"""`stt transcribe`, `stt status`, `stt result`, `stt cancel`, `stt retry`."""
+"""`stt transcribe`, `stt list`, `stt status`, `stt result`, `stt cancel`, `stt retry`, `stt delete`."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def transcribe(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Leave a gap where a part cannot be transcribed.")
     ] = False,
+    prompt: Annotated[str | None, typer.Option(help="Names and spellings to expect.")] = None,
+    translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 1.", min=0, max=1)] = None,
     output: OutputOption = Output.TEXT,
     api_url: ApiUrl = None,
 ) -> None:
@@ -64,6 +67,9 @@ def transcribe(
             channels=channels,
             strategy=strategy,
             allow_partial="true" if allow_partial else None,
+            prompt=prompt,
+            translate="true" if translate else None,
+            temperature=None if temperature is None else str(temperature),
         )
         transcript = client.transcript(job.job_id)
         write_result(format_transcript(transcript, output))
@@ -82,6 +88,33 @@ def status(job_id: JobId, api_url: ApiUrl = None) -> None:
         out.print(_table(job))
         if job.status is JobStatus.FAILED:
             note(f"Once that is mended, `stt retry {job.job_id}` sends it again.")
+
+
+@logged
+def list_jobs(
+    status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the list before left off; it says so.")] = None,
+    api_url: ApiUrl = None,
+) -> None:
+    """List jobs, newest first."""
+    with _client(api_url) as client:
+        page = client.jobs(status=status, limit=limit, cursor=cursor)
+    table = Table("job", "status", "created (UTC)", "length", "file", box=None, header_style="bold")
+    for job in page.tasks:
+        length = clock(job.duration_seconds) if job.duration_seconds is not None else ""
+        table.add_row(job.job_id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", length, Text(job.filename))
+    out.print(table)
+    if page.next_cursor:
+        note(f"older ones: --cursor {page.next_cursor}")
+
+
+@logged
+def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
+    """Delete a job with its recording and its transcript; one that has not ended is cancelled."""
+    with _client(api_url) as client:
+        client.delete(job_id)
+        note(f"job {job_id} is deleted")
 
 
 @logged

@@ -13,10 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from api.application import create_app
 from stt_cli.client import ApiClient, ApiRefusedError
 from stt_cli.demo import word_error_rate
 from stt_core.errors import InvalidInputError
 from stt_core.local_stack.home import free_port
+from stt_core.settings import Settings
+from tests.api.conftest import serve_app, upload
 
 Stt = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -163,3 +166,21 @@ def test_client_when_the_key_has_asked_too_often_then_comes_back_when_told() -> 
         with pytest.raises(ApiRefusedError, match="No job"):
             client.job("0" * 32)
     assert seen == ["Bearer stt_x"] * 2
+
+
+def test_delete_when_a_job_is_listed_then_takes_it_off_the_list(stt: Stt, settings: Settings) -> None:
+    with serve_app(create_app(settings)) as client:
+        older, newer = (
+            upload(client, name=f"{name}.wav", model="demo").json()["job_id"] for name in ("first", "second")
+        )
+        address = ("--api-url", str(client.base_url))
+
+        page = stt("list", "--limit", "1", "--status", "queued", *address)
+        assert newer in page.stdout and "second.wav" in page.stdout and older not in page.stdout
+        assert f"--cursor {newer}" in page.stderr
+        assert older in stt("list", "--cursor", newer, *address).stdout
+
+        assert stt("delete", newer, *address).stderr == f"job {newer} is deleted\n"
+        assert newer not in stt("list", *address).stdout
+        again = stt("delete", newer, *address)
+        assert (again.returncode, "was deleted" in again.stderr) == (1, True)
