@@ -7,6 +7,7 @@ from typing import Any
 
 from stt_core.jobs.models import ChunkStatus, JobResult, JobStatus, JobView, Priority, Progress
 from stt_core.jobs.partial import ChunkText
+from stt_core.jobs.service import PresignedPut, PresignedUpload
 from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
 from stt_core.transcript.formats import FORMATS, render
 from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
@@ -84,6 +85,13 @@ _chunk = ChunkView(
 )
 _heard = ChunkText(index=0, channel=None, start_seconds=0.15, end_seconds=3.25, text=_TEXT)
 
+_presigned = PresignedUpload(
+    job=_queued.model_copy(update={"status": JobStatus.PENDING, "attempt": 0, "queue_position": None}),
+    upload=PresignedPut(
+        url=f"https://files.example.org/stt/uploads/{_JOB_ID}/incoming?X-Amz-Signature=…",
+        expires_at=_CREATED + timedelta(hours=1),
+    ),
+)
 _page = JobList(tasks=[JobSummary(**_completed.model_dump(include=set(JobSummary.model_fields)))], next_cursor=_JOB_ID)
 
 #: By the name of their schema.
@@ -91,6 +99,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     type(shown[0]).__name__: [example.model_dump(mode="json") for example in shown]
     for shown in (
         [_queued, _completed],
+        [_presigned],
         [_page],
         [ChunkList(job_id=_JOB_ID, chunks=[_chunk])],
         [_transcript],

@@ -170,8 +170,9 @@ class PresignRequest(UploadOptions):
 def other_bodies() -> dict[str, Any]:
     """Return what OpenAPI is to say of an upload's bodies that are no form, and of the options beside them."""
     source = SourceUpload.model_json_schema(ref_template="#/components/schemas/{model}")
-    recording = {"schema": {"type": "string", "format": "binary"}, "description": "The recording itself."}
-    content = {"application/json": {"schema": {**source, "$defs": {}}}, "application/octet-stream": recording}
+    elsewhere = {"schema": {**source, "$defs": {}}, "example": {"source_url": "https://example.org/talk.mp3"}}
+    recording = {"schema": {"type": "string", "format": "binary"}}
+    content = {"application/json": elsewhere, "application/octet-stream": recording}
     options = UploadBeside.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     return {
         "requestBody": {"content": content},
