@@ -93,3 +93,21 @@ def test_api_when_it_dies_before_it_accepted_a_recording_then_the_job_fails_and_
     assert job.status is JobStatus.FAILED and job.error is not None and job.error.kind == "upload-broken"
     assert host.status(job_id)["error"]["mend"]
     wait_until(lambda: not system.services.store.list_keys(source), "the bytes being swept")
+
+
+@pytest.mark.parametrize("point", [Failpoint.BYTES_STORED, Failpoint.JOB_QUEUED, Failpoint.JOB_ENQUEUED])
+def test_api_when_it_dies_while_it_takes_a_recording_over_then_the_client_says_again_that_it_is_complete(
+    system: System, undisturbed: dict[str, Any], host: Host, point: Failpoint
+) -> None:
+    announced = httpx.post(f"{host.api.url}/api/v1/tasks/presign", json={"filename": "talk.ogg", "language": "en"})
+    httpx.put(announced.json()["upload"]["url"], content=RECORDING.read_bytes()).raise_for_status()
+    job_id, dying = announced.json()["job"]["job_id"], host.api
+    system.arm(point)
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"{dying.url}/api/v1/tasks/{job_id}/complete")
+    assert dying.process.wait(timeout=10) == KILLED
+
+    httpx.post(f"{host.api.url}/api/v1/tasks/{job_id}/complete").raise_for_status()
+
+    assert system.settle(job_id).status is JobStatus.COMPLETED
+    assert system.transcript(job_id) == undisturbed
