@@ -4,8 +4,8 @@ A transient error is raised as it is, and the op's retry policy tries again with
 its tries are used up the error is kept with the job, and the failure sensor decides on the next attempt. A permanent
 error ends the job at once, and nothing tries again.
 
-A job that is cancelled or taken over interrupts its step wherever it is, decoding or waiting for a server as much as
-transcribing, and its run ends as cancelled.
+A job that is cancelled, deleted or taken over interrupts its step wherever it is, decoding or waiting for a server as
+much as transcribing, and its run ends as cancelled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tempfile import gettempdir
 from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecutionContext, RetryPolicy
 
 from stt_core.disk import disk_errors
-from stt_core.errors import EngineStoppedError, RunInterruptedError, SttError, SupersededError
+from stt_core.errors import EngineStoppedError, JobNotFoundError, RunInterruptedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.models import JobError, JobStage, JobStatus
 from stt_core.jobs.recovery import backoff_seconds
@@ -79,7 +79,7 @@ def job_step(
                 context.instance.add_run_tags(context.run_id, run_tags(job))
             with _watched(claim), disk_errors(f"in {gettempdir()}", mend="Free space there."):
                 yield claim
-        except (SupersededError, EngineStoppedError) as error:
+        except (SupersededError, EngineStoppedError, JobNotFoundError) as error:
             logger.warning("the run gives up: {}", error)
             _end_as_cancelled(context, services, job_id)
             raise failure_of(describe_error(error, stage)) from error
@@ -138,13 +138,15 @@ def _end_as_cancelled(context: OpExecutionContext, services: Services, job_id: s
     try:
         job = services.jobs.get_job(job_id)
         has_it = job.run_id == context.run_id and job.status in (JobStatus.PROCESSING, JobStatus.FAILED)
+        state = job.status.value
+    except JobNotFoundError as gone:
+        logger.warning("the run has no job any more: {}", gone)
+        has_it, state = False, "deleted"
     except SttError as error:
         log_exception(logger, "asking why the run ends", error)
         return False
     if not has_it:
-        context.instance.report_run_canceling(
-            run, f"The job is {job.status}: there is nothing left for this run to do."
-        )
+        context.instance.report_run_canceling(run, f"The job is {state}: there is nothing left for this run to do.")
     return not has_it
 
 

@@ -20,6 +20,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.jobs.models import JobStatus
 from stt_core.jobs.recovery import cancel_job
+from stt_core.jobs.retention import sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.whisper.process import find_executable
@@ -159,6 +160,24 @@ def test_job_when_cancelled_ends_its_processes_in_time_and_its_run_as_cancelled(
     assert workers.status(run_id) is DagsterRunStatus.CANCELED
     workers.settle(run_id)
     assert workers.services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+
+
+@stages("decoding", "transcribing")
+def test_job_when_deleted_ends_its_run_as_cancelled_and_leaves_no_object(
+    workers: Workers, upload: Upload, hanging_at: int
+) -> None:
+    job_id = upload("sample-01.mp3")
+    run_id, worker = workers.launch(job_id)
+    program = workers.hanging(worker)
+
+    workers.services.tasks.delete_task(job_id)
+
+    wait_until(ended(program), "the end of the program", PROMISED_SECONDS)
+    wait_until(ended(worker), "the end of the run's process")
+    assert workers.status(run_id) is DagsterRunStatus.CANCELED
+    workers.settle(run_id)
+    sweep(workers.services)
+    assert [key for key in workers.services.store.list_keys("") if job_id in key] == []
 
 
 @stages("decoding")
