@@ -6,11 +6,13 @@ import atexit
 from functools import lru_cache
 
 from dagster import ConfigurableResource, DagsterInstance, SensorEvaluationContext
-from dagster._core.instance.ref import InstanceRef
 
 from stt_core.logs import logged
 from stt_core.services import Services
 from stt_core.settings import get_settings
+
+#: The Dagster instances of this process, by the reference that leads to each: one, but in tests.
+_instances: dict[str, DagsterInstance] = {}
 
 
 @lru_cache(maxsize=1)
@@ -29,12 +31,12 @@ def open_instance(context: SensorEvaluationContext) -> DagsterInstance:
     `context.instance`, and every resource of a sensor, opens one a tick, which reads all migrations of three databases:
     most of what an idle code server did.
     """
-    return context.instance if context.instance_ref is None else _open_instance(context.instance_ref)
-
-
-@lru_cache(maxsize=1)
-def _open_instance(ref: InstanceRef) -> DagsterInstance:
-    return DagsterInstance.from_ref(ref)
+    if context.instance_ref is None:
+        return context.instance
+    key = repr(context.instance_ref)  # it has no hash
+    if key not in _instances:
+        _instances[key] = DagsterInstance.from_ref(context.instance_ref)
+    return _instances[key]
 
 
 class SttResource(ConfigurableResource["SttResource"]):

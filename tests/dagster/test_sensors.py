@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from dagster import (
     DagsterInstance,
     DagsterRunStatus,
     RunRequest,
+    SensorEvaluationContext,
     SkipReason,
     build_run_status_sensor_context,
     build_sensor_context,
@@ -93,6 +95,16 @@ def test_failed_run_when_it_had_the_job_brings_the_next_attempt(
     )
     assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 1)
     assert job.member in services.queue.members()
+
+
+def test_open_instance_when_ticks_bring_the_same_reference_then_it_is_opened_once(tmp_path: Path) -> None:
+    from stt_dagster.resources import open_instance
+
+    with DagsterInstance.local_temp(str(tmp_path)) as own:
+        ticks = [SensorEvaluationContext(own.get_ref(), None, None, None, "stt") for _ in range(2)]
+        opened = [open_instance(context) for context in ticks]
+        assert opened[0].run_storage.get_runs() == []
+        assert opened[0] is opened[1]
 
 
 def test_workspace_when_loaded_holds_every_definition() -> None:
