@@ -22,7 +22,7 @@ from api.examples import EXAMPLES
 from api.metrics import Metrics
 from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
-from api.protection import FreshKeys, Protection, warn_of_openness
+from api.protection import FreshKeys, Protection, describe_protection, warn_of_openness
 from api.readiness import Readiness
 from api.routes import events, health, metrics, openai, results, tasks, uploads
 from api.schemas import Problem
@@ -95,6 +95,7 @@ def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema()
     for name, examples in EXAMPLES.items():
         schemas[name]["examples"] = examples
+    describe_protection(document)
     return document
 
 

@@ -25,7 +25,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",  # a status is old the moment it is read
+    "Referrer-Policy": "no-referrer",  # addresses hold the ids of jobs
+    # An answer is no page: should a browser take one for one, nothing in it runs. A recording may be played.
+    "Content-Security-Policy": "default-src 'none'; media-src 'self'; frame-ancestors 'none'",
 }
+#: What the pages of the documentation take: scripts and styles from here, some of them inline, and ReDoc's worker.
+_PAGES = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
+_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
+)
 
 
 class RequestScope:
@@ -54,6 +63,8 @@ class RequestScope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = request_id
+                if scope["path"] in _PAGES:
+                    headers["Content-Security-Policy"] = _PAGE_POLICY
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

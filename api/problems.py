@@ -91,7 +91,7 @@ def problem_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]
         answer = documented.setdefault(error.status, {"content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}})
         answer["description"] = " ".join(filter(None, [answer.get("description"), meaning]))
         answer["content"][MEDIA_TYPE]["examples"][error.kind] = {"summary": meaning, "value": _example(error, meaning)}
-        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
             answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return documented | {"default": {"description": "Any other error.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}}
 

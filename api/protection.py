@@ -15,6 +15,7 @@ import ipaddress
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi.concurrency import run_in_threadpool
@@ -22,12 +23,21 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import answer_error
+from api.openai.errors import PREFIX as OPENAI_PREFIX
+from api.problems import answer_error, problem_responses
 from stt_core.access.keys import ApiKeys, KeyRing
 from stt_core.access.limits import WINDOW_SECONDS, Allowance
 from stt_core.access.models import ApiKey
 from stt_core.access.models import Scope as KeyScope
-from stt_core.errors import ForbiddenError, QueueRefusedError, QueueUnavailableError, SttError, UnauthorizedError
+from stt_core.errors import (
+    ForbiddenError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    RateLimitedError,
+    SttError,
+    TooManyUploadsError,
+    UnauthorizedError,
+)
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.services import Services
 from stt_core.settings import Settings
@@ -40,6 +50,9 @@ _OPEN_FOLDER = "/static-offline-docs/"
 METRICS_PATH = "/metrics"
 #: For so long a key that was revoked still opens, seconds; MongoDB is asked as seldom, however many requests come.
 FRESH_SECONDS = 3.0
+
+_REFUSALS = problem_responses(UnauthorizedError, ForbiddenError, RateLimitedError, TooManyUploadsError)
+del _REFUSALS["default"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,20 @@ def warn_of_openness(settings: Settings) -> None:
     """Say at the start who may use the API, where that is more than one might think."""
     if settings.api_keys == "off" and not _is_loopback(settings.stt_api_host):
         logger.warning("whoever reaches {} may use the API: API_KEYS is off", settings.stt_api_host)
+
+
+@logged
+def describe_protection(document: dict[str, Any]) -> None:
+    """Say in the OpenAPI document where a key is asked for; none is where keys are off, so it is optional there."""
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "A key of `stt keys create NAME`."},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if not _is_open(path) else ():
+            operation["security"] = [{}, {"key": []}, {"header": []}]
+            if not path.startswith(OPENAI_PREFIX):  # whose errors have another form
+                operation["responses"] |= {str(status): answer for status, answer in _REFUSALS.items()}
 
 
 def _is_open(path: str) -> bool:

@@ -36,7 +36,7 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     assert sorted(ids) == [
         "cancel_task", "complete_task", "create_transcription", "create_translation", "delete_task",
         "get_openai_model", "get_task_audio", "get_task_chunks", "get_task_events", "get_task_result",
-        "get_task_status", "health", "list_openai_models", "list_tasks", "presign_task", "put_task", "ready",
+        "get_task_status", "health", "list_openai_models", "list_tasks", "metrics", "presign_task", "put_task", "ready",
         "retry_task", "upload_task",
     ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
@@ -73,7 +73,7 @@ def test_answers_when_described_then_each_status_has_its_errors(
 ) -> None:
     responses = document["paths"][path][method]["responses"]
 
-    assert set(responses) == statuses
+    assert set(responses) == statuses | {"401", "403", "429"}  # which every route has that is not open to all
     for status, response in responses.items():
         if status.startswith("2"):
             continue
@@ -81,6 +81,13 @@ def test_answers_when_described_then_each_status_has_its_errors(
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
         for example in content.get("examples", {}).values():
             assert Problem.model_validate(example["value"]).status == int(status)
+
+
+def test_routes_when_described_then_all_but_the_open_ones_take_a_key(document: dict[str, Any]) -> None:
+    open_to_all = {path for path, _, operation in operations(document) if "security" not in operation}
+
+    assert open_to_all == {"/health", "/ready"}
+    assert set(document["components"]["securitySchemes"]) == {"key", "header"}
 
 
 def test_references_when_followed_then_lead_somewhere(document: dict[str, Any]) -> None:
