@@ -81,6 +81,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
             SourceUnavailableError,
             IdempotencyMismatchError,
             RequestInProgressError,
+            JobDeletedError,
             *_ROOM,
             DiskFullError,
         ),

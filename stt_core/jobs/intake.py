@@ -42,7 +42,7 @@ from stt_core.jobs.models import (
     utc_now,
 )
 from stt_core.jobs.queue import JobQueue
-from stt_core.jobs.recovery import end_broken_upload, enqueue_job
+from stt_core.jobs.recovery import end_broken_upload, enqueue_job, give_up_upload
 from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.tallies import Tallies, Tally
 from stt_core.logs import get_logger, log_context, logged
@@ -100,6 +100,29 @@ class Intake:
         self._store = store
         self._keys = IdempotencyKeys(jobs.database)
         self._tallies = Tallies(jobs.database)
+        #: Jobs whose bytes are on their way into the object store, through this process.
+        self._arriving: set[str] = set()
+
+    @logged
+    def close(self) -> None:
+        """End the uploads that are still under way: with this process they break off, and no one else would see it.
+
+        The store may be why they take so long: jobs are told first, and what it does not remove is left to the sweep.
+        """
+        broken = []
+        try:
+            for job_id in tuple(self._arriving):
+                try:
+                    if give_up_upload(self._jobs, job_id):
+                        broken.append(job_id)
+                except JobNotFoundError as gone:
+                    logger.info("its own request has taken it back: {}", gone)
+            if broken:
+                self._store.ping()
+            for job_id in broken:
+                self._store.remove_prefix(keys.source_prefix(job_id))
+        except SttError as error:
+            logger.error("uploads that break off could not be tidied up after: {}", error)
 
     @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
@@ -147,6 +170,7 @@ class Intake:
         if deduplicate and (same := self._jobs.find_same(create, sha256)):
             return Accepted(same, deduplicated=True)
         job = self._jobs.create_job(create)
+        self._arriving.add(job.job_id)
         failpoint(Failpoint.JOB_INSERTED)
         with log_context(job_id=job.job_id):
             logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
@@ -156,6 +180,8 @@ class Intake:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
                 self._take_back(job.job_id, error)
                 raise
+            finally:
+                self._arriving.discard(job.job_id)
             enqueue_job(self._queue, job)
         return Accepted(job)
 
@@ -180,6 +206,9 @@ class Intake:
         try:
             size_bytes = self._store.size(key)
         except ObjectNotFoundError as error:
+            current = self._jobs.get_job(job.job_id)
+            if current.source is not None:  # by another request to complete it, which has removed it since
+                return current
             raise UploadMissingError(
                 f"The recording of job {job.job_id} has not arrived.",
                 mend="PUT it to the URL that POST /api/v1/tasks/presign answered with, then try again.",

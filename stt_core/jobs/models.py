@@ -12,16 +12,16 @@ MongoDB-compatible server. Datetimes are UTC with MongoDB's precision of a milli
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_core.errors import InvalidDocumentError
+from stt_core.jobs.metadata import Metadata, StoredMetadata
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Strategy
 
@@ -158,13 +158,6 @@ class Channels(StrEnum):
 
     MIX = "mix"
     SPLIT = "split"
-
-
-#: The caller's own data. MongoDB holds it as JSON text: what JSON allows, such as a key with a dot, it need not.
-Metadata = Annotated[
-    dict[str, Any], BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value)
-]
-StoredMetadata = Annotated[Metadata, PlainSerializer(json.dumps, return_type=str)]
 
 
 class JobOptions(BaseModel):

@@ -7,7 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from stt_core.jobs.models import ChunkModel, ChunkStatus, JobError, JobModel, JobStage, JobStatus, Metadata, Priority
+from stt_core.jobs.metadata import Metadata
+from stt_core.jobs.models import ChunkModel, ChunkStatus, JobError, JobModel, JobStage, JobStatus, Priority
 from stt_core.logs import logged
 
 
