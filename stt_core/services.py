@@ -81,7 +81,8 @@ class Services:
 
     @logged
     def close(self) -> None:
-        """Close every connection."""
+        """End the uploads that are still under way, and close every connection."""
+        self.tasks.close()
         self.queue.close()
         self.store.close()
         self.database.close()

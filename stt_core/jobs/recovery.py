@@ -150,11 +150,17 @@ def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
 @logged
 def end_broken_upload(jobs: JobRepository, store: ObjectStore, job: JobModel) -> None:
     """End a job whose recording did not arrive, unless it did in this moment, and remove what there is of it."""
-    logger.warning("the upload of job {} was never finished", job.job_id)
+    if give_up_upload(jobs, job.job_id):
+        store.remove_prefix(keys.source_prefix(job.job_id))
+
+
+@logged
+def give_up_upload(jobs: JobRepository, job_id: str) -> bool:
+    """End a job whose recording did not arrive; return whether what there is of that is of no use."""
+    logger.warning("the upload of job {} was never finished", job_id)
     error = JobError(kind="upload-broken", message="The upload was never finished.", mend="Upload it again.")
     failed = JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
-    if jobs.modify_job(job.job_id, lambda job: failed if job.status is JobStatus.PENDING else None).source is None:
-        store.remove_prefix(keys.source_prefix(job.job_id))
+    return jobs.modify_job(job_id, lambda job: failed if job.status is JobStatus.PENDING else None).source is None
 
 
 @logged

@@ -75,6 +75,11 @@ class JobService:
         self._intake = Intake(settings, jobs, queue, store)
 
     @logged
+    def close(self) -> None:
+        """End the uploads that are still under way, so that none stays `pending` without anybody at work on it."""
+        self._intake.close()
+
+    @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
         """Refuse an upload before its body is read. `size_bytes` is what the client announced, if it did.
 

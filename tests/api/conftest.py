@@ -204,6 +204,7 @@ def api_process(environment: dict[str, str], folder: Path) -> Iterator[ApiProces
     """Start the API as the local stack does."""
     log = folder / "api.log"
     command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]
+    command += ["--timeout-graceful-shutdown", "1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +17,10 @@ import httpx
 import psutil
 import pytest
 
+from stt_core.jobs.models import JobStatus
+from stt_core.local_stack.home import StackHome
+from stt_core.local_stack.processes import Guard
+from stt_core.local_stack.servers import EmbeddedS3
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import (
@@ -27,7 +33,7 @@ from tests.api.conftest import (
     upload,
     wav,
 )
-from tests.conftest import wait_until
+from tests.conftest import start_server, wait_until
 
 MIB = 1024**2
 
@@ -149,3 +155,32 @@ def test_upload_when_100_mb_then_memory_stays_bounded_and_no_temporary_file_is_l
     assert source is not None and source.size_bytes == len(content) > 100 * MIB
     assert (peak - before) / MIB < 50
     assert spooled(api, spool) == []
+
+
+def test_upload_when_the_api_is_told_to_end_while_the_store_hangs_then_its_job_says_so_at_once(
+    settings: Settings, services: Services, tmp_path: Path
+) -> None:
+    home, before = StackHome.at(tmp_path / "own"), {job.job_id for job in services.jobs.list_jobs(limit=1000).jobs}
+
+    def begun() -> list[str]:
+        return [job.job_id for job in services.jobs.list_jobs(limit=1000).jobs if job.job_id not in before]
+
+    with Guard(home), ThreadPoolExecutor(1) as threads:
+        store = EmbeddedS3(home)
+        process = start_server(store)
+        with api_process(environment_of(settings) | store.settings_environment(), tmp_path) as api:
+            answer = threads.submit(httpx.post, api.url + UPLOAD, files={"file": ("a.wav", wav(2500))}, timeout=60)
+            wait_until(begun, "bytes on their way")
+            process.send_signal(signal.SIGSTOP)
+            [job_id] = begun()
+            assert services.jobs.get_job(job_id).status is JobStatus.PENDING
+            api.process.terminate()
+            try:
+                wait_until(lambda: services.jobs.get_job(job_id).status is JobStatus.FAILED, "the job told", 5)
+                assert api.process.wait(timeout=10) in (0, -signal.SIGTERM)
+            finally:
+                process.send_signal(signal.SIGCONT)
+        assert answer.exception() or answer.result().is_server_error
+
+    error = services.jobs.get_job(job_id).error
+    assert error is not None and error.kind == "upload-broken" and error.mend
