@@ -83,6 +83,8 @@ class JobEnding:
     status: str | None
     completed_at: datetime | None
     is_deleted: bool
+    #: Whether its recording was accepted.
+    has_source: bool
     #: Where its published results lie.
     prefix: str | None
 
@@ -94,6 +96,7 @@ class JobEnding:
             status=document.get("status"),
             completed_at=document.get("completed_at"),
             is_deleted=document.get("deleted_at") is not None,
+            has_source=document.get("source") is not None,
             prefix=(document.get("result") or {}).get("prefix"),
         )
 
@@ -299,7 +302,7 @@ class JobRepository:
     @logged
     def get_endings(self, job_ids: Iterable[str]) -> dict[str, JobEnding]:
         """Return what became of those of the jobs that there are, the deleted ones too."""
-        wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "result": 1}
+        wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "source": 1, "result": 1}
         with mongo_errors("reading how jobs ended"):
             found = self._database.jobs.find({"_id": {"$in": list(job_ids)}}, wanted)
             return {document["_id"]: JobEnding.of(document) for document in found}
@@ -324,9 +327,18 @@ class JobRepository:
 
     @logged
     def forget_deleted_jobs(self, before: datetime) -> int:
-        """Remove what is left of jobs that were deleted before then; return how many that were."""
+        """Remove what is left of jobs that were deleted before then; return how many that were.
+
+        Their chunks and deliveries too: whoever deleted them may have died before these were gone.
+        """
+        count = 0
         with mongo_errors("removing deleted jobs"):
-            return self._database.jobs.delete_many({"deleted_at": {"$lt": before}}).deleted_count
+            while found := list(self._database.jobs.find({"deleted_at": {"$lt": before}}, {"_id": 1}).limit(_PAGE)):
+                job_ids = {"$in": [document["_id"] for document in found]}
+                self._database.chunks.delete_many({"job_id": job_ids})
+                self._database.deliveries.delete_many({"_id": job_ids})
+                count += self._database.jobs.delete_many({"_id": job_ids}).deleted_count
+        return count
 
     @logged
     def delete_job(self, job_id: str) -> bool:

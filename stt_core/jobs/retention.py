@@ -122,7 +122,9 @@ def _is_needed(key: str, ending: JobEnding, re_executable: datetime | None) -> b
         return False
     if keys.is_incoming(key):
         return ending.status == JobStatus.PENDING
-    if key.startswith(keys.UPLOADS) or (ending.prefix and key.startswith(ending.prefix)):
+    if key.startswith(keys.UPLOADS):  # without a source it ended while its bytes arrived, and what is there is a part
+        return ending.has_source or ending.completed_at is None
+    if ending.prefix and key.startswith(ending.prefix):
         return True
     if ending.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
         return False

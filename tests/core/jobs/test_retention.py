@@ -136,6 +136,33 @@ def test_sweep_when_the_job_failed_then_keeps_what_its_run_needs_to_go_on_for_a_
     assert stored(services) == {source_of(job)}
 
 
+@pytest.mark.parametrize("status", [JobStatus.CANCELLED, JobStatus.FAILED])
+def test_sweep_when_the_job_ended_while_its_bytes_arrived_then_removes_them(
+    services: Services, store: Callable[..., JobModel], after: After, status: JobStatus
+) -> None:
+    ended, arriving = store(status), store(JobStatus.PENDING)
+    for job in (ended, arriving):
+        services.database.jobs.update_one({"_id": job.job_id}, {"$set": {"source": None}})
+
+    after(0)
+
+    assert source_of(ended) not in stored(services)
+    assert source_of(arriving) in stored(services)
+
+
+def test_sweep_when_whoever_deleted_a_job_died_before_its_chunks_were_gone_then_removes_them(
+    services: Services, store: Callable[..., JobModel], after: After
+) -> None:
+    job, kept = store(JobStatus.COMPLETED), store(JobStatus.COMPLETED)
+    services.jobs.bury_job(job, utc_now())
+    services.jobs.replace_chunks(job.job_id, [chunk_of(job)])
+
+    assert after(366).jobs_forgotten == 1
+
+    assert services.jobs.get_chunks(job.job_id) == []
+    assert [chunk.job_id for chunk in services.jobs.get_chunks(kept.job_id)] == [kept.job_id]
+
+
 @pytest.mark.parametrize("status", UNFINISHED)
 def test_sweep_when_the_job_is_not_over_then_touches_nothing_however_old_it_is(
     services: Services, store: Callable[..., JobModel], after: After, status: JobStatus
