@@ -23,6 +23,9 @@ logger = get_logger(__name__)
 _AT_WORK = [
     DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING,
 ]  # fmt: skip
+#: A run that gives signs of life, and claims no job, is ended after so many times `START_TIMEOUT_SECONDS`: it is not
+#: dead but slow, on a machine under load, and what it has done would be done again.
+_LIVING_PATIENCE = 10
 #: Jobs that are looked after together; more are never processing at once.
 _MOST_JOBS = 1000
 
@@ -97,7 +100,7 @@ def end_useless_runs(
     """End runs that will never claim their job, or whose job is over, so that their slots are free.
 
     Their process died; a living one ends by itself as soon as it sees its job. Parameters and result as in
-    `look_after_jobs`, which watches the runs that have their job.
+    `look_after_jobs`, which watches the runs that have their job, and comes after this: it forgets signs of others.
     """
     reasons: dict[str, str] = {}
     runs = instance.get_runs(RunsFilter(job_name=transcribe_recording.name, statuses=_AT_WORK))
@@ -105,10 +108,11 @@ def end_useless_runs(
         job_id, attempt = job_of(run)
         if reason := why_run_is_useless(services.jobs, job_id=job_id, run_id=run.run_id, attempt=attempt):
             reasons[run.run_id] = f"{run.status.value}: {reason}"
-    observed = observe(reasons, seen)
+    observed, signs = observe(reasons, seen), services.heartbeats.signs()
     for run in runs:
         observation = observed.get(run.run_id)
-        if observation and has_stood_still(observation, services.settings.start_timeout_seconds, services.settings):
+        seconds = services.settings.start_timeout_seconds * (_LIVING_PATIENCE if run.run_id in signs else 1)
+        if observation and has_stood_still(observation, seconds, services.settings):
             end_run(instance, services, run, observation.sign)
     return observed
 

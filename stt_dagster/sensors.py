@@ -123,8 +123,8 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     services, instance = SttResource().services, open_instance(context)
     seen = Observations.model_validate_json(context.cursor or "{}")
     with noting_outages("looking after runs") as runs:
-        working = look_after_jobs(instance, services, seen.working)
         useless = end_useless_runs(instance, services, seen.useless)
+        working = look_after_jobs(instance, services, seen.working)
         context.update_cursor(Observations(working=working, useless=useless).model_dump_json())
     remove_abandoned_folders()
     # Each by itself: a store that is away must not keep jobs from their queue.

@@ -243,6 +243,22 @@ def test_reconciler_when_runs_never_claim_or_have_no_job_any_more_ends_them(
     assert services.jobs.get_job(cancelled).status is JobStatus.CANCELLED
 
 
+def test_reconciler_when_a_run_is_slow_to_claim_but_gives_signs_of_life_lets_it_go_on(
+    services: Services, upload: Upload, instance: DagsterInstance
+) -> None:
+    job_id = upload("sample-01.mp3")
+    run_id = launch(services, instance, job_id)
+    looks = round(services.settings.start_timeout_seconds / services.settings.reconcile_seconds) + 1
+
+    reconcile(instance, looks + 1, between=lambda: services.heartbeats.beat(run_id))
+    assert status_of(instance, run_id) is DagsterRunStatus.STARTED
+    assert services.jobs.get_job(job_id).attempt == 1
+
+    reconcile(instance, 10 * looks, between=lambda: services.heartbeats.beat(run_id))
+    assert status_of(instance, run_id) is DagsterRunStatus.FAILURE
+    assert services.jobs.get_job(job_id).attempt == 2
+
+
 def test_reconciler_when_a_cancelled_run_lost_its_process_ends_it_as_cancelled(
     services: Services, upload: Upload, instance: DagsterInstance
 ) -> None:
