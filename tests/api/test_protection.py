@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +18,7 @@ from stt_core.access.models import ApiKey, Scope
 from stt_core.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import UPLOAD, Serve, kind_of, multipart, upload, wav
+from tests.api.conftest import REPOSITORY, UPLOAD, Serve, kind_of, multipart, upload, wav
 
 MakeKey = Callable[..., tuple[ApiKey, dict[str, str]]]
 NO_JOB = f"/api/v1/tasks/{'0' * 32}"
@@ -342,3 +344,21 @@ def test_keys_when_mongodb_is_away_then_503(serve: Serve, keyless: Settings) -> 
         response = client.get(NO_JOB, headers={"Authorization": "Bearer stt_x"})
         assert (response.status_code, kind_of(response)) == (503, "database-unavailable")
         assert client.get("/health").status_code == 200
+
+
+def test_examples_of_the_documentation_when_executed_then_come_in(
+    client: httpx.Client, make_key: MakeKey, tmp_path: Path
+) -> None:
+    _, headers = make_key("read", "write")
+    wait_for_entry(client, headers)
+    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").split("## Keys, limits and figures")[1]
+    found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert found
+    (tmp_path / "meeting.wav").write_bytes(wav())
+    script = found[1].replace("http://127.0.0.1:8000", str(client.base_url)).replace("curl -s", "curl -sS --fail")
+    key = headers["Authorization"].removeprefix("Bearer ")
+    environment = os.environ | {"STT_API_KEY": key}
+    done = subprocess.run(["bash", "-ec", script], env=environment, cwd=tmp_path, capture_output=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert b'"status":"queued"' in done.stdout
