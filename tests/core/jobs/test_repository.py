@@ -7,11 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import Field
 
 from stt_core.errors import (
     ConflictError,
-    DatabaseRefusedError,
     InvalidDocumentError,
     InvalidInputError,
     InvalidTransitionError,
@@ -23,7 +21,6 @@ from stt_core.jobs.models import (
     Attempt,
     JobCreate,
     JobError,
-    JobModel,
     JobOptions,
     JobResult,
     JobStage,
@@ -77,6 +74,7 @@ def test_update_job_when_every_field_is_set_reads_back_every_field(any_jobs: Job
             prefix="p", formats=["json"], language="de", duration_seconds=1.5, words=1, segments=1, text_preview="ä"
         ),
         filename="Gespräch.mp3",
+        callback_due=True,
         deleted_at=None,  # who sets it cannot read the job any more
     )
 
@@ -117,18 +115,11 @@ def test_get_job_when_the_document_is_damaged_is_an_error_of_its_own(any_databas
         JobRepository(any_database).get_job("broken")
 
 
-def test_insert_when_the_id_is_taken_is_refused_and_changes_nothing(
-    any_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_insert_when_the_id_is_taken_is_refused_and_changes_nothing(any_database: Database) -> None:
     store_job(any_database, _id="twin", filename="first")
 
-    class Twin(JobModel):
-        job_id: str = Field("twin", alias="_id")
-
-    monkeypatch.setattr("stt_core.jobs.repository.JobModel", Twin)
-
-    with pytest.raises(DatabaseRefusedError, match="twin"):
-        JobRepository(any_database).create_job(CREATE)
+    with pytest.raises(ConflictError, match="twin"):
+        JobRepository(any_database).create_job(CREATE.model_copy(update={"job_id": "twin"}))
     assert JobRepository(any_database).get_job("twin").filename == "first"
 
 
