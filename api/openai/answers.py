@@ -15,7 +15,7 @@ from stt_core.errors import SttError
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.transcript.formats import CONTENT_TYPES, render
 from stt_core.transcript.models import Transcript
-from stt_core.transcript.verbose import Task, verbose
+from stt_core.transcript.verbose import verbose
 
 logger = get_logger(__name__)
 
@@ -25,7 +25,6 @@ class Wanted:
     """The form that a transcript is wanted in."""
 
     format: ResponseFormat
-    task: Task = "transcribe"
     #: Of `verbose_json`: what is timed.
     granularities: Collection[str] = ("segment",)
 
@@ -41,7 +40,6 @@ def transcript_response(transcript: Transcript, wanted: Wanted, headers: dict[st
         extension = "json"
         body = verbose(
             transcript,
-            task=wanted.task,
             segments="segment" in wanted.granularities,
             words="word" in wanted.granularities,
         ).model_dump_json(exclude_none=True)

@@ -129,7 +129,7 @@ def create_translation(
         owner=caller.key_id,
     )
     followed = _follow(request, job.job_id, caller.owner)
-    return AnswerWhenDone(followed, Wanted(form.response_format, "translate"))
+    return AnswerWhenDone(followed, Wanted(form.response_format))
 
 
 router.include_router(_uploads)

@@ -49,7 +49,10 @@ def merge_recording(
         gaps=gaps,
         warnings=_warnings(plan.audio),
     )
-    if not claim.job().options.word_timestamps:
+    options = claim.job().options
+    if options.translate:
+        transcript = transcript.model_copy(update={"task": "translate"})
+    if not options.word_timestamps:
         transcript = transcript.without_words()
     prefix = keys.result_prefix(plan.job_id, claim.attempt)
     services.store.put_bytes(

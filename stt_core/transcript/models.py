@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 
 from stt_core.logs import logged
 
+Task = Literal["transcribe", "translate"]
+
 
 class Word(BaseModel):
     """One word, its time in seconds and the engine's probability for it (mean of its tokens)."""
@@ -90,7 +92,10 @@ class Transcript(BaseModel):
 
     job_id: str
     text: str
+    #: What is spoken; a translation is in English all the same.
     language: str
+    #: What the engine was asked for.
+    task: Task = "transcribe"
     model: str
     model_digest: str | None = None
     duration_seconds: float

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Literal
 
 from pydantic import BaseModel
 
 from stt_core.logs import logged
-from stt_core.transcript.models import Segment, Transcript
+from stt_core.transcript.models import Segment, Task, Transcript
 from stt_core.whisper.languages import ENGLISH, LANGUAGES
-
-Task = Literal["transcribe", "translate"]
 
 
 class VerboseWord(BaseModel):
@@ -56,20 +53,17 @@ class VerboseTranscript(BaseModel):
 
 
 @logged
-def verbose(
-    transcript: Transcript, *, task: Task = "transcribe", segments: bool = True, words: bool = True
-) -> VerboseTranscript:
+def verbose(transcript: Transcript, *, segments: bool = True, words: bool = True) -> VerboseTranscript:
     """Return a transcript as OpenAI's API gives it.
 
     Args:
         transcript: The transcript.
-        task: What the engine was asked for.
         segments: Whether it has segments.
         words: Whether it has words.
     """
     return VerboseTranscript(
-        task=task,
-        language=LANGUAGES.get(ENGLISH if task == "translate" else transcript.language, transcript.language),
+        task=transcript.task,
+        language=LANGUAGES.get(ENGLISH if transcript.task == "translate" else transcript.language, transcript.language),
         duration=transcript.duration_seconds,
         text=transcript.text,
         segments=[_segment(segment) for segment in transcript.segments] if segments else None,

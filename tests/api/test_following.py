@@ -215,8 +215,9 @@ def test_wait_when_every_place_is_taken_then_503_says_when_to_come_back(
     monkeypatch.setattr("api.waiting._PLACES", 1)
     with followed(own_client, job_id) as events:
         until(events, "status")
-        refused = own_client.get(status_of(job_id), params={"wait": 5})
+        for path in ("?wait=5", "/events"):
+            refused = own_client.get(status_of(job_id) + path)
 
-        assert (refused.status_code, kind_of(refused)) == (503, "busy")
-        assert refused.headers["retry-after"]
+            assert (refused.status_code, kind_of(refused)) == (503, "busy")
+            assert refused.headers["retry-after"]
         assert own_client.get(status_of(job_id)).status_code == 200

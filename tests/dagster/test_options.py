@@ -163,5 +163,6 @@ def test_run_when_decoding_options_are_asked_for_tells_the_engine_and_keeps_thei
     assert "-tr" in call
     assert all(segment.words for segment in services.tasks.get_task_result(plain).segments)
     transcript = services.tasks.get_task_result(job_id)
+    assert transcript.task == "translate"
     assert transcript.segments and not any(segment.words for segment in transcript.segments)
     assert transcript.statistics.words > 0

@@ -96,6 +96,8 @@ def test_verbose_when_asked_for_then_has_what_openais_has() -> None:
         "id": 0, "seek": 0, "start": 0.0, "end": 9.0, "text": "one two", "tokens": [], "temperature": 0.0,
         "avg_logprob": -0.1054, "compression_ratio": 0, "no_speech_prob": 0.0,
     }  # fmt: skip
+    translated = verbose(transcript.model_copy(update={"task": "translate"}))
+    assert (translated.task, translated.language) == ("translate", "english")
     assert verbose(transcript, words=False, segments=False).model_dump(exclude_none=True).keys() == {
         "task", "language", "duration", "text",
     }  # fmt: skip
