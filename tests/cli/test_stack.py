@@ -203,6 +203,33 @@ def test_demo_when_a_stack_runs_then_uses_it_and_leaves_it_running(stack: Stack)
     assert stack.run("ps").returncode == 0
 
 
+@pytest.mark.timeout(240)
+def test_part_when_terminated_while_a_job_is_under_way_then_is_back_and_the_job_ends_with_its_transcript(
+    stack: Stack, wait_until: Callable[..., None]
+) -> None:
+    url = f"http://127.0.0.1:{stack.environment['STT_API_PORT']}/api/v1/tasks"
+    with SPEECH.open("rb") as recording:
+        accepted = httpx.post(f"{url}/upload", files={"file": recording}, data={"model": "demo"}, timeout=30)
+    job_url = f"{url}/{accepted.json()['job_id']}"
+
+    for name in ("daemon", "redis", "mongo", "s3"):
+        before = stack.state()["parts"][name]
+        os.kill(before["pid"], signal.SIGTERM)
+
+        def is_back(name: str = name, restarts: int = before["restarts"]) -> bool:
+            part = stack.state()["parts"][name]
+            return bool(part["ready"]) and part["restarts"] == restarts + 1
+
+        wait_until(is_back, f"{name} back", 30)
+
+    def status() -> str:
+        answer = httpx.get(job_url, timeout=30)
+        return str(answer.json()["status"]) if answer.is_success else ""
+
+    wait_until(lambda: status() in ("completed", "failed"), "the end of the job", 150)
+    assert status() == "completed"
+
+
 @contextmanager
 def ended(stack: Stack) -> Iterator[None]:
     """See to it that nothing of a stack outlives the block, whatever fails in it."""
