@@ -137,11 +137,7 @@ def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
 
     Their upload was cut off by the death of the API, or their client never put it into the object store.
     """
-    broken = [
-        job
-        for job in jobs.list_jobs(status=JobStatus.PENDING, limit=1000).jobs
-        if (utc_now() - max(job.updated_at, job.upload_expires_at or job.updated_at)).total_seconds() > _UPLOAD_SECONDS
-    ]
+    broken = jobs.find_broken_uploads(utc_now() - timedelta(seconds=_UPLOAD_SECONDS))
     for job in broken:
         end_broken_upload(jobs, store, job)
     return len(broken)

@@ -285,6 +285,14 @@ class JobRepository:
         return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
 
     @logged
+    def find_broken_uploads(self, before: datetime, limit: int = _PAGE) -> list[JobModel]:
+        """Return up to `limit` jobs that await bytes, came no further since then, and whose URL was over by then."""
+        over = [{"upload_expires_at": {"$eq": None}}, {"upload_expires_at": {"$lt": before}}]
+        query = {"status": JobStatus.PENDING.value, "updated_at": {"$lt": before}, "$or": over}
+        with mongo_errors("reading uploads that broke off"):
+            return list(_readable(self._database.jobs.find(query | _NOT_DELETED).limit(limit)))
+
+    @logged
     def find_jobs_to_tell(self, limit: int = _PAGE) -> list[JobModel]:
         """Return up to `limit` jobs that have ended, and whose callback nobody has begun to tell."""
         with mongo_errors("reading jobs to tell of"):

@@ -21,7 +21,7 @@ from dagster._core.test_utils import create_run_for_test
 from loguru import logger
 
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobCreate, JobModel, JobOptions, JobStatus, utc_now
+from stt_core.jobs.models import JobCreate, JobModel, JobOptions, JobStatus, new_job_id, utc_now
 from stt_core.jobs.recovery import cancel_job, fail_broken_uploads, recover_failed_run
 from stt_core.services import Services
 from tests.dagster.conftest import RunJob, Upload
@@ -341,8 +341,14 @@ def test_upload_when_it_was_never_finished_fails_and_leaves_no_object(
     job = services.jobs.create_job(JobCreate(filename="cut.wav", options=JobOptions(model="demo")))
     key = f"uploads/{job.job_id}/source.wav"
     services.store.put_bytes(key, b"half")
+    announced = JobCreate(filename="a.wav", options=JobOptions(model="demo"))
+    announced = announced.model_copy(update={"upload_expires_at": utc_now() + timedelta(days=7)})
+    for _ in range(3):
+        services.jobs.create_job(announced.model_copy(update={"job_id": new_job_id()}))
     assert fail_broken_uploads(services.jobs, services.store) == 0
-    monkeypatch.setattr("stt_core.jobs.recovery._UPLOAD_SECONDS", 0.0)
+    monkeypatch.setattr("stt_core.jobs.recovery._UPLOAD_SECONDS", -2.0)  # the embedded server compares whole seconds
+    found = services.jobs.find_broken_uploads(utc_now() + timedelta(minutes=1), limit=1)  # whatever is announced since
+    assert [broken.job_id for broken in found] == [job.job_id]
     assert fail_broken_uploads(services.jobs, services.store) == 1
     broken = services.jobs.get_job(job.job_id)
     assert broken.status is JobStatus.FAILED and broken.error is not None and broken.error.kind == "upload-broken"
