@@ -12,7 +12,7 @@ from tests.chaos.rounds import RECORDINGS, expected_transcripts, play
 from tests.chaos.stack import ChaosStack, running_chaos_stack
 
 #: Other tests run beside it.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
