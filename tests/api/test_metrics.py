@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stt_core.jobs.tallies import Spread, Tally
@@ -44,7 +45,7 @@ def test_metrics_when_a_recording_was_uploaded_then_it_is_counted_everywhere(
     assert rise("stt_upload_bytes_total") == len(content)
     assert rise("stt_jobs", "queued") == 1
     assert rise("stt_queue_jobs", "high") == 1
-    assert rise("stt_queue_audio_seconds", "estimated") == len(content) / 16_000
+    assert rise("stt_queue_audio_seconds", "estimated") == pytest.approx(len(content) / 16_000)
     assert (rise("stt_engine_restarts_total"), rise("stt_chunk_failures_total")) == (2, 1)
     assert [rise("stt_job_wait_seconds_bucket", bound) for bound in ("0.5", "1.0", "2.5", "+Inf")] == [0, 1, 1, 1]
     assert (rise("stt_job_wait_seconds_count"), round(rise("stt_job_wait_seconds_sum"), 6)) == (1, 0.7)

@@ -177,7 +177,7 @@ def test_upload_when_the_api_is_told_to_end_while_the_store_hangs_then_its_job_s
             api.process.terminate()
             try:
                 wait_until(lambda: services.jobs.get_job(job_id).status is JobStatus.FAILED, "the job told", 5)
-                assert api.process.wait(timeout=10) in (0, -signal.SIGTERM)
+                assert api.process.wait(timeout=40) in (0, -signal.SIGTERM)  # the store's own limits, on a busy machine
             finally:
                 process.send_signal(signal.SIGCONT)
         assert answer.exception() or answer.result().is_server_error

@@ -201,6 +201,11 @@ def test_decode_may_open_no_address_even_if_told_to(
     assert not was_called(listener)
 
 
+def decoders() -> list[psutil.Process]:
+    """Return this process's decoders; the servers of other tests may be its children too."""
+    return [child for child in psutil.Process().children() if child.name().startswith("ffmpeg")]
+
+
 def test_decode_writes_no_file_and_inherits_no_secret(
     make_recording: MakeRecording, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +213,7 @@ def test_decode_writes_no_file_and_inherits_no_secret(
     path = _long_wav(make_recording)
     with PcmStream(path, WAV, settings) as stream:
         stream.read(1000)
-        (process,) = psutil.Process().children()
+        (process,) = decoders()
         assert "MINIO_SECRET_KEY" not in process.environ()
         assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
         assert process.rlimit(psutil.RLIMIT_AS)[0] == 1024**3
@@ -222,7 +227,7 @@ def test_decode_left_early_ends_its_process(make_recording: MakeRecording, setti
         PcmStream(_long_wav(make_recording), WAV, settings) as stream,
     ):
         stream.read(1000)
-        (process,) = psutil.Process().children()
+        (process,) = decoders()
         raise KeyboardInterrupt
     assert not process.is_running()
 
@@ -233,7 +238,7 @@ def test_decode_whose_process_is_killed_may_be_tried_again(make_recording: MakeR
         PcmStream(_long_wav(make_recording), WAV, settings) as stream,
     ):
         stream.read(1000)
-        psutil.Process().children()[0].kill()
+        decoders()[0].kill()
         stream.read(10**9)
     assert caught.value.transient
 
