@@ -42,13 +42,10 @@ def partial_texts(jobs: JobRepository, store: ObjectStore, job_id: str, first: i
     """
     texts: list[str] = []
     for chunk in jobs.get_chunks(job_id)[first : first + _PAGE]:
-        if not chunk.result_key:
+        text = _text(store, chunk)
+        if text is None:
             break
-        try:
-            texts.append(_text(store, chunk))
-        except ObjectNotFoundError as error:
-            logger.warning("the text of chunk {} is left out: {}", chunk.chunk_id, error)
-            break
+        texts.append(text)
     return texts
 
 
@@ -64,16 +61,20 @@ def take_new_texts(jobs: JobRepository, store: ObjectStore, job_id: str, heard: 
     new = [chunk for chunk in jobs.get_chunks(job_id) if chunk.result_key and chunk.index not in heard][:_PAGE]
     texts = []
     for chunk in new:
-        try:
-            text = _text(store, chunk)
-        except ObjectNotFoundError as error:
-            logger.warning("the text of chunk {} is left out: {}", chunk.chunk_id, error)
-            continue
-        place = chunk.model_dump(include={"index", "channel", "start_seconds", "end_seconds"})
-        texts.append(ChunkText(**place, text=text))
+        text = _text(store, chunk)
+        if text is not None:
+            place = chunk.model_dump(include={"index", "channel", "start_seconds", "end_seconds"})
+            texts.append(ChunkText(**place, text=text))
     heard.update(chunk.index for chunk in new)
     return texts
 
 
-def _text(store: ObjectStore, chunk: ChunkModel) -> str:
-    return ChunkTranscript.model_validate_json(store.get_bytes(chunk.result_key or "")).text
+def _text(store: ObjectStore, chunk: ChunkModel) -> str | None:
+    """Return what was heard in a chunk, or None where that is not known yet, or swept."""
+    if not chunk.result_key:
+        return None
+    try:
+        return ChunkTranscript.model_validate_json(store.get_bytes(chunk.result_key)).text
+    except ObjectNotFoundError as error:
+        logger.warning("the text of chunk {} is left out: {}", chunk.chunk_id, error)
+        return None
