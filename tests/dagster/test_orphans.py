@@ -42,8 +42,8 @@ def code_server() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
     run.start()
-    announce([run])
     try:
+        announce([run])  # whoever reads it may end the server before this returns
         time.sleep(600)
     except KeyboardInterrupt:
         run.join()  # as Dagster's does
