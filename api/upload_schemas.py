@@ -9,9 +9,9 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
 
 from stt_core.jobs.intake import Wishes
-from stt_core.jobs.models import Channels, Priority
+from stt_core.jobs.models import Priority
+from stt_core.jobs.options import Channels, Strategy
 from stt_core.logs import logged
-from stt_core.settings import Strategy
 
 #: The most that a job's metadata may weigh as JSON, bytes.
 METADATA_BYTES = 8192

@@ -13,9 +13,10 @@ from rich.text import Text
 from stt_cli.client import ApiClient
 from stt_cli.console import note, out, write_result
 from stt_cli.follow import upload_and_wait
-from stt_core.jobs.models import Channels, JobStatus, JobView, Priority
+from stt_core.jobs.models import JobStatus, JobView, Priority
+from stt_core.jobs.options import Channels, Strategy
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Strategy, load_settings
+from stt_core.settings import load_settings
 from stt_core.transcript.formats import clock, render
 from stt_core.transcript.models import Transcript
 

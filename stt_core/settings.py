@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stt_core.errors import ConfigurationError, UnknownLanguageError
+from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged, mask_secrets
 from stt_core.whisper.languages import check_language
 
@@ -31,8 +32,6 @@ Days = Annotated[float, Field(ge=0, le=36_500)]
 #: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
 WEBHOOK_SECRET_PREFIX = "whsec_"
 _WEBHOOK_KEY_BYTES = range(24, 65)
-#: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
-Strategy = Literal["silence", "vad", "fixed"]
 
 
 class Settings(BaseSettings):

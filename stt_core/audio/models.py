@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stt_core.jobs.options import Strategy
 from stt_core.logs import logged
-from stt_core.settings import Strategy
 
 #: Sample rate whisper works at, Hz.
 SAMPLE_RATE = 16_000

@@ -20,8 +20,9 @@ from stt_core.audio.models import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics
 from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans
 from stt_core.audio.vad import find_voice
 from stt_core.errors import ConfigurationError
+from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Settings, Strategy
+from stt_core.settings import Settings
 
 logger = get_logger(__name__)
 

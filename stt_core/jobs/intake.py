@@ -31,22 +31,21 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error, ended_error
 from stt_core.jobs.idempotency import IdempotencyKeys
 from stt_core.jobs.models import (
-    Channels,
     JobCreate,
     JobModel,
-    JobOptions,
     JobStatus,
     JobUpdate,
     Priority,
     Source,
     utc_now,
 )
+from stt_core.jobs.options import Channels, JobOptions, Strategy
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import end_broken_upload, enqueue_job, give_up_upload
 from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.tallies import Tallies, Tally
 from stt_core.logs import get_logger, log_context, logged
-from stt_core.settings import Settings, Strategy
+from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.webhooks.posting import ensure_callback_allowed

@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_core.errors import InvalidDocumentError
 from stt_core.jobs.metadata import Metadata, StoredMetadata
+from stt_core.jobs.options import JobOptions
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Strategy
 
 logger = get_logger(__name__)
 
@@ -151,35 +151,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, StrEnum) else value
-
-
-class Channels(StrEnum):
-    """What becomes of a recording with several channels."""
-
-    MIX = "mix"
-    SPLIT = "split"
-
-
-class JobOptions(BaseModel):
-    """What the caller asked for."""
-
-    #: ISO 639-1 code; `auto` to detect it on the first chunk with speech, `auto-per-chunk` on each.
-    language: str = "auto"
-    model: str
-    #: `split` transcribes each channel by itself and names it as the speaker.
-    channels: Channels = Channels.MIX
-    #: None follows `CHUNK_STRATEGY`.
-    strategy: Strategy | None = None
-    #: Whether a chunk that fails for good leaves a gap in the transcript instead of failing the job.
-    allow_partial: bool = False
-    #: Text before the audio: names and spellings to expect.
-    prompt: str | None = None
-    #: Translate into English instead of transcribing.
-    translate: bool = False
-    #: Sampling temperature of the decoder; None follows the engine's own.
-    temperature: float | None = None
-    #: Whether the transcript has the times of words.
-    word_timestamps: bool = True
 
 
 class Source(BaseModel):

@@ -42,13 +42,13 @@ from stt_core.jobs.models import (
     ChunkStatus,
     JobCreate,
     JobModel,
-    JobOptions,
     JobStatus,
     JobUpdate,
     Lane,
     Progress,
     utc_now,
 )
+from stt_core.jobs.options import JobOptions
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

@@ -12,7 +12,8 @@ from stt_core.audio.prepare import RecordingStream
 from stt_core.errors import AudioTooLongError, ObjectNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import Channels, JobUpdate
+from stt_core.jobs.models import JobUpdate
+from stt_core.jobs.options import Channels
 from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import PreparedAudio, Track

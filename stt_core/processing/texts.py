@@ -12,7 +12,7 @@ from functools import partial
 
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
-from stt_core.jobs.models import JobOptions
+from stt_core.jobs.options import JobOptions
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import Track
 from stt_core.services import Services

@@ -1,0 +1,40 @@
+"""What a caller may ask of a transcription."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel
+
+#: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
+Strategy = Literal["silence", "vad", "fixed"]
+
+
+class Channels(StrEnum):
+    """What becomes of a recording with several channels."""
+
+    MIX = "mix"
+    SPLIT = "split"
+
+
+class JobOptions(BaseModel):
+    """What the caller asked for."""
+
+    #: ISO 639-1 code; `auto` to detect it on the first chunk with speech, `auto-per-chunk` on each.
+    language: str = "auto"
+    model: str
+    #: `split` transcribes each channel by itself and names it as the speaker.
+    channels: Channels = Channels.MIX
+    #: None follows `CHUNK_STRATEGY`.
+    strategy: Strategy | None = None
+    #: Whether a chunk that fails for good leaves a gap in the transcript instead of failing the job.
+    allow_partial: bool = False
+    #: Text before the audio: names and spellings to expect.
+    prompt: str | None = None
+    #: Translate into English instead of transcribing.
+    translate: bool = False
+    #: Sampling temperature of the decoder; None follows the engine's own.
+    temperature: float | None = None
+    #: Whether the transcript has the times of words.
+    word_timestamps: bool = True
