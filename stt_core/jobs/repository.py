@@ -12,18 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-from pymongo.errors import (
-    BulkWriteError,
-    ConnectionFailure,
-    DuplicateKeyError,
-    ServerSelectionTimeoutError,
-    WaitQueueTimeoutError,
-    WriteConcernError,
-)
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from stt_core.errors import (
     ConflictError,
@@ -49,17 +41,11 @@ from stt_core.jobs.models import (
     utc_now,
 )
 from stt_core.jobs.options import JobOptions
+from stt_core.jobs.writes import replace_as_read, until_won, write_confirmed
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-T = TypeVar("T")
-
-#: How often `modify_job` tries, and up to how long it steps aside after a lost race (random, doubling, seconds). A job
-#: has few writers: its run, the client, the sensors.
-_MAX_RACES = 20
-_RACE_PAUSE_SECONDS = 0.005
-_RACE_PAUSE_MAX_SECONDS = 0.2
 #: Spelled out: beside another condition, a plain None finds no stored null on the embedded server.
 _NOT_DELETED: dict[str, Any] = {"deleted_at": {"$eq": None}}
 #: Jobs read at a time by whoever reads very many.
@@ -123,7 +109,7 @@ class JobRepository:
         document = job.to_document()
         with mongo_errors(f"inserting job {job.job_id}"):
             try:
-                _write(lambda: self._database.jobs.insert_one(document))
+                write_confirmed(lambda: self._database.jobs.insert_one(document))
             except DuplicateKeyError as error:
                 stored = self._database.jobs.find_one({"_id": job.job_id})
                 if stored is None or stored.get("write_id") != job.write_id:
@@ -197,13 +183,9 @@ class JobRepository:
 
     def _replace(self, job: JobModel, changed: JobModel) -> None:
         """Write `changed` over `job` as it was read."""
-        as_read, document = {"_id": job.job_id, "version": job.version}, changed.to_document()
         with mongo_errors(f"updating job {job.job_id}"):
-            matched = _write(lambda: self._database.jobs.replace_one(as_read, document)).matched_count
-            if matched:
-                return
-            stored = self._database.jobs.find_one({"_id": job.job_id}, {"write_id": 1})
-        if stored is None or stored.get("write_id") != changed.write_id:
+            replaced = replace_as_read(self._database.jobs, job.version, changed.to_document())
+        if not replaced:
             self.get_job(job.job_id)  # which tells of one that is deleted
             raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
 
@@ -227,13 +209,7 @@ class JobRepository:
             update = change(job)
             return job if update is None else self.update_job(job, update)
 
-        retrying = Retrying(
-            retry=retry_if_exception_type(ConflictError),
-            wait=wait_random_exponential(_RACE_PAUSE_SECONDS, _RACE_PAUSE_MAX_SECONDS),
-            stop=stop_after_attempt(_MAX_RACES),
-            reraise=True,
-        )
-        return retrying(race)
+        return until_won(race)
 
     @logged
     def get_pending_jobs(self, limit: int = 100) -> list[JobModel]:
@@ -417,17 +393,6 @@ class JobRepository:
                     progress.audio_seconds_done = round(group["seconds"], 3)
         progress.audio_seconds_total = round(progress.audio_seconds_total, 3)
         return progress
-
-
-def _write(write: Callable[[], T]) -> T:
-    """Run a write; once more where the server fell silent and may or may not have written."""
-    try:
-        return write()
-    except (ServerSelectionTimeoutError, WaitQueueTimeoutError):
-        raise  # nothing was sent
-    except (ConnectionFailure, WriteConcernError) as error:
-        logger.warning("a write was not confirmed and is sent again: {}", error)
-        return write()
 
 
 def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:
