@@ -403,6 +403,16 @@ class QueueFullError(TransientError):
     expected = True
 
 
+# Backfills
+
+
+class PartitionNotFoundError(InvalidInputError):
+    """No object of a bucket is known under this partition key: discovery has not met it, or it is gone."""
+
+    kind = "partition-not-found"
+    status = 404
+
+
 # Transcription
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from stt_core.access.keys import ApiKeys
 from stt_core.access.limits import Limits
+from stt_core.backfill.objects import BucketObjects
 from stt_core.errors import SttError
 from stt_core.jobs.database import Database
 from stt_core.jobs.heartbeats import Heartbeats
@@ -48,6 +49,7 @@ class Services:
     keys: ApiKeys
     limits: Limits
     tallies: Tallies
+    objects: BucketObjects
 
     @classmethod
     @logged
@@ -62,7 +64,8 @@ class Services:
         jobs, heartbeats = JobRepository(database), Heartbeats(database, settings)
         tasks = JobService(settings, jobs, queue, store)
         keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
-        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits, tallies)
+        objects = BucketObjects(database, jobs)
+        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits, tallies, objects)
 
     @logged
     def prepare(self) -> None:

@@ -8,6 +8,7 @@ they appear as `**********` wherever settings are printed or logged.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,6 +19,7 @@ from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, f
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stt_core.backfill.sources import BUCKET_PATTERN, BackfillSource, find_overlap
 from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged, mask_secrets
@@ -74,7 +76,7 @@ class Settings(BaseSettings):
     minio_secure: bool = False
     minio_region: str = "us-east-1"
     minio_public_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
-    minio_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "stt"
+    minio_bucket: Annotated[str, Field(pattern=BUCKET_PATTERN)] = "stt"
 
     # Uploads
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
@@ -115,6 +117,11 @@ class Settings(BaseSettings):
     start_timeout_seconds: Seconds = 120.0
     reconcile_seconds: Annotated[int, Field(ge=1)] = 15
     run_silence_seconds: Seconds = 60.0
+
+    # Backfills: the recordings of buckets
+    backfill_sources: Annotated[tuple[BackfillSource, ...], NoDecode] = ()
+    backfill_output_prefix: str = "transcripts/"
+    max_concurrent_backfills: Annotated[int, Field(ge=1)] = 1
 
     # What is kept
     audio_days: Days = 1.0
@@ -184,6 +191,14 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("backfill_sources", mode="before")
+    @classmethod
+    def _read_sources(cls, value: object) -> object:
+        try:
+            return json.loads(value or "[]") if isinstance(value, str) else value
+        except json.JSONDecodeError as error:
+            raise ValueError(f"must be a JSON list of objects: {error}") from error
+
     @field_validator("whisper_language")
     @classmethod
     def _check_language(cls, value: str) -> str:
@@ -198,6 +213,8 @@ class Settings(BaseSettings):
             raise ValueError("MONGODB_MIN_POOL_SIZE must not exceed MONGODB_MAX_POOL_SIZE")
         if self.queue_normal_delay_seconds > self.queue_low_delay_seconds:
             raise ValueError("QUEUE_NORMAL_DELAY_SECONDS must not exceed QUEUE_LOW_DELAY_SECONDS")
+        if overlap := find_overlap(self.backfill_sources):
+            raise ValueError(f"BACKFILL_SOURCES: {overlap[1].name} lies within {overlap[0].name}")
         return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:

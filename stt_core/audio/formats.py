@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from stt_core.errors import EmptyFileError, UnsupportedFormatError
 from stt_core.logs import logged
@@ -54,11 +55,25 @@ M4A = AudioFormat("m4a", "m4a", "audio/mp4", "mov")
 MP4 = AudioFormat("mp4", "mp4", "video/mp4", "mov")
 MOV = AudioFormat("mov", "mov", "video/quicktime", "mov")
 
+#: What names of such recordings end with: the extensions that we give, and others in use for the same formats.
+_EXTENSIONS = frozenset(
+    (
+        *("wav", "wave", "w64", "aif", "aiff", "aifc", "au", "snd", "caf", "mp2", "mp3", "mpga", "aac", "adts", "flac"),
+        *("ogg", "oga", "opus", "amr", "wma", "asf", "webm", "mkv", "mka", "m4a", "m4b", "mp4", "m4v", "mov", "qt"),
+        "3gp",
+    )
+)
 _SUPPORTED = "wav, mp3, flac, ogg, opus, m4a, aac, mp4, mov, webm, mkv, amr, aiff, au, caf or wma"
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _W64_HEADER = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 #: First atoms of QuickTime files from before `ftyp` existed.
 _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"pnot")
+
+
+@logged
+def is_named_like_a_recording(name: str) -> bool:
+    """Tell whether a file is worth a look at its bytes, where there are too many to look at each."""
+    return PurePosixPath(name).suffix.lower().removeprefix(".") in _EXTENSIONS
 
 
 @logged

@@ -146,6 +146,11 @@ class Database:
         return self._database["deliveries"]
 
     @property
+    def bucket_objects(self) -> Collection[MongoDocument]:
+        """One document an object that backfills can transcribe, `_id` = its partition key."""
+        return self._database["bucket_objects"]
+
+    @property
     def idempotency(self) -> Collection[MongoDocument]:
         """One document an idempotency key."""
         return self._database["idempotency"]
@@ -175,12 +180,14 @@ class Database:
         with mongo_errors("creating indexes"):
             self.jobs.create_index([("status", ASCENDING), ("queued_at", ASCENDING)], name="status_queued_at")
             self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
+            self.bucket_objects.create_index([("bucket", ASCENDING), ("key", ASCENDING)], name="bucket_key")
             # The embedded server uses no index of several fields, and reads every document without these.
             self.jobs.create_index("status", name="status")
             self.jobs.create_index("callback_due", name="callback_due")
             self.deliveries.create_index("status", name="status")
             self.chunks.create_index("job_id", name="job_id")
             self.jobs.create_index("source.sha256", name="source_sha256")
+            self.bucket_objects.create_index("key", name="key")
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 

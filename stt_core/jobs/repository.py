@@ -51,7 +51,7 @@ _NOT_DELETED: dict[str, Any] = {"deleted_at": {"$eq": None}}
 #: Jobs read at a time by whoever reads very many.
 _PAGE = 500
 #: The error code of a MongoDB server for a unique key that is taken.
-_DUPLICATE_KEY = 11000
+DUPLICATE_KEY = 11000
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ class JobRepository:
                 try:
                     self._database.chunks.insert_many(documents)  # ordered: it stops at the first that is taken
                 except BulkWriteError as error:
-                    if not any(problem["code"] == _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                    if not any(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
                         raise
                     raise ConflictError(f"Another attempt writes the chunks of job {job_id}.") from error
         logger.info("job {}: {} chunks planned", job_id, len(documents))

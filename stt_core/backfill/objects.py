@@ -1,0 +1,202 @@
+"""The objects of the sources as MongoDB knows them: one document each, `_id` = its partition key.
+
+Discovery writes what the bucket holds, the runs which job transcribes it and whose transcript is the current one. Every
+change is a compare-and-set on the version, as a job's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+from pymongo.errors import BulkWriteError
+
+from stt_core.errors import ConflictError, PartitionNotFoundError
+from stt_core.jobs.database import Database, mongo_errors
+from stt_core.jobs.models import Document, JobModel, JobStatus
+from stt_core.jobs.repository import DUPLICATE_KEY, JobRepository
+from stt_core.jobs.writes import replace_as_read, until_won
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: Objects read at a time where those of one state are looked for among all.
+_PAGE = 500
+
+
+class ObjectState(StrEnum):
+    """What there is of an object's transcript."""
+
+    MISSING = "missing"
+    RUNNING = "running"
+    FAILED = "failed"
+    STALE = "stale"
+    DONE = "done"
+
+
+class BucketObject(Document):
+    """A recording in a bucket. Its ETag tells the bytes of now from those of then."""
+
+    partition: str = Field(alias="_id")
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+    #: The name of the `BackfillSource` that found it.
+    source: str
+    #: The job whose transcript is the current version, and the ETag of the bytes that it is of.
+    current_job_id: str | None = None
+    current_etag: str | None = None
+    #: The job that was created last.
+    latest_job_id: str | None = None
+    version: int = 0
+    write_id: str = Field(default_factory=lambda: uuid4().hex)
+
+    @logged
+    def state(self, latest: JobModel | None) -> ObjectState:
+        """Return the state, given its latest job as it is now (None where there is none, or it was deleted)."""
+        if latest is not None and not latest.status.is_final:
+            return ObjectState.RUNNING
+        if self.current_etag == self.etag:
+            return ObjectState.DONE
+        if latest is not None and latest.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            return ObjectState.FAILED
+        return ObjectState.MISSING if self.current_job_id is None else ObjectState.STALE
+
+
+class ObjectUpdate(BaseModel):
+    """A change of some fields of an object; a field that is not set stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    etag: str | None = None
+    size_bytes: int | None = None
+    last_modified: datetime | None = None
+    source: str | None = None
+    current_job_id: str | None = None
+    current_etag: str | None = None
+    latest_job_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ObjectPage:
+    """Some objects with their states, in the order of their keys, and the cursor of the next (None after the last)."""
+
+    objects: list[tuple[BucketObject, ObjectState]]
+    next_cursor: str | None
+
+
+class BucketObjects:
+    """The only place that reads and writes the `bucket_objects` collection."""
+
+    def __init__(self, database: Database, jobs: JobRepository) -> None:
+        self._database, self._jobs = database, jobs
+
+    @logged
+    def get(self, partition: str) -> BucketObject:
+        """Return the object of a partition.
+
+        Raises:
+            PartitionNotFoundError: It is not known.
+        """
+        with mongo_errors(f"reading object {partition}"):
+            document = self._database.bucket_objects.find_one({"_id": partition})
+        if document is None:
+            raise PartitionNotFoundError(
+                f"No object is known under {partition}.",
+                mend="Check the name, and BACKFILL_SOURCES; new objects are known once the discovery sensor met them.",
+            )
+        return BucketObject.from_document(document)
+
+    @logged
+    def find_range(
+        self, bucket: str, prefix: str = "", *, after: str = "", last: str | None = None, limit: int = 0
+    ) -> list[BucketObject]:
+        """Return the objects with keys under a prefix, beyond `after` and up to `last`, in order (limit 0: all)."""
+        keys: dict[str, Any] = {"$gte": prefix, "$gt": after}
+        if last is not None:
+            keys["$lte"] = last
+        elif prefix:
+            keys["$lt"] = prefix + chr(0x10FFFF)  # beyond every key under it
+        with mongo_errors(f"reading objects of {bucket}/{prefix}"):
+            found = self._database.bucket_objects.find({"key": keys, "bucket": bucket}).sort("key", 1).limit(limit)
+            return [BucketObject.from_document(document) for document in found]
+
+    @logged
+    def add_many(self, objects: Iterable[BucketObject]) -> int:
+        """Insert those that are not known yet; return how many that were."""
+        documents = [item.to_document() for item in objects]
+        if not documents:
+            return 0
+        with mongo_errors("inserting objects"):
+            try:
+                return len(self._database.bucket_objects.insert_many(documents, ordered=False).inserted_ids)
+            except BulkWriteError as error:
+                if not all(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                    raise
+                logger.debug("some objects were known already: {}", len(error.details["writeErrors"]))
+                return int(error.details["nInserted"])
+
+    @logged
+    def update(self, item: BucketObject, update: ObjectUpdate) -> BucketObject:
+        """Write the set fields of `update` over the object as it was read, and return it as stored.
+
+        Raises:
+            ConflictError: It was changed since it was read.
+            PartitionNotFoundError: It was removed.
+        """
+        fields = {name: getattr(update, name) for name in update.model_fields_set}
+        changed = item.model_copy(update={**fields, "version": item.version + 1, "write_id": uuid4().hex})
+        with mongo_errors(f"updating object {item.partition}"):
+            replaced = replace_as_read(self._database.bucket_objects, item.version, changed.to_document())
+        if not replaced:
+            self.get(item.partition)
+            raise ConflictError(f"Object {item.partition} was changed since version {item.version}.")
+        return changed
+
+    @logged
+    def change(self, partition: str, change: Callable[[BucketObject], ObjectUpdate | None]) -> BucketObject:
+        """Read the object, ask `change` what to write (None: nothing), write it; once more where another came between.
+
+        Raises:
+            ConflictError: Other writers came between every time.
+            PartitionNotFoundError: It is not known.
+        """
+
+        def race() -> BucketObject:
+            item = self.get(partition)
+            update = change(item)
+            return item if update is None else self.update(item, update)
+
+        return until_won(race)
+
+    @logged
+    def remove_many(self, partitions: Iterable[str]) -> int:
+        """Forget objects, and return how many were known; their jobs and transcripts stay."""
+        with mongo_errors("removing objects"):
+            return self._database.bucket_objects.delete_many({"_id": {"$in": list(partitions)}}).deleted_count
+
+    @logged
+    def list_page(
+        self, bucket: str, prefix: str = "", *, state: ObjectState | None = None, cursor: str = "", limit: int = 50
+    ) -> ObjectPage:
+        """Return up to `limit` objects under a prefix, of any state or one. `cursor` is the page before's."""
+        page: list[tuple[BucketObject, ObjectState]] = []
+        while True:
+            found = self.find_range(bucket, prefix, after=cursor, limit=_PAGE)
+            latest = {job.job_id: job for job in self._jobs.get_jobs(item.latest_job_id or "" for item in found)}
+            for item in found:
+                its = item.state(latest.get(item.latest_job_id or ""))
+                if state in (None, its):
+                    if len(page) == limit:
+                        return ObjectPage(page, page[-1][0].key)
+                    page.append((item, its))
+            if len(found) < _PAGE:
+                return ObjectPage(page, None)
+            cursor = found[-1].key
