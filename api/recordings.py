@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from api.ranges import ByteRange, parse_range
 from api.slots import Slots
+from stt_core.jobs.models import Source
 from stt_core.logs import logged
 from stt_core.services import Services
 from stt_core.storage.object_store import BLOCK_SIZE
@@ -35,14 +36,14 @@ class Recordings:
 
         Raises:
             JobNotFoundError, RecordingGoneError, RangeNotSatisfiableError: There are no such bytes.
-            ObjectNotFoundError: The recording is not where MongoDB says.
+            ObjectNotFoundError, ObjectChangedError: The recording is not where MongoDB says, or another.
             TransientError: A server is away, or busy; later, the connection breaks.
         """
         source = await run_in_threadpool(self._services.tasks.get_task_source, job_id, owner=owner)
-        version = f'"{source.sha256}"'
+        version = f'"{source.sha256 or source.etag}"'
         part = parse_range(wanted if if_range in ("", version) else "", source.size_bytes)
         span = part or ByteRange(0, source.size_bytes)
-        blocks = self._blocks(source.key, span)
+        blocks = self._blocks(source, span)
         first = await anext(blocks)  # so that what is wrong is told in the answer's status
 
         async def body() -> AsyncIterator[bytes]:
@@ -62,12 +63,13 @@ class Recordings:
             body(), status_code=206 if part else 200, media_type=source.content_type, headers=headers
         )
 
-    async def _blocks(self, key: str, span: ByteRange) -> AsyncIterator[bytes]:
+    async def _blocks(self, source: Source, span: ByteRange) -> AsyncIterator[bytes]:
+        store = self._services.store.in_bucket(source.bucket)
         position = span.start
         while position < span.end:
             async with self._slots.store.taken():
                 block = await run_in_threadpool(
-                    self._services.store.get_range, key, position, min(BLOCK_SIZE, span.end - position)
+                    store.get_range, source.key, position, min(BLOCK_SIZE, span.end - position), etag=source.etag
                 )
             position += len(block)
             yield block

@@ -111,6 +111,13 @@ class ObjectNotFoundError(PermanentError):
     kind = "object-not-found"
 
 
+class ObjectChangedError(PermanentError):
+    """An object is not the version any more that was asked for."""
+
+    kind = "object-changed"
+    status = 409
+
+
 class DiskFullError(TransientError):
     """A disk or an object store has no room left."""
 
@@ -404,6 +411,13 @@ class QueueFullError(TransientError):
 
 
 # Backfills
+
+
+class BucketNotConfiguredError(InvalidInputError):
+    """No source of backfills is in the bucket."""
+
+    kind = "bucket-not-configured"
+    status = 404
 
 
 class PartitionNotFoundError(InvalidInputError):

@@ -184,6 +184,8 @@ class Database:
             # The embedded server uses no index of several fields, and reads every document without these.
             self.jobs.create_index("status", name="status")
             self.jobs.create_index("callback_due", name="callback_due")
+            self.jobs.create_index("release_due", name="release_due")
+            self.jobs.create_index("partition", name="partition")
             self.deliveries.create_index("status", name="status")
             self.chunks.create_index("job_id", name="job_id")
             self.jobs.create_index("source.sha256", name="source_sha256")

@@ -24,6 +24,7 @@ from stt_core.errors import InvalidDocumentError
 from stt_core.jobs.metadata import Metadata, StoredMetadata
 from stt_core.jobs.options import JobOptions
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.models import QualityCheck
 
 logger = get_logger(__name__)
 
@@ -154,14 +155,19 @@ def _plain(value: Any) -> Any:
 
 
 class Source(BaseModel):
-    """The uploaded recording. `filename` is the user's text: shown, never used as a path or a key."""
+    """A recording. `filename` is the user's text: shown, never used as a path or a key."""
 
     filename: str
+    #: The bucket it lies in, which is read only; None: our own.
+    bucket: str | None = None
     key: str
+    #: Which version of the object it is; None: the one that is there.
+    etag: str | None = None
     format: str
     content_type: str
     size_bytes: int = Field(ge=0)
-    sha256: str
+    #: Of what was uploaded; the bytes of a bucket's object are known by its ETag.
+    sha256: str | None = None
 
 
 class JobError(BaseModel):
@@ -203,6 +209,17 @@ class JobResult(BaseModel):
     #: What is wrong with the recording, for people.
     warnings: list[str] = []
     text_preview: str
+    model: str = ""
+    model_digest: str | None = None
+    #: Mean probability of the words; None where the engine gave none.
+    confidence: float | None = None
+    #: Speech that was found.
+    speech_seconds: float = 0.0
+    #: Wall time that the engine took, its processes added up; texts that were known already cost nothing.
+    engine_seconds: float = 0.0
+    #: CPU time of the engine's processes.
+    cpu_seconds: float = 0.0
+    checks: list[QualityCheck] = []
 
 
 class JobCreate(BaseModel):
@@ -241,6 +258,7 @@ class JobUpdate(BaseModel):
     result: JobResult | None = None
     filename: str | None = None
     callback_due: bool | None = None
+    release_due: bool | None = None
     deleted_at: datetime | None = None
 
 
@@ -253,6 +271,8 @@ class JobModel(Document):
     status: JobStatus = JobStatus.PENDING
     stage: JobStage | None = None
     lane: Lane = Lane.UPLOAD
+    #: The object that it transcribes, a partition key (see `stt_core.backfill`); None for an upload.
+    partition: str | None = None
     priority: Priority = Priority.NORMAL
     #: The id of the API key that created the job; None where keys are off.
     owner: str | None = None
@@ -264,6 +284,8 @@ class JobModel(Document):
     callback_url: str | None = None
     #: Whether its end is still to be passed on to the deliveries (see `stt_core.webhooks`).
     callback_due: bool = False
+    #: Whether its transcript is still to be passed on to its object (see `stt_core.backfill.exporting`).
+    release_due: bool = False
     #: Until when the client may begin to send the recording straight to the object store, if it does.
     upload_expires_at: datetime | None = None
     source: Source | None = None

@@ -105,7 +105,16 @@ class JobRepository:
         Raises:
             ConflictError: Another request inserted a job of this id.
         """
-        job = JobModel(**dict(create), write_id=uuid4().hex)
+        return self.insert_job(JobModel(**dict(create)))
+
+    @logged
+    def insert_job(self, job: JobModel) -> JobModel:
+        """Insert a new job as it is, and return it as stored.
+
+        Raises:
+            ConflictError: There is a job of this id.
+        """
+        job = job.model_copy(update={"write_id": uuid4().hex})
         document = job.to_document()
         with mongo_errors(f"inserting job {job.job_id}"):
             try:
@@ -113,7 +122,7 @@ class JobRepository:
             except DuplicateKeyError as error:
                 stored = self._database.jobs.find_one({"_id": job.job_id})
                 if stored is None or stored.get("write_id") != job.write_id:
-                    raise ConflictError(f"Another request creates job {job.job_id}.") from error
+                    raise ConflictError(f"There is a job {job.job_id} already.") from error
                 logger.debug("the first insert of job {} had arrived: {}", job.job_id, error)
         logger.info("job created: job_id={} filename={!r} priority={}", job.job_id, job.filename, job.priority)
         return job
@@ -150,6 +159,7 @@ class JobRepository:
             raise InvalidTransitionError(f"Job {job.job_id} is {job.status}: it cannot become {status}.")
         if status != job.status:  # marked in the write that ends it, so that no end goes untold
             fields["callback_due"] = status.is_final and job.callback_url is not None
+            fields["release_due"] = status is JobStatus.COMPLETED and job.partition is not None
         changed = job.model_copy(
             update={**fields, "version": job.version + 1, "write_id": uuid4().hex, "updated_at": utc_now()}
         )
@@ -273,6 +283,34 @@ class JobRepository:
         """Return up to `limit` jobs that have ended, and whose callback nobody has begun to tell."""
         with mongo_errors("reading jobs to tell of"):
             return list(_readable(self._database.jobs.find({"callback_due": True} | _NOT_DELETED).limit(limit)))
+
+    @logged
+    def find_versions(self, partitions: Iterable[str]) -> list[JobModel]:
+        """Return the jobs of these objects of buckets, the latest first."""
+        with mongo_errors("reading the versions of objects"):
+            found = self._database.jobs.find({"partition": {"$in": list(partitions)}} | _NOT_DELETED)
+            return sorted(_readable(found), key=lambda job: job.job_id, reverse=True)
+
+    @logged
+    def find_waiting_backfills(self, limit: int = _PAGE) -> list[JobModel]:
+        """Return up to `limit` jobs of objects that wait for a run."""
+        waiting = {"status": JobStatus.QUEUED.value, "lane": Lane.BACKFILL.value}
+        with mongo_errors("reading backfills that wait"):
+            return list(_readable(self._database.jobs.find(waiting).sort("_id", 1).limit(limit)))
+
+    @logged
+    def find_jobs_to_release(self, limit: int = _PAGE) -> list[JobModel]:
+        """Return up to `limit` jobs that have completed, and whose objects may not have their transcript."""
+        with mongo_errors("reading transcripts to pass on"):
+            return list(_readable(self._database.jobs.find({"release_due": True} | _NOT_DELETED).limit(limit)))
+
+    @logged
+    def find_uploads_at_work(self, limit: int = _PAGE) -> list[JobModel]:
+        """Return up to `limit` uploads that wait for a run or have one."""
+        at_work = [JobStatus.PROCESSING.value, JobStatus.QUEUED.value]
+        query = {"status": {"$in": at_work}, "lane": {"$ne": Lane.BACKFILL.value}}
+        with mongo_errors("reading uploads at work"):
+            return list(_readable(self._database.jobs.find(query | _NOT_DELETED).limit(limit)))
 
     @logged
     def find_same(self, create: JobCreate, sha256: str) -> JobModel | None:

@@ -324,7 +324,7 @@ class JobService:
                 mend="Upload the recording again." if job.status is JobStatus.CANCELLED else None,
                 job_status=job.status.value,
             )
-        if job.source is None or not self._store.exists(job.source.key):
+        if job.source is None or not self._store.in_bucket(job.source.bucket).exists(job.source.key):
             raise RecordingGoneError(f"The recording of job {job.job_id} is not stored.", mend="Upload it again.")
         return JobUpdate(
             status=JobStatus.QUEUED,

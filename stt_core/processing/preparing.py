@@ -33,6 +33,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     Raises:
         UnreadableAudioError, NoAudioError, AudioTooLongError: The recording cannot be transcribed.
         ObjectNotFoundError: The recording is gone from the object store.
+        ObjectChangedError: It is another one by now.
     """
     job = claim.job()
     if job.source is None:
@@ -42,7 +43,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     split = job.options.channels is Channels.SPLIT
     with TemporaryDirectory(prefix="stt-source-") as folder:
         path = Path(folder) / "source"
-        services.store.download(job.source.key, path)
+        services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:
             audio_format = detect_format(file.read(HEAD_BYTES))
         track, audio = _decode(services, claim, path, audio_format, channel=0 if split else None)

@@ -5,6 +5,7 @@ Streams in and out; nothing here holds a recording whole. Keys come from `stt_co
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import shutil
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
@@ -27,6 +29,7 @@ from stt_core.disk import disk_errors
 from stt_core.errors import (
     ConfigurationError,
     DiskFullError,
+    ObjectChangedError,
     ObjectNotFoundError,
     StoreRefusedError,
     StoreUnavailableError,
@@ -63,6 +66,7 @@ def store_errors(operation: str) -> Iterator[None]:
     Raises:
         StoreUnavailableError: No connection, no answer in time, or a server error.
         ObjectNotFoundError: The key does not exist.
+        ObjectChangedError: The object is another version than the one that was asked for.
         DiskFullError: The server, or the disk of a download, has no room left.
         StoreRefusedError: The server refused (credentials, names, rights), or the local file or stream did.
     """
@@ -72,6 +76,8 @@ def store_errors(operation: str) -> Iterator[None]:
     except S3Error as error:
         if error.code in _NOT_FOUND:
             raise ObjectNotFoundError(f"There is no such object ({operation}).") from error
+        if error.code == "PreconditionFailed":
+            raise ObjectChangedError(f"The object was changed ({operation}).") from error
         if error.code in _FULL:
             raise DiskFullError(
                 f"The object store is full ({operation}).", mend="Free space or raise its quota."
@@ -160,6 +166,16 @@ class StoredObject:
     modified_at: datetime
 
 
+@dataclass(frozen=True)
+class ObjectVersion:
+    """An object as it is at a moment; its ETag changes with its bytes."""
+
+    etag: str
+    size_bytes: int
+    modified_at: datetime
+    content_type: str
+
+
 class ObjectStore:
     """One bucket of an S3 server. Opening connects to nothing; the first operation does."""
 
@@ -201,6 +217,13 @@ class ObjectStore:
             )
         )
         logger.info("object store opened: {} bucket={}", settings.minio_endpoint, self.bucket)
+
+    @logged
+    def in_bucket(self, bucket: str | None) -> Self:
+        """Return the same store with another bucket (None: this one), over the same connections."""
+        other = copy.copy(self)
+        other.bucket = bucket or self.bucket
+        return other
 
     @logged
     def ping(self) -> float:
@@ -266,27 +289,32 @@ class ObjectStore:
             return stream.read()
 
     @logged
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
         """Return `length` bytes from `offset`; fewer where the object ends.
 
         Raises:
             StoreRefusedError: `offset` is not inside the object.
+            ObjectChangedError: It has not this ETag any more.
         """
         if length == 0:
             return b""
-        with self.open(key, offset=offset, length=length) as stream, store_errors(f"reading {key}"):
+        with self.open(key, offset=offset, length=length, etag=etag) as stream, store_errors(f"reading {key}"):
             return stream.read()
 
     @contextmanager
-    def open(self, key: str, *, offset: int = 0, length: int = 0) -> Iterator[BinaryIO]:
-        """Open an object for streaming, from `offset`, `length` bytes (0: to its end).
+    def open(self, key: str, *, offset: int = 0, length: int = 0, etag: str | None = None) -> Iterator[BinaryIO]:
+        """Open an object for streaming, from `offset`, `length` bytes (0: to its end), in that version alone.
 
         Raises:
+            ObjectChangedError: It has not this ETag any more.
             StoreUnavailableError: Also while the block reads: the connection broke, the object came incomplete.
         """
         with store_errors(f"opening {key}"):
-            response = self._client.get_object(self.bucket, key, offset=offset, length=length)
+            headers: dict[str, str | list[str] | tuple[str]] | None = {"If-Match": f'"{etag}"'} if etag else None
+            response = self._client.get_object(self.bucket, key, offset=offset, length=length, request_headers=headers)
         try:
+            if etag and (now := response.headers.get("etag", "").strip('"')) != etag:  # some servers do not compare
+                raise ObjectChangedError(f"The object was changed (opening {key}): its ETag is {now}, not {etag}.")
             yield cast("BinaryIO", response)
         except urllib3.exceptions.HTTPError:
             with store_errors(f"reading {key}"):
@@ -296,10 +324,14 @@ class ObjectStore:
             response.release_conn()
 
     @logged
-    def download(self, key: str, path: Path) -> int:
-        """Write an object to a local file, block by block, and return its size in bytes."""
+    def download(self, key: str, path: Path, *, etag: str | None = None) -> int:
+        """Write an object to a local file, block by block, and return its size in bytes.
+
+        Raises:
+            ObjectChangedError: It has not this ETag any more.
+        """
         size = 0
-        with store_errors(f"downloading {key} to {path}"), self.open(key) as stream, path.open("wb") as file:
+        with store_errors(f"downloading {key} to {path}"), self.open(key, etag=etag) as stream, path.open("wb") as file:
             while block := stream.read(BLOCK_SIZE):
                 size += file.write(block)
         logger.info("object downloaded: {} ({} bytes)", key, size)
@@ -323,6 +355,28 @@ class ObjectStore:
         """
         with store_errors(f"looking for {key}"):
             return self._client.stat_object(self.bucket, key).size or 0
+
+    @logged
+    def version(self, key: str) -> ObjectVersion:
+        """Return what there is of an object now.
+
+        Raises:
+            ObjectNotFoundError: It is not there.
+        """
+        with store_errors(f"looking for {self.bucket}/{key}"):
+            found = self._client.stat_object(self.bucket, key)
+        return ObjectVersion(
+            etag=(found.etag or "").strip('"'),
+            size_bytes=found.size or 0,
+            modified_at=found.last_modified or datetime.now(UTC),
+            content_type=found.content_type or "application/octet-stream",
+        )
+
+    @logged
+    def copy_from(self, source: ObjectStore, source_key: str, key: str) -> None:
+        """Write an object as a copy of another, of the same server; the bytes stay there."""
+        with store_errors(f"copying {source.bucket}/{source_key} to {self.bucket}/{key}"):
+            self._client.copy_object(self.bucket, key, CopySource(source.bucket, source_key))
 
     @logged
     def exists(self, key: str) -> bool:

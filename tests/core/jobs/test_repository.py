@@ -74,7 +74,8 @@ def test_update_job_when_every_field_is_set_reads_back_every_field(any_jobs: Job
             prefix="p", formats=["json"], language="de", duration_seconds=1.5, words=1, segments=1, text_preview="ä"
         ),
         filename="Gespräch.mp3",
-        callback_due=False,  # as the end of a job without a callback has it
+        callback_due=False,  # as the end of a job without a callback has it, and of an upload
+        release_due=False,
         deleted_at=None,  # who sets it cannot read the job any more
     )
 
