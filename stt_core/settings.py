@@ -31,6 +31,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: How long something is kept, days; 0 keeps it for ever.
 Days = Annotated[float, Field(ge=0, le=36_500)]
+#: The checks of every transcript (see `stt_core.transcript.quality`).
+QualityName = Literal["speech_coverage", "repetition", "speech_rate", "monotonic_times", "language_flips", "confidence"]
 #: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
 WEBHOOK_SECRET_PREFIX = "whsec_"
 _WEBHOOK_KEY_BYTES = range(24, 65)
@@ -105,6 +107,9 @@ class Settings(BaseSettings):
     whisper_best_of: Annotated[int, Field(ge=1, le=8)] = 5
     whisper_timeout_seconds: Seconds = 120.0
     whisper_timeout_per_audio_second: Seconds = 10.0
+
+    # Quality checks
+    quality_errors: Annotated[tuple[QualityName, ...], NoDecode] = ("repetition", "monotonic_times")
 
     # Runs and retries
     max_concurrent_runs: Annotated[int, Field(ge=1)] = 2
@@ -186,7 +191,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be {prefix} and the Base64 of 24 to 64 random bytes") from error
         return value
 
-    @field_validator("webhook_allow", "source_url_allow", mode="before")
+    @field_validator("webhook_allow", "source_url_allow", "quality_errors", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from stt_core.storage import keys
 from stt_core.transcript.formats import clock
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.quality import check_quality
 from stt_core.whisper.languages import AUTO
 
 logger = get_logger(__name__)
@@ -52,6 +53,9 @@ def merge_recording(
     options = claim.job().options
     if options.translate:
         transcript = transcript.model_copy(update={"task": "translate"})
+    searched = (options.strategy or services.settings.chunk_strategy) != "fixed"
+    checks = check_quality(transcript, plan.chunks if searched else None, errors=services.settings.quality_errors)
+    transcript = transcript.model_copy(update={"checks": checks})
     if not options.word_timestamps:
         transcript = transcript.without_words()
     prefix = keys.result_prefix(plan.job_id, claim.attempt)
@@ -66,6 +70,8 @@ def merge_recording(
         words=transcript.statistics.words,
         segments=len(transcript.segments),
         gaps=len(transcript.gaps),
+        engine_seconds=round(sum(result.engine_seconds for result in results), 3),
+        cpu_seconds=round(sum(result.cpu_seconds for result in results), 3),
     )
     logger.info("merged: {} words in {} segments, {} gaps", merged.words, merged.segments, merged.gaps)
     return merged

@@ -58,12 +58,16 @@ class ChunkOutcome(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """The outcomes of one batch, and what the engine took for those it transcribed, seconds of wall time."""
+    """The outcomes of one batch, and what the engine took for those it transcribed.
+
+    Engine seconds are of wall time, CPU seconds those of its processes on all cores.
+    """
 
     job_id: str
     outcomes: list[ChunkOutcome]
     audio_seconds: float
     engine_seconds: float
+    cpu_seconds: float = 0.0
 
 
 class MergedTranscript(BaseModel):
@@ -75,3 +79,6 @@ class MergedTranscript(BaseModel):
     words: int
     segments: int
     gaps: int
+    #: What the engine took, over all batches.
+    engine_seconds: float = 0.0
+    cpu_seconds: float = 0.0

@@ -45,6 +45,13 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
         gaps=len(transcript.gaps),
         warnings=transcript.warnings,
         text_preview=transcript.text[:_PREVIEW_CHARACTERS],
+        model=transcript.model,
+        model_digest=transcript.model_digest,
+        confidence=transcript.statistics.confidence,
+        speech_seconds=transcript.statistics.speech_seconds,
+        engine_seconds=merged.engine_seconds,
+        cpu_seconds=merged.cpu_seconds,
+        checks=transcript.checks,
     )
     failpoint(Failpoint.RESULTS_STORED)
     job = claim.complete(result)

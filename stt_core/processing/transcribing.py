@@ -24,6 +24,7 @@ from stt_core.services import Services
 from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import resolve_model
+from stt_core.whisper.process import engine_cpu_seconds
 from stt_core.whisper.rehearing import hear_again
 
 logger = get_logger(__name__)
@@ -65,7 +66,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         waiting = run.take_known(Path(folder))
-        started = time.monotonic()
+        started, cpu_before = time.monotonic(), engine_cpu_seconds()
         groups = [waiting]
         while groups:
             group = groups.pop()
@@ -81,6 +82,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
         audio_seconds=sum(one.document.speech_seconds for one in waiting),
         engine_seconds=round(time.monotonic() - started, 3),
+        cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from stt_core.logs import logged
+from stt_core.settings import QualityName
 
 Task = Literal["transcribe", "translate"]
 
@@ -87,6 +88,21 @@ class TranscriptStatistics(BaseModel):
     duplicate_words_removed: int = 0
 
 
+class QualityCheck(BaseModel):
+    """What one check of a transcript's quality found (see `stt_core.transcript.quality`)."""
+
+    name: QualityName
+    passed: bool
+    #: What a failure is: `error` for the checks that `QUALITY_ERRORS` names.
+    severity: Literal["warn", "error"]
+    #: What was measured; None where there was nothing to measure.
+    value: float | None
+    #: The most or the least that the value may be.
+    limit: float
+    #: What the value is, and where to look.
+    description: str
+
+
 class Transcript(BaseModel):
     """The result of a job: the JSON that `/result` answers with."""
 
@@ -104,6 +120,8 @@ class Transcript(BaseModel):
     #: What is wrong with the recording, for people.
     warnings: list[str] = []
     statistics: TranscriptStatistics
+    #: Whether the text can be trusted, as far as it shows by itself; empty in one that was made before there were any.
+    checks: list[QualityCheck] = []
     schema_version: Literal[1] = 1
 
     @logged

@@ -7,6 +7,7 @@ repeat themselves too ("eight one eight one", "no no no"), so the shorter the pe
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,13 @@ def count_echoes(words: Sequence[str]) -> int:
     heard = _normalise(words)
     periods = range(1, min(MAX_PERIOD, len(heard) - 1) + 1)
     return max((end - start - period for period in periods for start, end in _runs(heard, period)), default=0)
+
+
+@logged
+def compression_ratio(text: str) -> float:
+    """Return the length of a text over that of the text compressed: high where it repeats itself."""
+    plain = text.encode()
+    return len(plain) / len(zlib.compress(plain))
 
 
 def _normalise(words: Sequence[str]) -> list[str]:

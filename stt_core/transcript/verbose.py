@@ -7,12 +7,12 @@ was speech (`no_speech_prob`), since silence was cut out before. `avg_logprob` i
 from __future__ import annotations
 
 import math
-import zlib
 
 from pydantic import BaseModel
 
 from stt_core.logs import logged
 from stt_core.transcript.models import Segment, Task, Transcript
+from stt_core.transcript.repetition import compression_ratio
 from stt_core.whisper.languages import ENGLISH, LANGUAGES
 
 
@@ -78,12 +78,11 @@ def verbose(transcript: Transcript, *, segments: bool = True, words: bool = True
 
 
 def _segment(segment: Segment) -> VerboseSegment:
-    text = segment.text.encode()
     return VerboseSegment(
         id=segment.index,
         start=segment.start,
         end=segment.end,
         text=segment.text,
         avg_logprob=round(math.log(max(segment.confidence or 1.0, 1e-6)), 4),
-        compression_ratio=round(len(text) / len(zlib.compress(text)), 4),
+        compression_ratio=round(compression_ratio(segment.text), 4),
     )

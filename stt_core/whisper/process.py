@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -97,6 +98,16 @@ def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: C
         _end(process)
     _check_exit(process.returncode, stderr, command[0])
     return stderr
+
+
+@logged
+def engine_cpu_seconds() -> float:
+    """Return the CPU seconds of all engines that this process has run, also of those that failed or were ended.
+
+    It is what the processes took that this one waited for: where it runs others meanwhile, those count too.
+    """
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _wait(
