@@ -19,8 +19,10 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-#: IPv6 addresses that hide an IPv4 one, which a gateway may lead anywhere: 6to4, Teredo, NAT64.
-_TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96")]
+#: The addresses that IPv6 gives to the public (RFC 4291, 2.4). Outside of it are site-local ones, and most of those
+#: that hide an IPv4 address, which a gateway may lead anywhere; 6to4 and Teredo are inside.
+_PUBLIC = IPv6Network("2000::/3")
+_TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32")]
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return _is_public(address.ipv4_mapped)
-        if any(address in network for network in _TRANSLATED):
+        if address not in _PUBLIC or any(address in network for network in _TRANSLATED):
             return False
     return address.is_global and not address.is_multicast
 
