@@ -40,13 +40,16 @@ R = TypeVar("R")
 
 _SECRET_NAMES = re.compile(r"password|secret|token|(api|auth|access)_?key|authorization|credential", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\b\w+://[^\s:/@]*:)\S+(?=@)")
-#: `password=x`, `'MINIO_SECRET_KEY': 'x'`, `Authorization: Bearer x`; not SecretStr, which hides itself.
+#: `password=x`, `'MINIO_SECRET_KEY': 'x'`, `Authorization: Bearer x`, the signature of a URL; not SecretStr, which
+#: hides itself.
 _NAMED_SECRET = re.compile(
-    r"""(\b[\w-]*(?:password|secret|(?:api|auth|access)_?key|authorization)[\w-]*"""
+    r"""(\b[\w-]*(?:password|secret|signature|(?:api|auth|access)[_-]?key|authorization)[\w-]*"""
     r"""(?:\s*=\s*|['"]\s*:\s*|:\s+(?=basic|bearer)))(?!SecretStr|None\b|null\b|\*)"""
     r"""(?:b?'[^']*'|b?"[^"]*"|(?:basic|bearer)\s+\S+|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )
+#: What steers a terminal, ends a line for some readers, or turns its direction; texts of callers hold anything.
+_CONTROLS = re.compile(r"[^\n\t\x20-\x7e\xa0-\u2027\u2030-\U0010ffff]")
 _ICONS = {"DEBUG": "🔍", "INFO": "✅", "WARNING": "⚠️", "ERROR": "❌", "CRITICAL": "❌"}
 #: The lowest level any sink takes; below it `@logged` skips rendering parameters.
 _lowest_level_no = 0
@@ -98,8 +101,15 @@ def _prepare(record: Record) -> None:
     extra, trace = record["extra"], record["exception"]
     record["message"] = mask_secrets(record["message"])
     extra["_trace"] = mask_secrets("".join(traceback.format_exception(*trace))) if trace else ""
+    extra["_message_text"], extra["_trace_text"] = map(_indented, (record["message"], extra["_trace"]))
     extra["_icon"] = _ICONS.get(record["level"].name, "")
     extra["_context"] = " ".join(f"{key}={value}" for key, value in _context_of(record).items())
+
+
+def _indented(text: str) -> str:
+    """Return a text whose further lines cannot pass for lines of the log, and that steers no terminal."""
+    escaped = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    return re.sub(r"\n(?=.)", "\n    ", escaped)
 
 
 def _context_of(record: Record) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def _context_of(record: Record) -> dict[str, Any]:
 def _text_format(record: Record) -> str:
     return (
         "<dim>{time:YYYY-MM-DD HH:mm:ss.SSS}</dim> <level>{level: <7}</level> {extra[_icon]} "
-        "<cyan>{extra[module]}</cyan> {message} <dim>{extra[_context]}</dim>\n{extra[_trace]}"
+        "<cyan>{extra[module]}</cyan> {extra[_message_text]} <dim>{extra[_context]}</dim>\n{extra[_trace_text]}"
     )
 
 

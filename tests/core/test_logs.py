@@ -149,6 +149,8 @@ class Odd:
         {"headers": {"Authorization": "Bearer hunter2"}},
         {"nested": [{"api_key": "hunter2"}]},
         "GET /?x=1 Authorization: Bearer hunter2",
+        {"X-API-Key": "hunter2"},
+        "http://127.0.0.1/stt/uploads/1/incoming?X-Amz-Date=2026&X-Amz-Signature=hunter2",
         Model(url="mongodb://user:hunter2@db", key=SecretStr("hunter2")),
         Model(url="mongodb://user:" + "hunter2" * 30 + "@db", key=SecretStr("hunter2")),
         Odd(),
@@ -274,6 +276,18 @@ def _run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def test_line_when_a_text_holds_another_line_then_it_cannot_pass_for_one(lines: Lines) -> None:
+    forged = "no\n2026-01-01 00:00:00.000 INFO forged\r\x1b[31m\u2028\u202ex"
+    logger.warning("{}", forged)
+    with pytest.raises(ValueError, match="forged"):
+        fail(ValueError(forged))
+
+    assert r"\r\x1b[31m\u2028\u202ex" in lines[0]
+    for line in lines.text.splitlines():
+        assert "forged" not in line or not line.startswith("2026-01-01")
+    assert "\n    2026-01-01 00:00:00.000 INFO forged" in lines[0]
 
 
 def test_standard_logging_when_a_library_warns_then_the_line_is_ours() -> None:
