@@ -48,6 +48,8 @@ logger = get_logger(__name__)
 _OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/redoc", "/openapi.json"})
 _OPEN_FOLDER = "/static-offline-docs/"
 METRICS_PATH = "/metrics"
+#: What is nobody's own: figures of everybody's jobs, and the objects of buckets.
+_ADMIN_PATHS = (METRICS_PATH, "/api/v1/backfill/")
 #: For so long a key that was revoked still opens, seconds; MongoDB is asked as seldom, however many requests come.
 FRESH_SECONDS = 3.0
 
@@ -192,9 +194,17 @@ def _is_local(request: Request, settings: Settings) -> bool:
     """Tell whether a request can only come from this machine, and from none of its browser's other pages."""
     server, _ = request.scope.get("server") or ("", 0)
     origin = request.headers.get("origin")
-    names = [settings.stt_api_host, server, request.url.hostname, *([urlsplit(origin).hostname] if origin else [])]
+    names = [settings.stt_api_host, server, request.url.hostname, *([_host_of(origin)] if origin else [])]
     is_handed_on = "x-forwarded-for" in request.headers or "forwarded" in request.headers
     return all(_is_loopback(name) for name in names) and not is_handed_on
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError as error:
+        logger.debug("not an origin: {}", error)
+        return None
 
 
 def _is_loopback(name: str | None) -> bool:
@@ -206,7 +216,7 @@ def _is_loopback(name: str | None) -> bool:
 
 
 def _ensure_scope(request: Request, caller: Caller) -> None:
-    if request.url.path == METRICS_PATH:
+    if request.url.path.startswith(_ADMIN_PATHS):
         needed = KeyScope.ADMIN
     else:
         needed = KeyScope.READ if request.method in ("GET", "HEAD") else KeyScope.WRITE
