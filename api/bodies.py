@@ -6,13 +6,15 @@ Beside them the options stand in the query, or in the JSON itself. A recording i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile, gettempdir
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
+from starlette.responses import Response
 
 from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError
@@ -24,6 +26,21 @@ _JSON_BYTES = 64 * 1024
 _SPOOL_BYTES = 1024**2
 #: The name of a recording that has none.
 _NAMELESS = "recording"
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is JSON: a short one, since FastAPI holds it in memory, however long it is."""
+
+    @logged
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind our limit."""
+        handle = super().get_route_handler()
+
+        async def handle_short(request: Request) -> Response:
+            request._body = await _read_short(request)  # where FastAPI looks for it
+            return await handle(request)
+
+        return handle_short
 
 
 @contextmanager
@@ -67,11 +84,7 @@ async def read_json(request: Request) -> FormData:
     Raises:
         InvalidInputError: It is none, or a very long one.
     """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _JSON_BYTES:
-            raise InvalidInputError(f"The JSON has more than {_JSON_BYTES} bytes.", mend="Send less metadata.")
+    body = await _read_short(request)
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -85,3 +98,12 @@ async def read_json(request: Request) -> FormData:
             if value is not None
         ]
     )
+
+
+async def _read_short(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _JSON_BYTES:
+            raise InvalidInputError(f"The JSON has more than {_JSON_BYTES} bytes.", mend="Send less metadata.")
+    return bytes(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
 from fastapi import UploadFile
@@ -15,6 +16,8 @@ from stt_core.logs import logged
 
 #: The most that a job's metadata may weigh as JSON, bytes.
 METADATA_BYTES = 8192
+#: How deep it may be nested. Pydantic writes 255 levels and fails at more, with whatever list the job stands in.
+METADATA_DEPTH = 64
 _URL = TypeAdapter(HttpUrl)
 
 
@@ -27,13 +30,23 @@ def _read_metadata(value: object) -> object:
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
+    if _is_deeper(value, METADATA_DEPTH):
+        raise ValueError(f"is nested too deeply; at most {METADATA_DEPTH} levels are kept")
+    size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     if size > METADATA_BYTES:
         raise ValueError(f"has {size} bytes as JSON; at most {METADATA_BYTES} are kept")
     return value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    inside = [value]
+    for _ in range(levels):
+        inside = [item for one in inside for item in _items(one)]
+    return any(isinstance(one, dict | list) for one in inside)
+
+
+def _items(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _check_url(value: str) -> str:

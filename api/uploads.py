@@ -149,8 +149,9 @@ async def _read_form(request: Request) -> FormData:
     try:
         with spooling():
             return await request.form(max_files=1, max_fields=fields, max_part_size=_FIELD_BYTES)
-    except HTTPException as error:  # Starlette's, for a body that is no form
+    except (HTTPException, UnicodeError) as error:  # a body that is no form, or not in the `charset` that it names
+        reason = error.detail if isinstance(error, HTTPException) else "its text is not in its charset."
         raise InvalidInputError(
-            f"The form cannot be read: {error.detail}",
+            f"The form cannot be read: {reason}",
             mend="Send one multipart part named `file` with a filename, and short text fields beside it.",
         ) from error

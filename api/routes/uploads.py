@@ -8,7 +8,7 @@ from fastapi import APIRouter, File, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from api.bodies import new_spool, spooling
+from api.bodies import JsonRoute, new_spool, spooling
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
 from api.slots import Slots
@@ -88,7 +88,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
     },
 )
 
-router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
+router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=JsonRoute)
 _uploads = APIRouter(route_class=RecordingRoute)
 
 
