@@ -5,17 +5,31 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stt_core.backfill.objects import ObjectState
+from stt_core.backfill.promoting import Promotion
+from stt_core.backfill.views import ObjectList, ObjectView, VersionView
 from stt_core.jobs.models import ChunkStatus, JobResult, JobStatus, JobView, Priority, Progress
 from stt_core.jobs.partial import ChunkText
 from stt_core.jobs.service import PresignedPut, PresignedUpload
 from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
 from stt_core.transcript.formats import FORMATS, render
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+from stt_core.transcript.models import QualityCheck, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.verbose import verbose
 
 _JOB_ID = "0f8fad5bd9cb469fa16570867728950e"
 _CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 _TEXT = "Good morning. Shall we begin?"
+
+_checks = [
+    QualityCheck(
+        name="speech_coverage",
+        passed=True,
+        severity="warn",
+        value=1.0,
+        limit=0.8,
+        description="0.0 s of 2.9 s of speech have no text.",
+    )
+]
 
 _queued = JobView(
     job_id=_JOB_ID,
@@ -52,6 +66,12 @@ _completed = _queued.model_copy(
             words=5,
             segments=2,
             text_preview=_TEXT,
+            model="base",
+            confidence=0.92,
+            speech_seconds=2.9,
+            engine_seconds=1.8,
+            cpu_seconds=3.4,
+            checks=_checks,
         ),
     }
 )
@@ -66,6 +86,7 @@ _transcript = Transcript(
         Segment(index=1, start=1.6, end=3.1, text="Shall we begin?", chunk=0, confidence=0.91),
     ],
     statistics=TranscriptStatistics(words=5, speech_seconds=2.9, chunks=1, confidence=0.92),
+    checks=_checks,
 )
 
 _chunk = ChunkView(
@@ -94,6 +115,31 @@ _presigned = PresignedUpload(
 )
 _page = JobList(tasks=[JobSummary(**_completed.model_dump(include=set(JobSummary.model_fields)))], next_cursor=_JOB_ID)
 
+_object = ObjectView(
+    partition="calls/2026/meeting.m4a",
+    bucket="calls",
+    key="2026/meeting.m4a",
+    state=ObjectState.DONE,
+    etag="9b2cf535f27731c974343645a3985328",
+    size_bytes=54_213,
+    last_modified=_CREATED,
+    versions=[
+        VersionView(
+            job_id=_JOB_ID,
+            is_current=True,
+            model="base",
+            status=JobStatus.COMPLETED,
+            etag="9b2cf535f27731c974343645a3985328",
+            error=None,
+            words=5,
+            created_at=_CREATED,
+            completed_at=_CREATED + timedelta(seconds=6),
+            url=f"/api/v1/tasks/{_JOB_ID}",
+        )
+    ],
+    dagster_url="http://127.0.0.1:3000/assets/bucket_transcripts?view=partitions&partition=calls%2F2026%2Fmeeting.m4a",
+)
+
 #: By the name of their schema.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     type(shown[0]).__name__: [example.model_dump(mode="json") for example in shown]
@@ -102,6 +148,8 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         [_presigned],
         [_page],
         [ChunkList(job_id=_JOB_ID, chunks=[_chunk])],
+        [ObjectList(objects=[_object], next_cursor="2026/meeting.m4a")],
+        [Promotion(promoted=87, current=12, without=1, next_cursor="2026/meeting.m4a")],
         [_transcript],
         [verbose(_transcript)],
     )

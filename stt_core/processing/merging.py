@@ -70,8 +70,8 @@ def merge_recording(
         words=transcript.statistics.words,
         segments=len(transcript.segments),
         gaps=len(transcript.gaps),
-        engine_seconds=round(sum(result.engine_seconds for result in results), 3),
-        cpu_seconds=round(sum(result.cpu_seconds for result in results), 3),
+        engine_seconds=round(plan.engine_seconds + sum(result.engine_seconds for result in results), 3),
+        cpu_seconds=round(plan.cpu_seconds + sum(result.cpu_seconds for result in results), 3),
     )
     logger.info("merged: {} words in {} segments, {} gaps", merged.words, merged.segments, merged.gaps)
     return merged

@@ -34,6 +34,9 @@ class RecordingPlan(BaseModel):
     model_digest: str
     language: str
     allow_partial: bool
+    #: What the engine took to detect the language.
+    engine_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class ChunkBatch(BaseModel):
@@ -79,6 +82,6 @@ class MergedTranscript(BaseModel):
     words: int
     segments: int
     gaps: int
-    #: What the engine took, over all batches.
+    #: What the engine took for all of it.
     engine_seconds: float = 0.0
     cpu_seconds: float = 0.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -25,6 +26,7 @@ from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.storage.object_store import BLOCK_SIZE
 from stt_core.whisper.models import resolve_model
+from stt_core.whisper.process import engine_cpu_seconds
 
 logger = get_logger(__name__)
 
@@ -42,10 +44,14 @@ _MAX_CHUNKS_PER_STEP = 20
 @logged
 def is_short(job: JobModel, settings: Settings) -> bool:
     """Guess from its size whether a job's recording lasts at most `IN_PROCESS_MAX_SECONDS`."""
-    if job.source is None:
-        return False
-    rate = _UNCOMPRESSED_RATE if job.source.format in _UNCOMPRESSED else _COMPRESSED_RATE
-    return job.source.size_bytes / rate <= settings.in_process_max_seconds
+    return job.source is not None and is_short_size(job.source.size_bytes, job.source.format, settings)
+
+
+@logged
+def is_short_size(size_bytes: int, audio_format: str | None, settings: Settings) -> bool:
+    """Guess whether so many bytes of a format last at most `IN_PROCESS_MAX_SECONDS`."""
+    rate = _UNCOMPRESSED_RATE if audio_format in _UNCOMPRESSED else _COMPRESSED_RATE
+    return size_bytes / rate <= settings.in_process_max_seconds
 
 
 @logged
@@ -73,6 +79,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
+    started, cpu_before = time.monotonic(), engine_cpu_seconds()
     language = choose_language(claim, texts, chunks, job.options.language)
     return RecordingPlan(
         job_id=job.job_id,
@@ -83,6 +90,8 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         model_digest=model.digest,
         language=language,
         allow_partial=job.options.allow_partial,
+        engine_seconds=round(time.monotonic() - started, 3),
+        cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )
 
 

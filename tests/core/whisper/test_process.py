@@ -21,7 +21,7 @@ from stt_core.errors import (
     ExecutableNotFoundError,
     ModelInvalidError,
 )
-from stt_core.whisper.process import find_executable, run_engine
+from stt_core.whisper.process import engine_cpu_seconds, find_executable, run_engine
 
 FakeEngine = Callable[[str], Path]
 
@@ -133,3 +133,10 @@ def test_engine_when_its_parent_is_killed_then_dies_too(
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_until(lambda: not is_running(pid), "the end of the orphaned engine")
+
+
+def test_cpu_when_an_engine_failed_then_what_it_took_is_counted(fake_engine: FakeEngine) -> None:
+    before = engine_cpu_seconds()
+    with pytest.raises(EngineError):
+        run_engine([str(fake_engine("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 7"))], timeout_seconds=60)
+    assert 0.03 < engine_cpu_seconds() - before < 30
