@@ -57,9 +57,9 @@ def pin_url(url: str, *, allow: Collection[str] = ()) -> PinnedUrl:
         raise ForbiddenAddressError(
             f"This is not a URL: {error}.", mend="Give one with http:// or https://."
         ) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    host = parsed.raw_host.decode("ascii").lower()  # not `host`, which fails on what is no international name
+    if parsed.scheme not in ("http", "https") or not host:
         raise ForbiddenAddressError("Only http:// and https:// with a host are reached.", mend="Give such a URL.")
-    host = parsed.raw_host.decode("ascii").lower()
     addresses = _resolve(host, parsed.port or (443 if parsed.scheme == "https" else 80))
     if not _names(allow, host):
         for address in addresses:

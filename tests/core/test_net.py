@@ -55,9 +55,10 @@ def test_pin_url_when_one_of_several_addresses_is_not_public_then_it_is_refused(
         pin_url("http://rebinding.example/")
 
 
-def test_pin_url_when_nobody_knows_the_host_then_says_so() -> None:
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "xn--", "a..b", "a" * 300])
+def test_pin_url_when_nobody_knows_the_host_then_says_so(host: str) -> None:
     with pytest.raises(UnknownHostError):
-        pin_url("http://no-such-host.invalid/")
+        pin_url(f"http://{host}/")
 
 
 def _answer(*addresses: str) -> object:
