@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Request
 
 from api.protection import Caller
 from api.readiness import Readiness
+from api.upload_slots import upload_slot
 from stt_core.jobs.models import JOB_ID_PATTERN
 from stt_core.jobs.service import JobService
 from stt_core.logs import logged
@@ -47,9 +48,16 @@ async def take_store_slot(request: Request) -> AsyncIterator[None]:
 
 
 @logged
+async def take_upload_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the slots that a key has for its uploads, while the route is at work."""
+    async with upload_slot(request):
+        yield
+
+
+@logged
 async def take_waiting_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that wait for their jobs, until the answer is sent."""
-    with request.app.state.slots.waiting_room.place():
+    with request.app.state.slots.waiting_room.place((await get_caller(request)).key_id):
         yield
 
 
@@ -59,6 +67,8 @@ CallerDep = Annotated[Caller, Depends(get_caller)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
 NeedsStore = Depends(take_store_slot, scope="function")
+#: For the routes that take recordings over.
+NeedsUploadSlot = Depends(take_upload_slot, scope="function")
 #: For the routes whose answers wait.
 NeedsWaitingPlace = Depends(take_waiting_place, scope="request")
 JobId = Annotated[

@@ -6,6 +6,7 @@ seldom, so that what a wait adds stays a small share of its own length, and a hu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,8 +21,10 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Requests that may wait at once: connections that are held open.
+#: Requests that may wait at once: connections that are held open. No key has more than half, so that none keeps
+#: everybody else out.
 _PLACES = 200
+_PLACES_OF_A_KEY = 100
 #: Threads that look for all of them: where MongoDB hangs, those who wait take no more than these.
 _THREADS = 8
 #: The pause before the next look: a tenth of the time waited so far, seconds.
@@ -32,25 +35,29 @@ class WaitingRoom:
     """The places for requests that wait; made on the app's event loop."""
 
     def __init__(self) -> None:
-        self._taken = 0
+        self._taken = Counter[str | None]()
         self._threads = anyio.CapacityLimiter(_THREADS)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place while the block runs.
+    def place(self, key_id: str | None = None) -> Iterator[None]:
+        """Hold a place while the block runs, of an API key where there are keys.
 
         Raises:
-            BusyError: All are taken.
+            BusyError: All are taken, or all that one key may have.
         """
-        if self._taken >= _PLACES:
+        taken, most = self._taken.total(), _PLACES
+        if key_id and taken < most:
+            taken, most = self._taken[key_id], _PLACES_OF_A_KEY
+        if taken >= most:
             raise BusyError(
-                f"{_PLACES} requests wait for their jobs already.", mend="Ask for the job's status, without waiting."
+                f"{most} requests wait for their jobs already.", mend="Ask for the job's status, without waiting."
             )
-        self._taken += 1
+        self._taken[key_id] += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken[key_id] -= 1
+            self._taken += Counter()  # which forgets the keys that have none left
 
     @logged
     async def watch(self, look: Callable[[], T], seconds: float) -> AsyncIterator[T]:

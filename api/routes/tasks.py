@@ -63,7 +63,7 @@ async def get_task_status(
     if not wait or view.status.is_final:
         return view
     room = request.app.state.slots.waiting_room
-    with room.place(), request.app.state.snapshots.follow(job_id) as job:
+    with room.place(caller.key_id), request.app.state.snapshots.follow(job_id) as job:
         async for view in room.watch(job.look, wait):
             if view.status.is_final or await request.is_disconnected():
                 break

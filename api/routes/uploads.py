@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.bodies import JsonRoute, new_spool, spooling
-from api.deps import CallerDep, JobId, NeedsStore, TasksDep
+from api.deps import CallerDep, JobId, NeedsStore, NeedsUploadSlot, TasksDep
 from api.problems import problem_responses
 from api.slots import Slots
 from api.upload_schemas import PresignRequest, UploadForm, other_bodies
@@ -160,7 +160,7 @@ def presign_task(
     status_code=202,
     summary="Say that a recording is put",
     response_description="The recording is taken over and its job waits for its turn.",
-    dependencies=[NeedsStore],
+    dependencies=[NeedsUploadSlot, NeedsStore],
     responses=problem_responses(
         InvalidInputError, JobNotFoundError, JobDeletedError, UploadMissingError, *_BYTES, *_ROOM, DiskFullError
     ),

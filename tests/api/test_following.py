@@ -183,7 +183,7 @@ def test_events_when_the_client_goes_away_then_nothing_of_it_is_left(
         assert app.state.snapshots.followed == 1
 
     wait_until(lambda: app.state.snapshots.followed == 0, "the job being let go")
-    assert app.state.slots.waiting_room._taken == 0
+    assert app.state.slots.waiting_room._taken.total() == 0
 
 
 def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads(

@@ -273,6 +273,22 @@ def test_uploads_when_as_many_are_under_way_as_may_be_then_429_before_a_byte_of_
     assert client.post(UPLOAD, files={"file": ("a.wav", wav())}, headers=headers).status_code == 202
 
 
+def test_complete_when_as_many_uploads_are_under_way_as_may_be_then_429(
+    client: httpx.Client, make_key: MakeKey, services: Services
+) -> None:
+    key, headers = make_key("write", concurrent=1)
+    wait_for_entry(client, headers)
+    presigned = client.post("/api/v1/tasks/presign", json={"filename": "a.wav"}, headers=headers).json()
+    httpx.put(presigned["upload"]["url"], content=wav()).raise_for_status()
+    complete = f"/api/v1/tasks/{presigned['job']['job_id']}/complete"
+    services.limits.take_upload(key, "another")
+    refused = client.post(complete, headers=headers)
+    services.limits.end_upload(key, "another")
+
+    assert (refused.status_code, kind_of(refused)) == (429, "too-many-uploads")
+    assert client.post(complete, headers=headers).status_code == 202
+
+
 @pytest.fixture
 def keyless(settings: Settings) -> Settings:
     """A system that never had a key."""

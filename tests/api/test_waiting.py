@@ -65,6 +65,23 @@ def test_watch_when_an_error_lasts_or_is_final_then_it_is_raised(error: Exceptio
         watch(look, 0.2)
 
 
+def test_place_when_a_key_has_its_share_then_it_is_busy_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_PLACES", 3)
+    monkeypatch.setattr(waiting, "_PLACES_OF_A_KEY", 2)
+
+    async def fill() -> None:
+        room = WaitingRoom()
+        with room.place("a"), room.place("a"):
+            with pytest.raises(BusyError, match="2 requests"), room.place("a"):
+                pass
+            with room.place("b"), pytest.raises(BusyError, match="3 requests"), room.place("c"):
+                pass
+        with room.place("a"), room.place("a"):
+            pass
+
+    anyio.run(fill)
+
+
 def test_place_when_all_are_taken_then_busy_until_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_PLACES", 2)
 
