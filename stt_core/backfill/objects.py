@@ -27,6 +27,8 @@ logger = get_logger(__name__)
 
 #: Objects read at a time where those of one state are looked for among all.
 _PAGE = 500
+#: Batches of these for one page at most: a rare state would hold a request for as long as all objects take.
+_BATCHES = 10
 
 
 class ObjectState(StrEnum):
@@ -186,9 +188,12 @@ class BucketObjects:
     def list_page(
         self, bucket: str, prefix: str = "", *, state: ObjectState | None = None, cursor: str = "", limit: int = 50
     ) -> ObjectPage:
-        """Return up to `limit` objects under a prefix, of any state or one. `cursor` is the page before's."""
+        """Return up to `limit` objects under a prefix, of any state or one. `cursor` is the page before's.
+
+        A page of one state can be short, or empty, and have a cursor: it stands for a bounded number of objects.
+        """
         page: list[tuple[BucketObject, ObjectState]] = []
-        while True:
+        for _ in range(_BATCHES):
             found = self.find_range(bucket, prefix, after=cursor, limit=_PAGE)
             latest = {job.job_id: job for job in self._jobs.get_jobs(item.latest_job_id or "" for item in found)}
             for item in found:
@@ -200,3 +205,4 @@ class BucketObjects:
             if len(found) < _PAGE:
                 return ObjectPage(page, None)
             cursor = found[-1].key
+        return ObjectPage(page, cursor)
