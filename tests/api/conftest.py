@@ -18,6 +18,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from openai import OpenAI
 from pydantic import SecretStr
 
 from api.application import create_app
@@ -118,6 +119,11 @@ def client(serve: Serve, settings: Settings, services: Services) -> Iterator[htt
     """A client of the API."""
     with serve(settings) as client:
         yield client
+
+
+def connect(client: httpx.Client, *, key: str = "any", retries: int = 0) -> OpenAI:
+    """Return OpenAI's client, led to our API."""
+    return OpenAI(base_url=f"{client.base_url}/v1", api_key=key, max_retries=retries)
 
 
 def claim(services: Services, job_id: str) -> Claim:

@@ -5,15 +5,10 @@ import hashlib
 import io
 import os
 import random
-import re
 import resource
-import socket
 import threading
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO, cast
@@ -247,163 +242,6 @@ def test_every_operation_when_the_credentials_are_wrong_is_refused_for_good(
 def test_store_when_credentials_are_not_set_names_the_variables(settings: Settings, missing: str) -> None:
     with pytest.raises(ConfigurationError, match="MINIO_ACCESS_KEY and MINIO_SECRET_KEY"):
         ObjectStore(settings.model_copy(update={missing: None}))
-
-
-def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(settings: Settings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    store = ObjectStore(settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{port}"}))
-    started = time.monotonic()
-
-    for operation in (
-        store.ping,
-        store.ensure_bucket,
-        lambda: store.put_bytes("a", b"1"),
-        lambda: store.get_bytes("a"),
-        lambda: store.exists("a"),
-        lambda: store.remove_prefix("a"),
-    ):
-        with pytest.raises(StoreUnavailableError, match="MINIO_ENDPOINT"):
-            operation()
-
-    assert time.monotonic() - started < 15
-
-
-def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stt_core.storage.object_store._PROBE_SECONDS", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = {"minio_endpoint": f"127.0.0.1:{silent.getsockname()[1]}"}
-        store = ObjectStore(settings.model_copy(update=address))
-        started = time.monotonic()
-
-        with pytest.raises(StoreUnavailableError):
-            store.ping()
-
-        assert time.monotonic() - started < 3
-
-
-@pytest.fixture
-def half_answering(settings: Settings) -> Iterator[ObjectStore]:
-    """A store whose server promises 1000 bytes, sends ten and is gone: a named fault, spoken in real HTTP."""
-
-    def answer() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # the test is over
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789")
-            connection.close()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=answer, daemon=True).start()
-        yield ObjectStore(settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{listener.getsockname()[1]}"}))
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_read_when_the_connection_breaks_midway_is_unavailable_and_never_short(
-    half_answering: ObjectStore, tmp_path: Path
-) -> None:
-    with pytest.raises(StoreUnavailableError):
-        half_answering.get_bytes("a")
-    with pytest.raises(StoreUnavailableError):
-        half_answering.get_range("a", 0, 1000)
-    with pytest.raises(StoreUnavailableError):
-        half_answering.download("a", tmp_path / "a")
-    with pytest.raises(StoreUnavailableError), half_answering.open("a") as stream:
-        stream.read()
-
-
-Serve = Callable[[Callable[[socket.socket], None]], ObjectStore]
-
-
-@pytest.fixture
-def odd_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Hand out a store whose server does with each connection as told: named faults, spoken in real HTTP."""
-    monkeypatch.setattr("stt_core.storage.object_store._SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr("stt_core.storage.object_store._CONNECT_SECONDS", 0.5)
-    with ExitStack() as stack:
-
-        def serve(handle: Callable[[socket.socket], None]) -> ObjectStore:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-
-            def accept() -> None:
-                while True:
-                    try:
-                        connection, _ = listener.accept()
-                    except OSError:
-                        return  # the test is over
-                    stack.callback(connection.close)
-                    handle(connection)
-
-            threading.Thread(target=accept, daemon=True).start()
-            stack.callback(listener.shutdown, socket.SHUT_RDWR)
-            return ObjectStore(settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{listener.getsockname()[1]}"}))
-
-        yield serve
-
-
-def test_operation_when_the_server_hangs_fails_in_time_and_does_not_ask_again(odd_server: Serve) -> None:
-    asked: list[bytes] = []
-    store = odd_server(lambda connection: asked.append(connection.recv(65536)))
-    started = time.monotonic()
-
-    with pytest.raises(StoreUnavailableError, match=r"not reachable \(opening a\): no answer in time"):
-        store.get_bytes("a")
-
-    assert time.monotonic() - started < 2
-    assert len(asked) == 1
-
-
-def test_operation_when_the_server_is_busy_asks_again_soon_whatever_the_server_says(odd_server: Serve) -> None:
-    asked: list[bytes] = []
-
-    def refuse(connection: socket.socket) -> None:
-        asked.append(connection.recv(65536))
-        connection.sendall(b"HTTP/1.1 503 Slow Down\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n")
-        connection.close()
-
-    started = time.monotonic()
-    with pytest.raises(StoreUnavailableError):
-        odd_server(refuse).get_bytes("a")
-
-    assert len(asked) == 3
-    assert time.monotonic() - started < 5
-
-
-def test_download_when_slow_takes_longer_than_the_server_may_be_silent(odd_server: Serve, tmp_path: Path) -> None:
-    def trickle(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for byte in b"slowness":
-            threading.Event().wait(0.15)  # the fault itself: 1.2 s in all
-            connection.sendall(bytes([byte]))
-
-    assert odd_server(trickle).download("a", tmp_path / "a") == 8
-    assert (tmp_path / "a").read_bytes() == b"slowness"
-
-
-def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(odd_server: Serve) -> None:
-    received: list[int] = []
-
-    def sip(connection: socket.socket) -> None:
-        started = time.monotonic()
-        head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
-        length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
-        arrived = len(body)
-        while arrived < length:
-            if time.monotonic() - started < 1.5:
-                threading.Event().wait(0.1)  # the fault itself: three times as long as the limit
-            arrived += len(connection.recv(1024 * 1024))
-        received.append(arrived)
-        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
-
-    odd_server(sip).put_bytes("a", bytes(15 * MEGABYTE))
-
-    assert received == [15 * MEGABYTE]
 
 
 def test_put_when_the_server_fails_and_its_disk_is_full_says_so(
