@@ -111,7 +111,8 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
             setup_logging(settings.log_level, json=settings.log_json)
         services = Services.open(settings)
         readiness = Readiness(services)
-        app.state.services, app.state.readiness, app.state.slots = services, readiness, Slots()
+        app.state.services, app.state.readiness = services, readiness
+        app.state.slots = Slots(settings.mongodb_max_pool_size)
         app.state.snapshots = Snapshots(services)
         app.state.keys, app.state.metrics = FreshKeys(services.keys), Metrics(services)
         warn_of_openness(settings)

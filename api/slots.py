@@ -59,9 +59,16 @@ class SlotPool:
 
 
 class Slots:
-    """The slots of one app; made on its event loop, whose number of threads it sets."""
+    """The slots of one app; made on its event loop, whose number of threads it sets.
 
-    def __init__(self) -> None:
+    Args:
+        connections: How many connections to MongoDB there are.
+    """
+
+    def __init__(self, connections: int) -> None:
+        #: One after the other for whoever asks how a job stands: MongoDB's client gives its connections to those who
+        #: wait for one in no order, so that some of many would wait long.
+        self.looks = SlotPool(connections, _PATIENCE_SECONDS)
         self.store = SlotPool(_STORE_SLOTS, _PATIENCE_SECONDS)
         self.uploads = SlotPool(_UPLOAD_SLOTS)
         self.fetches = SlotPool(_FETCH_SLOTS, _PATIENCE_SECONDS)

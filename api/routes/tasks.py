@@ -59,7 +59,8 @@ async def get_task_status(
 
     With `wait`, the answer comes when the job has ended, and after so many seconds at the latest.
     """
-    view = await run_in_threadpool(tasks.get_task_status, job_id, owner=caller.owner)
+    async with request.app.state.slots.looks.taken():
+        view = await run_in_threadpool(tasks.get_task_status, job_id, owner=caller.owner)
     if not wait or view.status.is_final:
         return view
     room = request.app.state.slots.waiting_room

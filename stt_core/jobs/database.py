@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import pymongo
@@ -115,42 +116,42 @@ class Database:
             settings.mongodb_max_pool_size,
         )
 
-    @property
+    @cached_property
     def jobs(self) -> Collection[MongoDocument]:
         """One document a job."""
         return self._database["jobs"]
 
-    @property
+    @cached_property
     def chunks(self) -> Collection[MongoDocument]:
         """One document a chunk, `_id` = `<job_id>:<index>`."""
         return self._database["chunks"]
 
-    @property
+    @cached_property
     def api_keys(self) -> Collection[MongoDocument]:
         """One document an API key."""
         return self._database["api_keys"]
 
-    @property
+    @cached_property
     def tallies(self) -> Collection[MongoDocument]:
         """One document of counts."""
         return self._database["tallies"]
 
-    @property
+    @cached_property
     def heartbeats(self) -> Collection[MongoDocument]:
         """One document a job that is being processed: the latest sign of life of its run."""
         return self._database["heartbeats"]
 
-    @property
+    @cached_property
     def deliveries(self) -> Collection[MongoDocument]:
         """One document a job whose end a caller wants to be told of."""
         return self._database["deliveries"]
 
-    @property
+    @cached_property
     def bucket_objects(self) -> Collection[MongoDocument]:
         """One document an object that backfills can transcribe, `_id` = its partition key."""
         return self._database["bucket_objects"]
 
-    @property
+    @cached_property
     def idempotency(self) -> Collection[MongoDocument]:
         """One document an idempotency key."""
         return self._database["idempotency"]

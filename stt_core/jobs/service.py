@@ -342,7 +342,8 @@ class JobService:
     @logged
     def view(self, job: JobModel) -> JobView:
         """Return a job as its owner sees it, with its progress and its place in the queue."""
-        return self._view(job, self._jobs.get_progress(job.job_id))
+        # Most of those that are asked for wait, and have no chunks yet: one question less.
+        return self._view(job, self._jobs.get_progress(job.job_id) if job.started_at else Progress())
 
     def _view(self, job: JobModel, progress: Progress) -> JobView:
         run_url = f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None
