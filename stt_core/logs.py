@@ -179,6 +179,7 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
     logger = get_logger(function.__module__)
     name = function.__qualname__
     signature = inspect.signature(function)
+    is_secret = _SECRET_NAMES.fullmatch(function.__name__) is not None
 
     def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
         if _lowest_level_no <= 10:
@@ -188,7 +189,8 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
     def left(result: object, started: float) -> None:
         if _lowest_level_no <= 10:
             elapsed_ms = (time.perf_counter() - started) * 1000
-            logger.debug("{} -> {} in {:.1f} ms", name, _shortener.repr(result), elapsed_ms)
+            shown = "***" if is_secret else _shortener.repr(result)
+            logger.debug("{} -> {} in {:.1f} ms", name, shown, elapsed_ms)
 
     if inspect.iscoroutinefunction(function):
 

@@ -95,31 +95,39 @@ class StackHome:
     @logged
     def write(self, file: Path, content: Any) -> None:
         """Write JSON, whole or not at all, readable by the owner alone."""
-        draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        draft.replace(file)
+        _write(file, content)
 
     @logged
     def read(self, file: Path) -> dict[str, Any]:
         """Read a JSON file of this home; a missing or damaged one is empty."""
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            logger.debug("{} is not there yet", file)
-            return {}
-        except ValueError as error:
-            logger.warning("{} is damaged ({}), starting afresh", file, error)
-            return {}
-        return content if isinstance(content, dict) else {}
+        return _read(file)
 
     def _remember(self, file_name: str, name: str, choose: Any) -> Any:
         file = self.path / file_name
-        known = self.read(file)
+        known = _read(file)  # without a line in the log, as for what is written: these are secrets, too
         value = choose(known.get(name))
         if known.get(name) != value:
-            self.write(file, known | {name: value})
+            _write(file, known | {name: value})
         return value
+
+
+def _write(file: Path, content: Any) -> None:
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    draft.replace(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        logger.debug("{} is not there yet", file)
+        return {}
+    except ValueError as error:
+        logger.warning("{} is damaged ({}), starting afresh", file, error)
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @logged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from stt_core.local_stack.dagster_home import write_dagster_home
 from stt_core.local_stack.home import StackHome
 from stt_core.local_stack.servers import missing_servers
 from stt_core.local_stack.stack import plan
+from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 
 
@@ -43,6 +45,17 @@ def test_plan_when_made_then_no_secret_is_on_a_command_line_or_in_the_text_of_a_
     layers = plan(home, Settings(), missing_servers(home, {}))
     text = repr(layers) + " ".join(word for layer in layers for part in layer for word in part.command)
     assert not [name for name in ("redis", "s3-access", "s3-secret") if home.secret(name) in text]
+
+
+def test_plan_when_everything_is_logged_then_no_secret_is(home: StackHome) -> None:
+    lines: list[str] = []
+    setup_logging("DEBUG", sink=lines.append)
+    plan(home, Settings(), missing_servers(home, {}))
+    secrets = [home.secret(name) for name in ("redis", "s3-access", "s3-secret")]
+    setup_logging(sink=sys.stderr)
+
+    assert any("StackHome.secret" in line for line in lines)
+    assert not [line for line in lines for secret in secrets if secret in line]
 
 
 def test_dagster_home_when_written_then_dagster_accepts_it_and_keeps_everything_inside(home: StackHome) -> None:
