@@ -11,13 +11,13 @@ import httpx
 
 from stt_core.errors import InvalidInputError, SourceUnavailableError
 from stt_core.logs import get_logger, logged
-from stt_core.net import pin_url
+from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 
 logger = get_logger(__name__)
 
 _MOST_REDIRECTS = 5
-#: How long its server may be silent, seconds.
-_SILENCE_SECONDS = 30.0
+#: How long its server may be silent, seconds, and how long one of its addresses is tried.
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _BLOCK_BYTES = 1024**2
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -51,7 +51,7 @@ async def fetch(
     """
     try:
         # The clock runs over everything: each byte of a slow answer starts the limit on silence anew.
-        async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False, timeout=_SILENCE_SECONDS) as client:
+        async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT) as client:
             for _ in range(_MOST_REDIRECTS + 1):
                 redirect = await _fetch_one(client, url, write, max_bytes, too_large, allow)
                 if redirect is None:
@@ -81,6 +81,17 @@ async def _fetch_one(
 ) -> str | None:
     """Read one URL; return where it is redirected to, if it is."""
     pinned = await anyio.to_thread.run_sync(lambda: pin_url(url, allow=allow))  # waits for the resolver
+    return await ask_first_reached(pinned, lambda address: _read(client, url, address, write, max_bytes, too_large))
+
+
+async def _read(
+    client: httpx.AsyncClient,
+    url: str,
+    pinned: PinnedUrl,
+    write: Write,
+    max_bytes: int,
+    too_large: Callable[[int], InvalidInputError],
+) -> str | None:
     headers = pinned.headers | {"Accept-Encoding": "identity", "User-Agent": "stt"}
     async with client.stream("GET", pinned.url, headers=headers, extensions=pinned.extensions) as response:
         if response.has_redirect_location:

@@ -1,16 +1,18 @@
 """The guard between a URL that a caller gave and a connection of ours (server-side request forgery).
 
 The name is resolved here, once, and every address it has must be a public one, unless an allow-list names its host or
-network. The connection then goes to the very address that was checked, under the name's own TLS identity, so that a
-name which leads elsewhere a moment later changes nothing. Redirects are new URLs: follow none, or pin each.
+network. The connection then goes to the very addresses that were checked, one after the other until one takes it, under
+the name's own TLS identity, so that a name which leads elsewhere a moment later changes nothing. Redirects are new
+URLs: follow none, or pin each.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeVar
 
 import httpx
 
@@ -19,6 +21,10 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
+
+#: Of the addresses of one host, so many are tried; the resolver names the best ones first.
+_MOST_ADDRESSES = 4
 #: The addresses that IPv6 gives to the public (RFC 4291, 2.4). Outside of it are site-local ones, and most of those
 #: that hide an IPv4 address, which a gateway may lead anywhere; 6to4 and Teredo are inside.
 _PUBLIC = IPv6Network("2000::/3")
@@ -38,8 +44,8 @@ class PinnedUrl:
 
 
 @logged
-def pin_url(url: str, *, allow: Collection[str] = ()) -> PinnedUrl:
-    """Resolve and check a URL, and bind it to the address that was checked.
+def pin_url(url: str, *, allow: Collection[str] = ()) -> list[PinnedUrl]:
+    """Resolve and check a URL, and bind it to each address that was checked; there is one at least.
 
     Waits for the system's resolver, which has its own limits of time.
 
@@ -68,8 +74,24 @@ def pin_url(url: str, *, allow: Collection[str] = ()) -> PinnedUrl:
                 raise ForbiddenAddressError(
                     f"The host {host} is not at a public address.", mend="Ask the operator to allow it."
                 )
-    pinned = parsed.copy_with(host=str(addresses[0]))
-    return PinnedUrl(pinned, {"Host": parsed.netloc.decode("ascii")}, {"sni_hostname": host})
+    headers, extensions = {"Host": parsed.netloc.decode("ascii")}, {"sni_hostname": host}
+    return [PinnedUrl(parsed.copy_with(host=str(address)), headers, extensions) for address in addresses]
+
+
+@logged
+async def ask_first_reached(pinned: list[PinnedUrl], ask: Callable[[PinnedUrl], Awaitable[T]]) -> T:
+    """Return what `ask` brings from the first address that takes a connection.
+
+    Raises:
+        httpx.ConnectError, httpx.ConnectTimeout: None does; what `ask` raises beside these ends it.
+    """
+    *others, last = pinned[:_MOST_ADDRESSES]
+    for one in others:
+        try:
+            return await ask(one)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            logger.info("{} takes no connection, the next address is tried: {}", one.url.host, type(error).__name__)
+    return await ask(last)
 
 
 def _resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:

@@ -20,7 +20,7 @@ import httpx
 
 from stt_core.errors import InvalidInputError, SttError
 from stt_core.logs import get_logger, logged
-from stt_core.net import PinnedUrl, pin_url
+from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 from stt_core.settings import WEBHOOK_SECRET_PREFIX, Settings
 from stt_core.webhooks.deliveries import Try
 
@@ -29,6 +29,8 @@ logger = get_logger(__name__)
 #: What a receiver has to take the request and answer, seconds: enough to write it down, and no more, since the stack
 #: waits for requests under way when it is stopped.
 TIMEOUT_SECONDS = 5.0
+#: How long one address of a receiver is tried, seconds.
+_CONNECT_SECONDS = 2.0
 
 
 @logged
@@ -85,16 +87,21 @@ def _reason(error: Exception) -> str:
     return str(error)[:200] if isinstance(error, httpx.ConnectError) else type(error).__name__
 
 
-async def _send(pinned: PinnedUrl, headers: dict[str, str], body: bytes) -> int:
+async def _send(pinned: list[PinnedUrl], headers: dict[str, str], body: bytes) -> int:
+    async def send(address: PinnedUrl) -> int:
+        own = headers | address.headers
+        async with client.stream(
+            "POST", address.url, content=body, headers=own, extensions=address.extensions
+        ) as response:
+            return response.status_code
+
     # The clock runs over everything: each byte of a slow answer would start the limits of httpx anew.
+    timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
     async with (
         asyncio.timeout(TIMEOUT_SECONDS),
-        httpx.AsyncClient(verify=_tls(), trust_env=False, timeout=None) as client,
-        client.stream(
-            "POST", pinned.url, content=body, headers=headers | pinned.headers, extensions=pinned.extensions
-        ) as response,
+        httpx.AsyncClient(verify=_tls(), trust_env=False, timeout=timeout) as client,
     ):
-        return response.status_code
+        return await ask_first_reached(pinned, send)
 
 
 @lru_cache(maxsize=1)

@@ -28,12 +28,16 @@ def fetched(url: str, *, seconds: float = 5.0, allow: tuple[str, ...] = ("127.0.
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[str]]) -> None:
-    """Have a name server of ours answer for some names, each time the next address; addresses are resolved as ever."""
+    """Have a name server of ours answer for some names, each time the next address; addresses are resolved as ever.
+
+    Several addresses, with blanks between them, are one answer.
+    """
     real = socket.getaddrinfo
 
     def lookup(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
-        return real(answers[name].pop(0) if name in answers else host, port, *args, **options)
+        found = answers[name].pop(0).split() if name in answers else [host]
+        return [entry for address in found for entry in real(address, port, *args, **options)]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
 
@@ -49,6 +53,18 @@ def test_fetch_when_the_name_leads_elsewhere_a_moment_later_then_the_checked_add
         assert fetched(f"http://rebinding.example:{port}/a.wav") == ("a.wav", b"RIFF")
         assert site.hosts == [f"rebinding.example:{port}"]
     assert answers == ["127.0.0.2"]  # asked once
+
+
+def test_fetch_when_the_first_address_takes_no_connection_then_the_next_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve(monkeypatch, {"two.example": ["127.0.0.2 127.0.0.1", "127.0.0.2 127.0.0.3"]})
+    with Site() as site:
+        site.pages["/a.wav"] = b"RIFF"
+        url = f"http://two.example:{site.url.rpartition(':')[2]}/a.wav"
+        assert fetched(url, allow=("127.0.0.0/8",)) == ("a.wav", b"RIFF")
+        with pytest.raises(SourceUnavailableError, match="ConnectError"):
+            fetched(url, allow=("127.0.0.0/8",))
 
 
 def test_fetch_when_a_redirect_s_name_leads_inside_then_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,18 +33,20 @@ def test_pin_url_when_it_is_no_web_address_then_it_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "[::ffff:8.8.8.8]"])
 def test_pin_url_when_the_address_is_public_then_it_is_kept(host: str) -> None:
-    assert pin_url(f"https://{host}:8443/a?b=c").headers == {"Host": f"{host}:8443"}
+    assert [pinned.headers for pinned in pin_url(f"https://{host}:8443/a?b=c")] == [{"Host": f"{host}:8443"}]
 
 
 @pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.0/8", "localhost", "Localhost"])
-def test_pin_url_when_the_host_is_allowed_then_it_is_bound_to_its_address(
+def test_pin_url_when_the_host_is_allowed_then_it_is_bound_to_its_addresses(
     entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", _answer("127.0.0.1"))  # some machines resolve it to ::1 first
-    pinned = pin_url("https://localhost:8443/a?b=c", allow=["hooks.internal", entry])
-    assert str(pinned.url) == "https://127.0.0.1:8443/a?b=c"
-    assert pinned.headers == {"Host": "localhost:8443"}
-    assert pinned.extensions == {"sni_hostname": "localhost"}
+    monkeypatch.setattr(socket, "getaddrinfo", _answer("127.0.0.1", "127.0.0.1"))  # some machines resolve it to ::1
+    addresses = pin_url("https://localhost:8443/a?b=c", allow=["hooks.internal", entry])
+    assert len(addresses) == 2
+    for pinned in addresses:
+        assert str(pinned.url) == "https://127.0.0.1:8443/a?b=c"
+        assert pinned.headers == {"Host": "localhost:8443"}
+        assert pinned.extensions == {"sni_hostname": "localhost"}
 
 
 def test_pin_url_when_one_of_several_addresses_is_not_public_then_it_is_refused(

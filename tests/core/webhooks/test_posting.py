@@ -20,7 +20,7 @@ from stt_core.errors import ConfigurationError, ForbiddenAddressError, InvalidIn
 from stt_core.settings import Settings, load_settings
 from stt_core.webhooks import posting
 from stt_core.webhooks.posting import ensure_callback_allowed, post, sign
-from tests.core.webhooks.conftest import SECRET
+from tests.core.webhooks.conftest import SECRET, Receiver
 
 SETTINGS = Settings(webhook_secret=SecretStr(SECRET), webhook_allow=("127.0.0.1",))
 
@@ -75,6 +75,17 @@ def test_post_when_the_answer_is_slow_or_none_then_the_time_is_bounded(
     assert time.monotonic() - started < 2
     assert outcome.status_code is None
     assert outcome.error in ("No answer within 0.5 s.", "RemoteProtocolError")
+
+
+def test_post_when_the_first_address_takes_no_connection_then_the_next_is_told(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 0)) for one in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: addresses)  # a name server that we do not own
+    settings = SETTINGS.model_copy(update={"webhook_allow": ("hooks.example",)})
+
+    assert post(receiver.url.replace("127.0.0.1", "hooks.example"), "msg_1", b"{}", settings).status_code == 204
+    assert receiver.ids == ["msg_1"]
 
 
 @contextmanager
