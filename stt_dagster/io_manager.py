@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dagster import ConfigurableIOManager, DagsterRun, Failure, InputContext, OutputContext
+from typing import Protocol
+
+from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
 from pydantic import BaseModel
 
 from stt_core.errors import ObjectNotFoundError
@@ -15,32 +17,39 @@ from stt_dagster.resources import SttResource
 logger = get_logger(__name__)
 
 
+class _StepOutput(Protocol):
+    job_id: str
+
+    def model_dump_json(self) -> str: ...
+
+
 class JsonIOManager(ConfigurableIOManager):
     """Writes each output, a pydantic model, to `runs/<job>/<run>/<step>/<output>.json` and reads it as its own type."""
 
     stt: SttResource
 
     @logged
-    def handle_output(self, context: OutputContext, obj: BaseModel) -> None:
+    def handle_output(self, context: OutputContext, obj: _StepOutput) -> None:
         """Write a step's output."""
         self.stt.services.store.put_bytes(
-            _key(context.step_context.dagster_run, context),
-            obj.model_dump_json().encode(),
-            content_type="application/json",
+            _key(obj.job_id, context), obj.model_dump_json().encode(), content_type="application/json"
         )
 
     @logged
     def load_input(self, context: InputContext) -> BaseModel:
-        """Read the output of the step before.
+        """Read the output of the step before, which another run may have written: one of the same job.
 
         Raises:
             Failure: It is gone: a run is re-executed from its failure after its outputs were swept.
         """
         upstream = context.upstream_output
-        if upstream is None:
+        # As Dagster has it now: the job that a run has opened by itself is in no earlier copy of its tags.
+        run = context.step_context.instance.get_run_by_id(context.step_context.run_id)
+        job = job_of(run) if run else None
+        if upstream is None or job is None:
             raise Failure(f"Input {context.name} comes from no step. Run the whole job.", allow_retries=False)
         try:
-            stored = self.stt.services.store.get_bytes(_key(context.step_context.dagster_run, upstream))
+            stored = self.stt.services.store.get_bytes(_key(job[0], upstream))
         except ObjectNotFoundError as error:
             logger.error("input {}: {}", context.name, error)
             raise Failure(f"{error} {MEND_SWEPT}", allow_retries=False) from error
@@ -49,7 +58,6 @@ class JsonIOManager(ConfigurableIOManager):
         return parsed
 
 
-def _key(run: DagsterRun, context: OutputContext) -> str:
-    """Return the key of an output, which another run may have written: one of the same job."""
+def _key(job_id: str, context: OutputContext) -> str:
     step = context.step_key if context.mapping_key is None else f"{context.step_key}.{context.mapping_key}"
-    return keys.step_output(job_of(run)[0], context.run_id, step, context.name)
+    return keys.step_output(job_id, context.run_id, step, context.name)

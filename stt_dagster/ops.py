@@ -2,9 +2,21 @@
 
 from collections.abc import Iterator
 
-from dagster import Config, DynamicOut, DynamicOutput, MetadataValue, OpExecutionContext, Out, Output, op
+from dagster import (
+    Config,
+    DynamicOut,
+    DynamicOutput,
+    In,
+    Nothing,
+    OpExecutionContext,
+    Out,
+    Output,
+    op,
+)
 from pydantic import Field
 
+from stt_core.backfill.exporting import release_transcript
+from stt_core.backfill.opening import open_object
 from stt_core.jobs.models import JobStage
 from stt_core.logs import logged
 from stt_core.processing.merging import merge_recording
@@ -15,12 +27,15 @@ from stt_core.processing.models import (
     PreparedAudio,
     RecordingPlan,
 )
-from stt_core.processing.planning import batches_of, plan_recording
+from stt_core.processing.planning import batches_of, is_short, plan_recording
 from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
+from stt_dagster.metadata import describe_audio, describe_transcript
+from stt_dagster.partitions import BACKFILL_POOL
 from stt_dagster.resources import SttResource
 from stt_dagster.steps import RETRY_POLICY, is_last_try, job_step
+from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL
 
 
 class JobConfig(Config):
@@ -33,7 +48,9 @@ class JobConfig(Config):
 class BatchConfig(Config):
     """How the chunks of a recording are spread over steps."""
 
-    slots: int = Field(default=1, ge=1, description="Steps that run at once: 1 puts all chunks into one step.")
+    slots: int | None = Field(
+        default=None, ge=1, description="Steps that run at once: 1 puts all chunks into one step; empty goes by length."
+    )
 
 
 @op(retry_policy=RETRY_POLICY, tags={"kind": "ffmpeg"})
@@ -42,15 +59,35 @@ def prepare_audio(context: OpExecutionContext, config: JobConfig, stt: SttResour
     """Download the recording and decode it to 16 kHz mono PCM in the object store."""
     with job_step(context, stt.services, JobStage.PREPARING, config.job_id, config.attempt) as claim:
         prepared = prepare_recording(stt.services, claim)
-        context.add_output_metadata(
-            {
-                "job": MetadataValue.url(stt.task_url(config.job_id)),
-                "duration_seconds": round(prepared.audio.duration_seconds, 3),
-                "codec": prepared.audio.codec,
-                "channels": prepared.audio.channels,
-                "damaged_or_cut_off": prepared.audio.truncated,
-            }
+        context.add_output_metadata(describe_audio(prepared, stt))
+        return prepared
+
+
+@op(
+    ins={"recording": In(Nothing)},
+    retry_policy=RETRY_POLICY,
+    tags={"kind": "ffmpeg"},
+    pool=BACKFILL_POOL,  # a run counts in the pool of any of its ops
+)
+@logged
+def prepare_object(context: OpExecutionContext, stt: SttResource) -> PreparedAudio:
+    """Open a job for an object of a bucket, or take the one that waits, and decode it as an upload is."""
+    # A re-execution carries the tags of the run before, whose job may have ended.
+    launched_for = context.run.tags.get(JOB_ID) if context.run.parent_run_id is None else None
+
+    def find_job() -> tuple[str, int | None]:
+        job = open_object(
+            stt.services,
+            context.partition_key,
+            context.run_id,
+            model=context.run.tags.get(MODEL),
+            job_id=launched_for,
         )
+        return job.job_id, int(context.run.tags[ATTEMPT]) if job.job_id == launched_for else None
+
+    with job_step(context, stt.services, JobStage.PREPARING, find_job) as claim:
+        prepared = prepare_recording(stt.services, claim)
+        context.add_output_metadata(describe_audio(prepared, stt))
         return prepared
 
 
@@ -65,7 +102,9 @@ def plan_chunks(
     """Find the speech, pack it into chunks of one whisper window, and spread them over steps."""
     with job_step(context, stt.services, JobStage.CHUNKING, prepared.job_id) as claim:
         plan = plan_recording(stt.services, claim, prepared)
-        batches = batches_of(plan, slots=config.slots)
+        settings = stt.services.settings
+        slots = config.slots or (1 if is_short(claim.job(), settings) else settings.max_concurrent_steps)
+        batches = batches_of(plan, slots=slots)
     yield Output(
         plan,
         "plan",
@@ -117,26 +156,13 @@ def merge(
 @op(retry_policy=RETRY_POLICY, tags={"kind": "s3"})
 @logged
 def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscript) -> None:
-    """Write the transcript in every format and complete the job.
+    """Write the transcript in every format, complete the job, and give an object of a bucket its transcript.
 
     The real-time factor is the seconds from the claim of the job to its end, divided by those of the recording.
     """
     with job_step(context, stt.services, JobStage.UPLOADING, merged.job_id) as claim:
         job = publish_transcript(stt.services, claim, merged)
-        if result := job.result:
-            seconds = result.duration_seconds
-            context.add_output_metadata(
-                {
-                    # As text: it is what somebody said, and Markdown would be rendered.
-                    "preview": MetadataValue.text(result.text_preview),
-                    "transcript": MetadataValue.url(f"{stt.task_url(job.job_id)}/result"),
-                    "job": MetadataValue.url(stt.task_url(job.job_id)),
-                    "duration_seconds": round(seconds, 3),
-                    "real_time_factor": round(job.processing_seconds / seconds, 3) if seconds else None,
-                    "language": result.language,
-                    "words": result.words,
-                    "chunks": merged.chunks,
-                    "gaps": result.gaps,
-                    "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
-                }
-            )
+        shown = describe_transcript(job, stt) | {"chunks": merged.chunks}
+        if job.partition is not None:
+            shown["current"] = release_transcript(stt.services, job)
+        context.add_output_metadata(shown)

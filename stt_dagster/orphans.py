@@ -12,22 +12,27 @@ import os
 import signal
 import threading
 from multiprocessing.process import BaseProcess
-from typing import Any, cast
-
-from dagster import OpExecutionContext
 
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
+#: The process that executes a run, where it is this one, or the one that it was forked from.
+_run_process: int | None = None
+
 
 @logged
-def end_with_run(context: OpExecutionContext) -> None:
-    """Watch the parent of this process, unless the run's own process executes the step."""
-    config = cast("dict[str, Any]", context.run.run_config)
-    executor = config.get("execution", {}).get("config", {})
+def executes_run() -> None:
+    """Note that this process executes a run: the steps in it end as it does, and it may outlive its own parent."""
+    global _run_process
+    _run_process = os.getpid()
+
+
+@logged
+def end_with_run() -> None:
+    """Watch the parent of this process, a step's, unless the run's own process executes the step."""
     parent = multiprocessing.parent_process()
-    if parent is not None and "in_process" not in executor:
+    if parent is not None and _run_process != os.getpid():
         threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
 
 

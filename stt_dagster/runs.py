@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import AssetMaterialization, DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest, RunsFilter
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 
+from stt_core.backfill.exporting import release_transcript
 from stt_core.errors import JobNotFoundError
+from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
-from stt_core.jobs.models import JobError, JobModel, JobStatus
+from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
+from stt_dagster.assets import bucket_transcripts
 from stt_dagster.failures import why_run_ended
-from stt_dagster.jobs import job_of, transcribe_recording
+from stt_dagster.jobs import is_transcription, job_of, partition_request, transcribe_recording
+from stt_dagster.metadata import describe_transcript
+from stt_dagster.partitions import BUCKET_OBJECTS
+from stt_dagster.resources import SttResource
 
 logger = get_logger(__name__)
 
@@ -26,6 +32,10 @@ _AT_WORK = [
 #: A run that gives signs of life, and claims no job, is ended after so many times `START_TIMEOUT_SECONDS`: it is not
 #: dead but slow, on a machine under load, and what it has done would be done again.
 _LIVING_PATIENCE = 10
+#: Runs for waiting jobs of objects that are asked for beyond the capacity, so that it has always some to go on with.
+_RUNS_AHEAD = 8
+#: The sensor that asks for them.
+BACKFILL_SENSOR = "backfill_sensor"
 #: Jobs that are looked after together; more are never processing at once.
 _MOST_JOBS = 1000
 
@@ -39,7 +49,11 @@ def count_unfinished_runs(instance: DagsterInstance) -> int:
 @logged
 def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
     """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more."""
-    job_id, attempt = job_of(run)
+    if job := job_of(run):
+        _settle(instance, services, run, *job)
+
+
+def _settle(instance: DagsterInstance, services: Services, run: DagsterRun, job_id: str, attempt: int | None) -> None:
     try:
         if run.status is DagsterRunStatus.CANCELED:
             cancel_job(services.jobs, job_id, run_id=run.run_id, attempt=attempt)
@@ -87,7 +101,7 @@ def look_after_jobs(
             reason = "Dagster does not know its run any more."
             _recover(services, job.job_id, run_id, job.attempt, reason=reason)
         elif run.is_finished:
-            settle_run(instance, services, run)
+            _settle(instance, services, run, job.job_id, job.attempt)
         elif has_stood_still(observed[run_id], services.settings.run_silence_seconds, services.settings):
             end_run(instance, services, run, "It gave no sign of life any more: its process or its host died.")
     return observed
@@ -103,10 +117,9 @@ def end_useless_runs(
     `look_after_jobs`, which watches the runs that have their job, and comes after this: it forgets signs of others.
     """
     reasons: dict[str, str] = {}
-    runs = instance.get_runs(RunsFilter(job_name=transcribe_recording.name, statuses=_AT_WORK))
+    runs = [run for run in instance.get_runs(RunsFilter(statuses=_AT_WORK)) if is_transcription(run)]
     for run in runs:
-        job_id, attempt = job_of(run)
-        if reason := why_run_is_useless(services.jobs, job_id=job_id, run_id=run.run_id, attempt=attempt):
+        if reason := _why_useless(services, run):
             reasons[run.run_id] = f"{run.status.value}: {reason}"
     observed, signs = observe(reasons, seen), services.heartbeats.signs()
     for run in runs:
@@ -120,14 +133,66 @@ def end_useless_runs(
 @logged
 def end_run(instance: DagsterInstance, services: Services, run: DagsterRun, reason: str) -> None:
     """Mark a run without a process as over, cancelled where somebody wanted that, and tell its job."""
-    job_id, _ = job_of(run)
-    logger.warning("run {} of job {} is ended: {}", run.run_id, job_id, reason)
-    if run.status is DagsterRunStatus.CANCELING or _is_cancelled(services, job_id):
+    job = job_of(run)
+    logger.warning("run {} of job {} is ended: {}", run.run_id, job, reason)
+    if run.status is DagsterRunStatus.CANCELING or (job and _is_cancelled(services, job[0])):
         instance.report_run_canceled(run, reason)
     else:
         instance.report_run_failed(run, reason)
     if ended := instance.get_run_by_id(run.run_id):
         settle_run(instance, services, ended)
+
+
+@logged
+def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]:
+    """Return requests for the jobs of objects that wait for a run, never many more than there is capacity for.
+
+    A job whose object has no partition any more is cancelled.
+    """
+    asked_for = {SENSOR_NAME_TAG: BACKFILL_SENSOR}
+    unfinished = instance.get_runs_count(RunsFilter(tags=asked_for, statuses=list(NOT_FINISHED_STATUSES)))
+    free = services.settings.max_concurrent_backfills + _RUNS_AHEAD - unfinished
+    requests: list[RunRequest] = []
+    for job in services.jobs.find_waiting_backfills() if free > 0 else []:
+        if len(requests) == free:
+            break
+        if not instance.has_dynamic_partition(BUCKET_OBJECTS.name or "", job.partition or ""):
+            logger.warning("job {} is cancelled: {} is gone", job.job_id, job.partition)
+            cancel_job(services.jobs, job.job_id)
+        elif not is_held_back(job) and may_launch(instance, services, job):
+            before = instance.get_run_by_id(job.attempts[-1].run_id) if job.attempts else None
+            requests.append(partition_request(job, before))
+    return requests
+
+
+@logged
+def release_transcripts(instance: DagsterInstance, services: Services) -> int:
+    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had; return how many.
+
+    Their partitions then are materialised by no run. The others have been told of by their runs.
+    """
+    jobs = services.jobs.find_jobs_to_release()
+    run_ids = [job.run_id or "" for job in jobs]
+    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if jobs else {}
+    released = 0
+    for job in jobs:
+        run = runs.get(job.run_id or "")
+        if run is not None and not run.is_finished:
+            continue
+        if run is None or run.status is not DagsterRunStatus.SUCCESS:
+            logger.warning("job {} completed, and its run {} ended before it had told", job.job_id, job.run_id)
+            shown = describe_transcript(job, SttResource()) | {"current": release_transcript(services, job)}
+            event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
+            instance.report_runless_asset_event(event)
+            released += 1
+        services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
+    return released
+
+
+def _why_useless(services: Services, run: DagsterRun) -> str | None:
+    if job := job_of(run):
+        return why_run_is_useless(services.jobs, job_id=job[0], run_id=run.run_id, attempt=job[1])
+    return "The run did not open a job within START_TIMEOUT_SECONDS."
 
 
 def _is_cancelled(services: Services, job_id: str) -> bool:

@@ -1,8 +1,8 @@
 """The sensors: each asks the core one question and translates its answer for Dagster.
 
 `queue_sensor` waits on the Redis queue and launches runs; `failure_sensor` and `cancellation_sensor` tell the job what
-became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB; `webhook_sensor` tells callers
-that their jobs have ended.
+became of its run; `reconciler_sensor` holds Redis and Dagster to the truth in MongoDB, and `backfill_sensor` launches
+what waits without an entry in Redis; `webhook_sensor` tells callers that their jobs have ended.
 
 Dagster shows a run's end to a sensor once, whatever comes of it: what cannot be told then, since a server is away, the
 reconciler finds (a job that is processing) or the queue sensor (one that waits).
@@ -36,9 +36,19 @@ from stt_core.logs import get_logger, log_exception, logged
 from stt_core.scratch import remove_abandoned_folders
 from stt_core.settings import get_settings
 from stt_core.webhooks.sending import send_due_webhooks
+from stt_dagster.assets import bucket_transcripts
 from stt_dagster.jobs import run_request, transcribe_recording
 from stt_dagster.resources import SttResource, open_instance
-from stt_dagster.runs import count_unfinished_runs, end_useless_runs, look_after_jobs, may_launch, settle_run
+from stt_dagster.runs import (
+    BACKFILL_SENSOR,
+    count_unfinished_runs,
+    end_useless_runs,
+    look_after_jobs,
+    may_launch,
+    next_runs,
+    release_transcripts,
+    settle_run,
+)
 
 logger = get_logger(__name__)
 
@@ -87,9 +97,8 @@ def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipRea
     return SkipReason(" ".join(outages))
 
 
-@run_failure_sensor(
-    monitored_jobs=[transcribe_recording], minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING
-)
+# Neither names jobs: runs for objects belong to a job of Dagster's own, which has no definition to name.
+@run_failure_sensor(minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
 @logged
 def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipReason | None:
     """Give the job of a failed run its next attempt, or end it."""
@@ -100,7 +109,6 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipRe
 
 @run_status_sensor(
     run_status=DagsterRunStatus.CANCELED,
-    monitored_jobs=[transcribe_recording],
     minimum_interval_seconds=10,  # the run has stopped already; a tick without news costs 70 ms of CPU
     default_status=DefaultSensorStatus.RUNNING,
 )
@@ -133,6 +141,22 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     with noting_outages("ending broken uploads") as uploads:
         fail_broken_uploads(services.jobs, services.store)
     return SkipReason(" ".join(runs + queue + uploads) or "Jobs, queue and runs agree.")
+
+
+@sensor(
+    name=BACKFILL_SENSOR,
+    target=bucket_transcripts,
+    minimum_interval_seconds=get_settings().reconcile_seconds,
+    default_status=DefaultSensorStatus.RUNNING,
+)
+@logged
+def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
+    """Launch the next attempt for each object whose run failed, and tell of transcripts that no run could tell of."""
+    services, instance = SttResource().services, open_instance(context)
+    with noting_outages("looking after objects") as outages:
+        released = release_transcripts(instance, services)
+        return next_runs(instance, services) or SkipReason(f"No object waits; {released} transcripts were passed on.")
+    return SkipReason(" ".join(outages))
 
 
 @sensor(

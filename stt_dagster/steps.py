@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from tempfile import gettempdir
 
 from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecutionContext, RetryPolicy
@@ -21,15 +21,16 @@ from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecut
 from stt_core.disk import disk_errors
 from stt_core.errors import EngineStoppedError, JobNotFoundError, RunInterruptedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.models import JobError, JobStage, JobStatus
+from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception, logged
+from stt_core.processing.lanes import lower_priority
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.failures import failure_of
 from stt_dagster.logs import run_event_log
 from stt_dagster.orphans import end_with_run
-from stt_dagster.tags import ATTEMPT, run_tags
+from stt_dagster.tags import ATTEMPT, JOB_ID, run_tags
 
 logger = get_logger(__name__)
 
@@ -55,18 +56,33 @@ def is_last_try(context: OpExecutionContext) -> bool:
 
 @contextmanager
 def job_step(
-    context: OpExecutionContext, services: Services, stage: JobStage, job_id: str, attempt: int | None = None
+    context: OpExecutionContext,
+    services: Services,
+    stage: JobStage,
+    job: str | Callable[[], tuple[str, int | None]],
+    attempt: int | None = None,
 ) -> Iterator[Claim]:
     """Run the block as a step of the job: claimed, in `stage`, its errors sorted (see the module's text).
+
+    Args:
+        context: The step.
+        services: The core.
+        stage: What the job is doing in the block.
+        job: The id of the job, or what finds the job and the attempt that the run was launched for.
+        attempt: That attempt, where the job is given.
 
     Raises:
         Failure: The step cannot succeed when tried again.
         TransientError: It may.
     """
-    end_with_run(context)
+    end_with_run()
+    job_id: str | None = None
     claim: Claim | None = None
-    with run_event_log(), log_context(job_id=job_id, run_id=context.run_id):
+    with run_event_log(), ExitStack() as logging_context:
+        logging_context.enter_context(log_context(run_id=context.run_id))
         try:
+            job_id, attempt = (job, attempt) if isinstance(job, str) else job()
+            logging_context.enter_context(log_context(job_id=job_id))
             claim = ensure_claim(
                 services.jobs,
                 job_id,
@@ -74,20 +90,23 @@ def job_step(
                 attempt=attempt,
                 is_reexecution=context.run.parent_run_id is not None,
             )
-            job = claim.enter_stage(stage)
-            if context.run.tags.get(ATTEMPT) != str(job.attempt):  # launched by hand, or re-executed: with old tags
-                context.instance.add_run_tags(context.run_id, run_tags(job))
+            model = claim.enter_stage(stage)
+            if _is_tagged_otherwise(context, model):  # launched by hand, or re-executed: with old tags
+                context.instance.add_run_tags(context.run_id, run_tags(model))
+            if model.lane is Lane.BACKFILL:
+                lower_priority()
             with _watched(claim), disk_errors(f"in {gettempdir()}", mend="Free space there."):
                 yield claim
         except (SupersededError, EngineStoppedError, JobNotFoundError) as error:
             logger.warning("the run gives up: {}", error)
-            _end_as_cancelled(context, services, job_id)
+            if job_id is not None:
+                _end_as_cancelled(context, services, job_id)
             raise failure_of(describe_error(error, stage)) from error
         except (DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
             # Dagster itself would try an interrupted step again.
             problem = describe_error(RunInterruptedError("The run was told to end in the middle of a step."), stage)
             logger.warning("interrupted: {}", problem.message)
-            if claim is not None and not _end_as_cancelled(context, services, job_id):
+            if claim is not None and not _end_as_cancelled(context, services, claim.job_id):
                 _keep(claim, problem)
             raise failure_of(problem) from interrupt
         except Exception as error:
@@ -101,6 +120,11 @@ def job_step(
             if claim is not None:
                 _keep(claim, problem)
             raise failure_of(problem) from error
+
+
+def _is_tagged_otherwise(context: OpExecutionContext, job: JobModel) -> bool:
+    tags = context.run.tags
+    return (tags.get(JOB_ID), tags.get(ATTEMPT)) != (job.job_id, str(job.attempt))
 
 
 @contextmanager

@@ -5,7 +5,10 @@ from __future__ import annotations
 from stt_core.jobs.models import JobModel
 from stt_core.logs import logged
 
+JOB_ID = "stt/job_id"
 ATTEMPT = "stt/attempt"
+#: Set by people on a run or a backfill: the model to transcribe with, in place of the source's.
+MODEL = "stt/model"
 #: A tag is for finding; the job has the whole name.
 _FILE_CHARACTERS = 63
 
@@ -14,7 +17,7 @@ _FILE_CHARACTERS = 63
 def run_tags(job: JobModel) -> dict[str, str]:
     """Return the tags of the run that has the job's current attempt."""
     return {
-        "stt/job_id": job.job_id,
+        JOB_ID: job.job_id,
         ATTEMPT: str(job.attempt),
         "stt/priority": job.priority.value,
         "stt/lane": job.lane.value,

@@ -90,7 +90,7 @@ class PcmStream:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,  # as the engine (see `stt_core.whisper.process`)
                 env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
             )
         except OSError as error:

@@ -56,13 +56,25 @@ MP4 = AudioFormat("mp4", "mp4", "video/mp4", "mov")
 MOV = AudioFormat("mov", "mov", "video/quicktime", "mov")
 
 #: What names of such recordings end with: the extensions that we give, and others in use for the same formats.
-_EXTENSIONS = frozenset(
-    (
-        *("wav", "wave", "w64", "aif", "aiff", "aifc", "au", "snd", "caf", "mp2", "mp3", "mpga", "aac", "adts", "flac"),
-        *("ogg", "oga", "opus", "amr", "wma", "asf", "webm", "mkv", "mka", "m4a", "m4b", "mp4", "m4v", "mov", "qt"),
-        "3gp",
-    )
-)
+_BY_EXTENSION: dict[str, AudioFormat] = {
+    **dict.fromkeys(("wav", "wave"), WAV),
+    "w64": WAVE64,
+    **dict.fromkeys(("aif", "aiff", "aifc"), AIFF),
+    **dict.fromkeys(("au", "snd"), AU),
+    "caf": CAF,
+    **dict.fromkeys(("mp2", "mp3", "mpga"), MP3),
+    **dict.fromkeys(("aac", "adts"), AAC),
+    "flac": FLAC,
+    **dict.fromkeys(("ogg", "oga"), OGG),
+    "opus": OPUS,
+    "amr": AMR,
+    **dict.fromkeys(("wma", "asf"), WMA),
+    "webm": WEBM,
+    **dict.fromkeys(("mkv", "mka"), MATROSKA),
+    **dict.fromkeys(("m4a", "m4b"), M4A),
+    **dict.fromkeys(("mp4", "m4v", "3gp"), MP4),
+    **dict.fromkeys(("mov", "qt"), MOV),
+}
 _SUPPORTED = "wav, mp3, flac, ogg, opus, m4a, aac, mp4, mov, webm, mkv, amr, aiff, au, caf or wma"
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _W64_HEADER = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -71,9 +83,15 @@ _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"pnot")
 
 
 @logged
+def guess_format(name: str) -> AudioFormat | None:
+    """Return the format that a file's name promises, where there are too many to look at the bytes of each."""
+    return _BY_EXTENSION.get(PurePosixPath(name).suffix.lower().removeprefix("."))
+
+
+@logged
 def is_named_like_a_recording(name: str) -> bool:
-    """Tell whether a file is worth a look at its bytes, where there are too many to look at each."""
-    return PurePosixPath(name).suffix.lower().removeprefix(".") in _EXTENSIONS
+    """Tell whether a file is worth a look at its bytes, as its name goes."""
+    return guess_format(name) is not None
 
 
 @logged

@@ -67,7 +67,7 @@ def ensure_claim(
     """
 
     def take(job: JobModel) -> JobUpdate | None:
-        if job.run_id == run_id and job.status is JobStatus.PROCESSING:
+        if job.run_id == run_id and job.status in (JobStatus.PROCESSING, JobStatus.COMPLETED):
             return None
         has_had_it = any(past.run_id == run_id for past in job.attempts)
         by_hand = is_reexecution or (attempt is None and job.status is JobStatus.FAILED)
@@ -126,7 +126,8 @@ class Claim:
             SupersededError: It is no longer this run's, or cancelled.
         """
         job = self.jobs.get_job(self.job_id)
-        self._check(job)
+        if not self._is_completed(job):
+            self._check(job)
         return job
 
     @logged
@@ -158,6 +159,8 @@ class Claim:
         """Say what the run is doing now; several steps may say the same at once."""
 
         def change(job: JobModel) -> JobUpdate | None:
+            if self._is_completed(job):  # its last step is tried again, over what comes after that
+                return None
             self._check(job)
             return None if job.stage is stage else JobUpdate(stage=stage)
 
@@ -168,7 +171,7 @@ class Claim:
         """Finish the job: the one write that makes a transcript visible. Repeating it changes nothing."""
 
         def change(job: JobModel) -> JobUpdate | None:
-            if job.status is JobStatus.COMPLETED and job.run_id == self.run_id:
+            if self._is_completed(job):
                 return None
             self._check(job)
             return JobUpdate(
@@ -195,6 +198,9 @@ class Claim:
             return JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now(), attempts=attempts)
 
         return self.jobs.modify_job(self.job_id, change)
+
+    def _is_completed(self, job: JobModel) -> bool:
+        return job.status is JobStatus.COMPLETED and job.run_id == self.run_id
 
     def _check(self, job: JobModel) -> None:
         if job.status is not JobStatus.PROCESSING or job.run_id != self.run_id or job.attempt != self.attempt:

@@ -66,7 +66,7 @@ def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: s
             if job is None:
                 logger.warning("queue entry {} is not a waiting attempt any more: removed", member)
                 queue.remove(member)
-            elif not _is_held_back(job) and queue.lease(member, owner):
+            elif not is_held_back(job) and queue.lease(member, owner):
                 failpoint(Failpoint.JOB_LEASED)
                 due.append(job)
         if len(due) == count or len(members) < window:
@@ -94,7 +94,8 @@ def _is_waiting(job: JobModel) -> bool:
     return job.status is JobStatus.QUEUED and job.lane is Lane.UPLOAD
 
 
-def _is_held_back(job: JobModel) -> bool:
+@logged
+def is_held_back(job: JobModel) -> bool:
     """Return whether the job's backoff, which began with its last change, is not over.
 
     Where that change is still to come by our clock, the clocks of two hosts differ, and nobody waits for that.

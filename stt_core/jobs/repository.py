@@ -305,12 +305,17 @@ class JobRepository:
             return list(_readable(self._database.jobs.find({"release_due": True} | _NOT_DELETED).limit(limit)))
 
     @logged
-    def find_uploads_at_work(self, limit: int = _PAGE) -> list[JobModel]:
-        """Return up to `limit` uploads that wait for a run or have one."""
-        at_work = [JobStatus.PROCESSING.value, JobStatus.QUEUED.value]
-        query = {"status": {"$in": at_work}, "lane": {"$ne": Lane.BACKFILL.value}}
-        with mongo_errors("reading uploads at work"):
-            return list(_readable(self._database.jobs.find(query | _NOT_DELETED).limit(limit)))
+    def has_upload_at_work(self) -> bool:
+        """Return whether an upload has a run, or waits for one and not for the end of its backoff."""
+        upload: dict[str, Any] = {"lane": {"$ne": Lane.BACKFILL.value}}
+        # One by one: the embedded server takes an `$or` beside other conditions for another of them.
+        at_work: list[dict[str, Any]] = [
+            {"status": JobStatus.PROCESSING.value},
+            {"status": JobStatus.QUEUED.value, "not_before": {"$eq": None}},
+            {"status": JobStatus.QUEUED.value, "not_before": {"$lte": utc_now()}},
+        ]
+        with mongo_errors("looking for uploads at work"):
+            return any(self._database.jobs.find_one(upload | one, {"_id": 1}) for one in at_work)
 
     @logged
     def find_same(self, create: JobCreate, sha256: str) -> JobModel | None:

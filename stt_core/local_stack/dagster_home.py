@@ -31,7 +31,10 @@ compute_logs:
     base_dir: {compute_logs}
 concurrency:
   runs:
-    max_concurrent_runs: {max_concurrent_runs}  # MAX_CONCURRENT_RUNS
+    max_concurrent_runs: {max_concurrent_runs}  # MAX_CONCURRENT_RUNS + MAX_CONCURRENT_BACKFILLS
+  pools:
+    granularity: run
+    default_limit: {max_concurrent_backfills}  # MAX_CONCURRENT_BACKFILLS: their pool is the only one
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -63,7 +66,8 @@ def write_dagster_home(home: StackHome, settings: Settings, *, code_server_port:
         storage=_quoted(folder / "storage"),
         artifacts=_quoted(folder / "artifacts"),
         compute_logs=_quoted(folder / "compute_logs"),
-        max_concurrent_runs=settings.max_concurrent_runs,
+        max_concurrent_runs=settings.max_concurrent_runs + settings.max_concurrent_backfills,
+        max_concurrent_backfills=settings.max_concurrent_backfills,
     )
     (folder / "dagster.yaml").write_text(instance, encoding="utf-8")
     workspace = folder / "workspace.yaml"

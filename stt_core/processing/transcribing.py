@@ -14,9 +14,10 @@ from stt_core.audio.models import SAMPLE_RATE
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
-from stt_core.jobs.models import ChunkModel, ChunkStatus, utc_now
+from stt_core.jobs.models import ChunkModel, ChunkStatus, Lane, utc_now
 from stt_core.jobs.tallies import Tally
 from stt_core.logs import get_logger, log_context, logged
+from stt_core.processing.lanes import CHUNKS_PER_BATCH, let_uploads_pass
 from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
 from stt_core.processing.texts import ChunkTexts
@@ -46,6 +47,8 @@ class _Waiting:
 def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_last_try: bool = True) -> BatchResult:
     """Transcribe the chunks of a batch with one engine process and keep each text under the hash of what it is of.
 
+    In the backfill lane with several, each of a few chunks, which let uploads pass before them.
+
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
     bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves.
@@ -61,14 +64,20 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         EngineError, EngineTimeoutError: The engine failed on a chunk by itself; the message names it.
         EngineStoppedError: The job was cancelled or taken over meanwhile.
     """
+    job = claim.job()
     model = resolve_model(batch.model, services.settings)
-    texts = ChunkTexts.open(services, batch.tracks, model, claim.job().options)
+    texts = ChunkTexts.open(services, batch.tracks, model, job.options)
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         waiting = run.take_known(Path(folder))
         started, cpu_before = time.monotonic(), engine_cpu_seconds()
         groups = [waiting]
+        if job.lane is Lane.BACKFILL:
+            starts = range(0, len(waiting), CHUNKS_PER_BATCH)
+            groups = [waiting[start : start + CHUNKS_PER_BATCH] for start in reversed(starts)]
         while groups:
+            if job.lane is Lane.BACKFILL:
+                started += let_uploads_pass(services.jobs)
             group = groups.pop()
             error = run.transcribe(group)
             left = [one for one in group if one.document.index not in run.outcomes]

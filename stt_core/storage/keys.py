@@ -1,4 +1,7 @@
-"""Every object key, in one place. No user text ever enters a key: ids, attempts, hashes and fixed names only."""
+"""Every object key, in one place. Ids, attempts, hashes and fixed names: no user text enters a key of ours.
+
+Transcripts of a bucket's objects are exported under the names of these, so that people find them.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,12 @@ def results_of_job(job_id: str) -> str:
 def transcript(prefix: str, extension: str) -> str:
     """Return the key of a transcript in one format (json, txt, srt, vtt, tsv) under a job's result prefix."""
     return f"{prefix}transcript.{extension}"
+
+
+@logged
+def exported(prefix: str, bucket: str, key: str, extension: str) -> str:
+    """Return the key of an object's transcript in one format, under the prefix of its source's output."""
+    return f"{prefix}{bucket}/{key}.{extension}"
 
 
 @logged

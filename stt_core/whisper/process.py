@@ -89,7 +89,7 @@ def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: C
         stderr=subprocess.PIPE,
         # Threads that wait for work by spinning took four times the CPU on busy cores.
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-        start_new_session=True,
+        process_group=0,  # not a session: Linux would balance sessions, whatever priority their processes have
     )
     logger.debug("engine started: pid={}, timeout {:.0f} s", process.pid, timeout_seconds)
     try:

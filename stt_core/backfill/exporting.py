@@ -1,0 +1,84 @@
+"""From a completed job to its object: whether its transcript is the current version, and the files beside the bucket.
+
+A version becomes current where there is none, where the current one is of other bytes than the object's, or of the same
+model and older. Any other waits until somebody promotes it. All of it can be repeated, by whoever finds it half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.partitions import split_partition_key
+from stt_core.backfill.sources import BackfillSource, find_source
+from stt_core.errors import PartitionNotFoundError
+from stt_core.jobs.models import JobModel
+from stt_core.logs import get_logger, logged
+from stt_core.storage import keys
+
+if TYPE_CHECKING:
+    from stt_core.services import Services
+
+logger = get_logger(__name__)
+
+
+@logged
+def release_transcript(services: Services, job: JobModel) -> bool:
+    """Make a completed job's transcript its object's, if that is its due, and export it; return whether it is current.
+
+    Raises:
+        TransientError: A server is away; the reconciler tries again.
+    """
+    try:
+        if make_current(services, job).current_job_id != job.job_id:
+            return False
+        current = job
+        while True:
+            export_transcript(services, current)
+            now = services.objects.get(job.partition or "").current_job_id
+            if now in (None, current.job_id):
+                return current is job
+            current = services.jobs.get_job(now)  # it took the place meanwhile, and our files may lie over its own
+    except PartitionNotFoundError as gone:
+        logger.warning("the transcript of job {} has no object any more: {}", job.job_id, gone)
+        return False
+
+
+@logged
+def make_current(services: Services, job: JobModel) -> BucketObject:
+    """Make a completed job the current version of its object, unless that has a better claim; return the object."""
+    etag = job.source.etag if job.source else None
+
+    def change(item: BucketObject) -> ObjectUpdate | None:
+        if not _succeeds(services, item, job, etag):
+            return None
+        return ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
+
+    return services.objects.change(job.partition or "", change)
+
+
+@logged
+def export_transcript(services: Services, job: JobModel) -> str:
+    """Copy a completed job's transcript, in every format, to the output of its object's source; return where to.
+
+    Raises:
+        StoreRefusedError: The output's bucket is not there, or not ours to write to.
+    """
+    bucket, key = split_partition_key(job.partition or "")
+    source = find_source(services.settings.backfill_sources, bucket, key)
+    to_bucket, prefix = (source or BackfillSource(bucket=bucket)).output_place(services.settings)
+    output = services.store.in_bucket(to_bucket)
+    if job.result is not None:
+        for extension in job.result.formats:
+            transcript = keys.transcript(job.result.prefix, extension)
+            output.copy_from(services.store, transcript, keys.exported(prefix, bucket, key, extension))
+    return f"{to_bucket}/{keys.exported(prefix, bucket, key, 'json')}"
+
+
+def _succeeds(services: Services, item: BucketObject, job: JobModel, etag: str | None) -> bool:
+    if item.current_job_id is None:
+        return True
+    if item.current_etag != etag:
+        return item.current_etag != item.etag
+    before = next(iter(services.jobs.get_jobs([item.current_job_id])), None)
+    return before is None or (before.options.model == job.options.model and before.job_id < job.job_id)

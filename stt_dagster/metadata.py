@@ -1,0 +1,49 @@
+"""What people see of a step in the Dagster UI, and of a transcript as an asset."""
+
+from __future__ import annotations
+
+from dagster import MetadataValue
+from dagster._core.definitions.metadata import RawMetadataValue
+
+from stt_core.jobs.models import JobModel
+from stt_core.logs import logged
+from stt_core.processing.models import PreparedAudio
+from stt_dagster.resources import SttResource
+
+
+@logged
+def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, RawMetadataValue]:
+    """Return what is shown of a decoded recording."""
+    return {
+        "job": MetadataValue.url(stt.task_url(prepared.job_id)),
+        "duration_seconds": round(prepared.audio.duration_seconds, 3),
+        "codec": prepared.audio.codec,
+        "channels": prepared.audio.channels,
+        "damaged_or_cut_off": prepared.audio.truncated,
+    }
+
+
+@logged
+def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, RawMetadataValue]:
+    """Return what is shown of a completed job's transcript.
+
+    The real-time factor is the seconds from the claim of the job to its end, divided by those of the recording.
+    """
+    result = job.result
+    if result is None:
+        return {}
+    seconds = result.duration_seconds
+    return {
+        # As text: it is what somebody said, and Markdown would be rendered.
+        "preview": MetadataValue.text(result.text_preview),
+        "transcript": MetadataValue.url(f"{stt.task_url(job.job_id)}/result"),
+        "job": MetadataValue.url(stt.task_url(job.job_id)),
+        "duration_seconds": round(seconds, 3),
+        "real_time_factor": round(job.processing_seconds / seconds, 3) if seconds else None,
+        "language": result.language,
+        "words": result.words,
+        "gaps": result.gaps,
+        "model": result.model,
+        "model_digest": result.model_digest,
+        "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
+    }
