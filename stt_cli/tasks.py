@@ -17,8 +17,9 @@ from stt_core.jobs.models import JobStatus, JobView, Priority
 from stt_core.jobs.options import Channels, Strategy
 from stt_core.logs import get_logger, logged
 from stt_core.settings import load_settings
-from stt_core.transcript.formats import clock, render
+from stt_core.transcript.formats import SUBTITLES, clock, render
 from stt_core.transcript.models import Transcript
+from stt_core.transcript.subtitles import CueLayout
 
 logger = get_logger(__name__)
 
@@ -38,6 +39,8 @@ ApiUrl = Annotated[
     str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the transcript.")]
+LineWidth = Annotated[int | None, typer.Option(help="Of subtitles: characters in a line.", min=1, max=1000)]
+LineCount = Annotated[int | None, typer.Option(help="Of subtitles with a width: lines shown at once.", min=1, max=100)]
 
 
 @logged
@@ -55,9 +58,12 @@ def transcribe(
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 1.", min=0, max=1)] = None,
     output: OutputOption = Output.TEXT,
+    max_line_width: LineWidth = None,
+    max_line_count: LineCount = None,
     api_url: ApiUrl = None,
 ) -> None:
     """Transcribe a recording: upload it, wait for it, write the transcript to standard output."""
+    layout = _layout(output, max_line_width, max_line_count)
     with _client(api_url) as client:
         job = upload_and_wait(
             client,
@@ -73,7 +79,7 @@ def transcribe(
             temperature=None if temperature is None else str(temperature),
         )
         transcript = client.transcript(job.job_id)
-        write_result(format_transcript(transcript, output))
+        write_result(format_transcript(transcript, output, layout))
         for warning in transcript.warnings:
             note(f"warning: {warning}")
         for gap in transcript.gaps:
@@ -133,16 +139,32 @@ def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
 
 
 @logged
-def result(job_id: JobId, output: OutputOption = Output.TEXT, api_url: ApiUrl = None) -> None:
+def result(
+    job_id: JobId,
+    output: OutputOption = Output.TEXT,
+    max_line_width: LineWidth = None,
+    max_line_count: LineCount = None,
+    api_url: ApiUrl = None,
+) -> None:
     """Write the transcript of a completed job to standard output."""
+    layout = _layout(output, max_line_width, max_line_count)
     with _client(api_url) as client:
-        write_result(format_transcript(client.transcript(job_id), output))
+        write_result(format_transcript(client.transcript(job_id), output, layout))
 
 
 @logged
-def format_transcript(transcript: Transcript, output: Output) -> str:
+def format_transcript(transcript: Transcript, output: Output, layout: CueLayout) -> str:
     """Return a transcript as it is written to standard output."""
-    return render(transcript, "txt" if output is Output.TEXT else output.value)
+    return render(transcript, "txt" if output is Output.TEXT else output.value, layout=layout)
+
+
+def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:
+    """Return the room for subtitles, before anything is sent or read."""
+    if (width or count) and output not in SUBTITLES:
+        raise typer.BadParameter(f"{output} has no lines to lay out; choose --output {' or '.join(SUBTITLES)}.")
+    if count and not width:
+        raise typer.BadParameter("--max-line-count needs a --max-line-width.")
+    return CueLayout(width, count)
 
 
 def _client(api_url: str | None) -> ApiClient:

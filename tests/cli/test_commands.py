@@ -56,6 +56,18 @@ def test_transcribe_when_the_file_is_missing_then_says_so(stt: Stt) -> None:
     assert "absent.wav cannot be read" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [(["--max-line-width", "42"], "text has no lines"), (["-o", "srt", "--max-line-count", "2"], "--max-line-width")],
+)
+def test_transcribe_when_its_subtitles_cannot_be_laid_out_then_sends_nothing(
+    stt: Stt, options: list[str], problem: str
+) -> None:
+    done = stt("transcribe", __file__, *options, STT_API_PORT=str(free_port()))
+    assert done.returncode == 2
+    assert problem in done.stderr
+
+
 def test_command_when_a_setting_is_wrong_then_names_the_variable(stt: Stt) -> None:
     done = stt("up", STT_API_PORT="70000")
     assert done.returncode == 1

@@ -167,6 +167,13 @@ def test_result_when_asked_in_a_format_then_writes_it(stack: Stack, job: str, ou
     assert sign in done.stdout
 
 
+def test_result_when_subtitles_have_a_width_then_no_line_is_longer_and_no_cue_higher(stack: Stack, job: str) -> None:
+    done = stack.run("result", job, "--output", "srt", "--max-line-width", "20", "--max-line-count", "1")
+    cues = [cue.splitlines()[2:] for cue in done.stdout.strip().split("\n\n")]
+    assert all(len(lines) == 1 and len(lines[0]) <= 20 for lines in cues)
+    assert len(cues) > stack.run("result", job, "--output", "srt").stdout.count(" --> ")
+
+
 def test_status_when_the_job_is_done_then_shows_it_with_its_run(stack: Stack, job: str) -> None:
     done = stack.run("status", job)
     assert "completed" in done.stdout
