@@ -105,6 +105,13 @@ class StoreRefusedError(PermanentError):
     kind = "store-refused"
 
 
+class BucketNotFoundError(StoreRefusedError):
+    """The object store has no such bucket."""
+
+    kind = "bucket-not-found"
+    expected = True
+
+
 class ObjectNotFoundError(PermanentError):
     """An object that the truth names is not in the object store."""
 

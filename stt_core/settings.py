@@ -19,7 +19,7 @@ from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, f
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from stt_core.backfill.sources import BUCKET_PATTERN, BackfillSource, find_overlap
+from stt_core.backfill.sources import BUCKET_PATTERN, BackfillSource, find_overlap, own_prefixes
 from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged, mask_secrets
@@ -220,6 +220,9 @@ class Settings(BaseSettings):
             raise ValueError("QUEUE_NORMAL_DELAY_SECONDS must not exceed QUEUE_LOW_DELAY_SECONDS")
         if overlap := find_overlap(self.backfill_sources):
             raise ValueError(f"BACKFILL_SOURCES: {overlap[1].name} lies within {overlap[0].name}")
+        for source in self.backfill_sources:
+            if source.prefix.startswith(own_prefixes(self, source.bucket)):
+                raise ValueError(f"BACKFILL_SOURCES: {source.name} is where our own objects lie")
         return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:

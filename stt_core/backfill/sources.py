@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from stt_core.errors import UnknownLanguageError
 from stt_core.jobs.options import Channels, JobOptions, Strategy
 from stt_core.logs import logged
+from stt_core.storage import keys
 from stt_core.whisper.languages import check_language
 
 if TYPE_CHECKING:
@@ -81,6 +82,14 @@ class BackfillSource(BaseModel):
 def find_source(sources: Sequence[BackfillSource], bucket: str, key: str) -> BackfillSource | None:
     """Return the source that an object belongs to; None where it belongs to none (any more)."""
     return next((source for source in sources if source.bucket == bucket and source.matches(key)), None)
+
+
+@logged
+def own_prefixes(settings: Settings, bucket: str) -> tuple[str, ...]:
+    """Return what the keys of our own objects in a bucket begin with, which are nobody's recordings."""
+    places = [(source.bucket, *source.output_place(settings)) for source in settings.backfill_sources]
+    outputs = (f"{prefix}{source_bucket}/" for source_bucket, to_bucket, prefix in places if to_bucket == bucket)
+    return (*outputs, *((*keys.OF_JOBS, keys.CHUNK_RESULTS) if bucket == settings.minio_bucket else ()))
 
 
 @logged

@@ -19,6 +19,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from pydantic import SecretStr
 
 from stt_core.errors import (
+    BucketNotFoundError,
     ConfigurationError,
     DiskFullError,
     ObjectNotFoundError,
@@ -211,7 +212,7 @@ def test_ensure_bucket_when_called_again_or_by_many_is_quiet(settings: Settings)
 def test_put_bytes_when_there_is_no_bucket_is_refused_for_good(settings: Settings) -> None:
     store = ObjectStore(settings)
 
-    with pytest.raises(StoreRefusedError, match="NoSuchBucket"):
+    with pytest.raises(BucketNotFoundError, match="no such bucket"):
         store.put_bytes("a", b"1")
 
 
