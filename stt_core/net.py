@@ -9,6 +9,7 @@ URLs: follow none, or pin each.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 import httpx
 
-from stt_core.errors import ForbiddenAddressError, UnknownHostError
+from stt_core.errors import BusyError, ForbiddenAddressError, UnknownHostError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -29,6 +30,8 @@ _MOST_ADDRESSES = 4
 #: that hide an IPv4 address, which a gateway may lead anywhere; 6to4 and Teredo are inside.
 _PUBLIC = IPv6Network("2000::/3")
 _TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32")]
+#: Each lookup holds a thread, a name whose server is silent for half a minute: there are to be threads left for others.
+_lookups = threading.BoundedSemaphore(32)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def pin_url(url: str, *, allow: Collection[str] = ()) -> list[PinnedUrl]:
     Raises:
         ForbiddenAddressError: It is no such URL, or one of its addresses is not public.
         UnknownHostError: Its host has no address, as far as the resolver knows.
+        BusyError: As many hosts are being looked up as may be at once.
     """
     try:
         parsed = httpx.URL(url)
@@ -95,10 +99,14 @@ async def ask_first_reached(pinned: list[PinnedUrl], ask: Callable[[PinnedUrl], 
 
 
 def _resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
+    if not _lookups.acquire(blocking=False):
+        raise BusyError("Too many hosts are being looked up at once.", mend="Try again later.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UnknownHostError(f"The host {host[:255]} has no address: {error}.", mend="Check its name.") from error
+    finally:
+        _lookups.release()
     return [ip_address(str(sockaddr[0])) for *_, sockaddr in found]
 
 

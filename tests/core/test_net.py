@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stt_core.errors import ForbiddenAddressError, UnknownHostError
+from stt_core.errors import BusyError, ForbiddenAddressError, UnknownHostError
 from stt_core.net import pin_url
 
 
@@ -61,6 +63,29 @@ def test_pin_url_when_one_of_several_addresses_is_not_public_then_it_is_refused(
 def test_pin_url_when_nobody_knows_the_host_then_says_so(host: str) -> None:
     with pytest.raises(UnknownHostError):
         pin_url(f"http://{host}/")
+
+
+def test_pin_url_when_too_many_hosts_are_looked_up_then_the_next_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def silent(host: str, port: int, **_: object) -> list[object]:
+        asked.set()
+        assert answer.wait(20)
+        raise socket.gaierror("no answer")
+
+    monkeypatch.setattr("stt_core.net._lookups", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(socket, "getaddrinfo", silent)  # a name server that we do not own
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(pin_url, "http://silent.example/")
+        assert asked.wait(20)
+        with pytest.raises(BusyError):
+            pin_url("http://silent.example/")
+        answer.set()
+        assert isinstance(first.exception(20), UnknownHostError)
+    with pytest.raises(UnknownHostError):
+        pin_url("http://silent.example/")
 
 
 def _answer(*addresses: str) -> object:
