@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from dagster import AssetIn, AssetKey, AssetSpec, Nothing, graph_asset
+from dagster import AssetCheckSpec, AssetIn, AssetKey, AssetSpec, Nothing, graph_asset
 
-from stt_dagster.ops import merge, plan_chunks, prepare_object, publish, transcribe
-from stt_dagster.partitions import BUCKET_OBJECTS
+from stt_core.transcript.quality import CHECKS
+from stt_dagster.ops import merge, plan_chunks, prepare_object, publish_object, transcribe
+from stt_dagster.partitions import BUCKET_OBJECTS, TRANSCRIPTS
 
 GROUP = "backfills"
 
@@ -23,9 +24,14 @@ bucket_objects = AssetSpec(
     partitions_def=BUCKET_OBJECTS,
     group_name=GROUP,
     kinds={"ffmpeg", "whisper.cpp", "s3"},
+    name=TRANSCRIPTS,
+    check_specs=[
+        AssetCheckSpec(name, asset=TRANSCRIPTS, description=description, partitions_def=BUCKET_OBJECTS)
+        for name, description in CHECKS.items()
+    ],
     description="The transcript of each recording: materialise a partition, a selection, or all that are missing.",
 )
 def bucket_transcripts(recording: Any) -> Any:
-    """The graph of an upload, but for its first op."""
+    """The graph of an upload, but for its ends."""
     plan, batches = plan_chunks(prepare_object(recording))
-    return publish(merge(plan, batches.map(transcribe).collect()))
+    return publish_object(merge(plan, batches.map(transcribe).collect()))._asdict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagster import MetadataValue
+from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 from dagster._core.definitions.metadata import RawMetadataValue
 
 from stt_core.jobs.models import JobModel
@@ -47,3 +47,18 @@ def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, RawMetadat
         "model_digest": result.model_digest,
         "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
     }
+
+
+@logged
+def describe_checks(job: JobModel) -> list[AssetCheckResult]:
+    """Return what the checks of a completed job's transcript found, as checks of its asset."""
+    return [
+        AssetCheckResult(
+            check_name=check.name,
+            passed=check.passed,
+            severity=AssetCheckSeverity.ERROR if check.severity == "error" else AssetCheckSeverity.WARN,
+            description=check.description,
+            metadata={"value": check.value, "limit": check.limit},
+        )
+        for check in (job.result.checks if job.result else [])
+    ]

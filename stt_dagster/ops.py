@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dagster import (
+    AssetCheckResult,
     Config,
     DynamicOut,
     DynamicOutput,
@@ -31,11 +32,13 @@ from stt_core.processing.planning import batches_of, is_short, plan_recording
 from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
-from stt_dagster.metadata import describe_audio, describe_transcript
-from stt_dagster.partitions import BACKFILL_POOL
+from stt_core.transcript.quality import CHECKS
+from stt_dagster.metadata import describe_audio, describe_checks, describe_transcript
+from stt_dagster.partitions import TRANSCRIPTS
 from stt_dagster.resources import SttResource
 from stt_dagster.steps import RETRY_POLICY, is_last_try, job_step
 from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL
+from stt_dagster.versions import observe_object
 
 
 class JobConfig(Config):
@@ -67,7 +70,6 @@ def prepare_audio(context: OpExecutionContext, config: JobConfig, stt: SttResour
     ins={"recording": In(Nothing)},
     retry_policy=RETRY_POLICY,
     tags={"kind": "ffmpeg"},
-    pool=BACKFILL_POOL,  # a run counts in the pool of any of its ops
 )
 @logged
 def prepare_object(context: OpExecutionContext, stt: SttResource) -> PreparedAudio:
@@ -86,6 +88,8 @@ def prepare_object(context: OpExecutionContext, stt: SttResource) -> PreparedAud
         return job.job_id, int(context.run.tags[ATTEMPT]) if job.job_id == launched_for else None
 
     with job_step(context, stt.services, JobStage.PREPARING, find_job) as claim:
+        if (source := claim.job().source) and source.etag:
+            context.log_event(observe_object(context.partition_key, source.etag))
         prepared = prepare_recording(stt.services, claim)
         context.add_output_metadata(describe_audio(prepared, stt))
         return prepared
@@ -156,13 +160,25 @@ def merge(
 @op(retry_policy=RETRY_POLICY, tags={"kind": "s3"})
 @logged
 def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscript) -> None:
-    """Write the transcript in every format, complete the job, and give an object of a bucket its transcript.
-
-    The real-time factor is the seconds from the claim of the job to its end, divided by those of the recording.
-    """
+    """Write the transcript in every format, and complete the job."""
     with job_step(context, stt.services, JobStage.UPLOADING, merged.job_id) as claim:
         job = publish_transcript(stt.services, claim, merged)
-        shown = describe_transcript(job, stt) | {"chunks": merged.chunks}
-        if job.partition is not None:
-            shown["current"] = release_transcript(stt.services, job)
-        context.add_output_metadata(shown)
+        context.add_output_metadata(describe_transcript(job, stt) | {"chunks": merged.chunks})
+
+
+@op(
+    out={"result": Out(Nothing)} | {f"{TRANSCRIPTS}_{name}": Out(Nothing) for name in CHECKS},
+    retry_policy=RETRY_POLICY,
+    tags={"kind": "s3"},
+)
+@logged
+def publish_object(
+    context: OpExecutionContext, stt: SttResource, merged: MergedTranscript
+) -> Iterator[Output[None] | AssetCheckResult]:
+    """Do what `publish` does, give the object its transcript, and tell what the checks of that found."""
+    with job_step(context, stt.services, JobStage.UPLOADING, merged.job_id) as claim:
+        job = publish_transcript(stt.services, claim, merged)
+        is_current = release_transcript(stt.services, job)
+    shown = describe_transcript(job, stt) | {"chunks": merged.chunks, "current": is_current}
+    yield Output(None, "result", metadata=shown)
+    yield from describe_checks(job)

@@ -3,5 +3,5 @@
 from dagster import DynamicPartitionsDefinition
 
 BUCKET_OBJECTS = DynamicPartitionsDefinition(name="bucket_objects")
-#: The pool of the runs for them, of which `MAX_CONCURRENT_BACKFILLS` are at work at once.
-BACKFILL_POOL = "backfill"
+#: The asset that they are materialised of.
+TRANSCRIPTS = "bucket_transcripts"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dagster import AssetMaterialization, DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest, RunsFilter
+from dagster import (
+    AssetCheckEvaluation,
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRequest,
+    RunsFilter,
+)
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 
@@ -19,7 +27,7 @@ from stt_core.services import Services
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.failures import why_run_ended
 from stt_dagster.jobs import is_transcription, job_of, partition_request, transcribe_recording
-from stt_dagster.metadata import describe_transcript
+from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
 
@@ -184,6 +192,18 @@ def release_transcripts(instance: DagsterInstance, services: Services) -> int:
             shown = describe_transcript(job, SttResource()) | {"current": release_transcript(services, job)}
             event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
             instance.report_runless_asset_event(event)
+            for check in describe_checks(job):
+                instance.report_runless_asset_event(
+                    AssetCheckEvaluation(
+                        asset_key=bucket_transcripts.key,
+                        check_name=check.check_name or "",
+                        passed=check.passed,
+                        metadata=check.metadata,
+                        severity=check.severity,
+                        description=check.description,
+                        partition=job.partition,
+                    )
+                )
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
     return released

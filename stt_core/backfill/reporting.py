@@ -53,14 +53,14 @@ def plot(differences: Sequence[Difference]) -> bytes:
     chart = pygal.XY(
         stroke=False,
         js=[],  # an image loads none
-        style=CleanStyle,
+        style=CleanStyle(font_family="sans-serif"),
         width=800,
         height=400,
         explicit_size=True,
         dots_size=4,
         truncate_legend=-1,
         x_title="CPU seconds for a second of sound",
-        y_title="Confidence (mean probability of a word)",
+        y_title="Confidence",
         no_data_text="No version with a cost and a confidence",
     )
     for model, by_job in sorted(versions.items()):

@@ -103,6 +103,7 @@ def check_quality(transcript: Transcript, chunks: _Plan, *, errors: Collection[Q
 
 
 def _speech_coverage(transcript: Transcript, chunks: _Plan) -> _Finding:
+    """Most of the speech that was found has a text."""
     if chunks is None:
         return _Finding(True, None, LEAST_COVERAGE, "Not measured: speech was not looked for (strategy fixed).")
     speech = covered = 0.0
@@ -126,6 +127,7 @@ def _speech_coverage(transcript: Transcript, chunks: _Plan) -> _Finding:
 
 
 def _repetition(transcript: Transcript, _: _Plan) -> _Finding:
+    """No text runs in a loop."""
     windows: dict[int | None, list[Segment]] = defaultdict(list)
     for segment in transcript.segments:
         windows[segment.chunk].append(segment)
@@ -138,6 +140,7 @@ def _repetition(transcript: Transcript, _: _Plan) -> _Finding:
 
 
 def _speech_rate(transcript: Transcript, _: _Plan) -> _Finding:
+    """As many words a second as people speak."""
     written = ENGLISH if transcript.task == "translate" else transcript.language
     text = _text(transcript.segments)
     unit, (least, most) = ("characters", CHARACTER_RATE) if written in UNSPACED else ("words", SPEECH_RATE)
@@ -151,6 +154,7 @@ def _speech_rate(transcript: Transcript, _: _Plan) -> _Finding:
 
 
 def _monotonic_times(transcript: Transcript, _: _Plan) -> _Finding:
+    """Times go forward, do not overlap, and lie in the recording."""
     wrong: list[float] = []
     for segments in _by_channel((segment.channel, segment) for segment in transcript.segments).values():
         rows: tuple[Sequence[Segment | Word], ...] = (
@@ -164,6 +168,7 @@ def _monotonic_times(transcript: Transcript, _: _Plan) -> _Finding:
 
 
 def _language_flips(transcript: Transcript, _: _Plan) -> _Finding:
+    """No stretch is in another language or script than the rest."""
     flips: list[float] = []
     for segments in _by_channel((segment.channel, segment) for segment in transcript.segments).values():
         first = {segment.chunk: segment for segment in reversed(segments)}  # of each chunk the first, from the last on
@@ -183,6 +188,7 @@ def _language_flips(transcript: Transcript, _: _Plan) -> _Finding:
 
 
 def _confidence(transcript: Transcript, _: _Plan) -> _Finding:
+    """The engine was sure of its words."""
     mean = transcript.statistics.confidence
     description = "The engine's mean probability of a word." if mean is not None else "The engine gave none."
     return _Finding(mean is None or mean >= LEAST_CONFIDENCE, mean, LEAST_CONFIDENCE, description)
@@ -196,6 +202,8 @@ _CHECKS: dict[QualityName, Callable[[Transcript, _Plan], _Finding]] = {
     "language_flips": _language_flips,
     "confidence": _confidence,
 }
+#: What a transcript that passes is like, for people.
+CHECKS: dict[QualityName, str] = {name: check.__doc__ or "" for name, check in _CHECKS.items()}
 
 
 def _by_channel(items: Iterable[tuple[int | None, _Item]]) -> dict[int | None, list[_Item]]:
