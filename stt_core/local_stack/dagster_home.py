@@ -6,7 +6,6 @@ from pathlib import Path
 
 from stt_core.local_stack.home import StackHome
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Settings
 
 logger = get_logger(__name__)
 
@@ -29,15 +28,9 @@ compute_logs:
   class: LocalComputeLogManager
   config:
     base_dir: {compute_logs}
-concurrency:
-  runs:
-    max_concurrent_runs: {max_concurrent_runs}  # MAX_CONCURRENT_RUNS + MAX_CONCURRENT_BACKFILLS
-  pools:
-    granularity: run
-    default_limit: {max_concurrent_backfills}  # MAX_CONCURRENT_BACKFILLS: their pool is the only one
 run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
+  module: stt_dagster.run_coordinator  # it limits runs as MAX_CONCURRENT_RUNS and MAX_CONCURRENT_BACKFILLS say
+  class: LaneRunCoordinator
   config:
     dequeue_interval_seconds: 1  # the default, 5 s, is most of what a short recording takes
 sensors:
@@ -59,15 +52,13 @@ load_from:
 
 
 @logged
-def write_dagster_home(home: StackHome, settings: Settings, *, code_server_port: int) -> Path:
+def write_dagster_home(home: StackHome, *, code_server_port: int) -> Path:
     """Write dagster.yaml and workspace.yaml; return the path of the workspace."""
     folder = home.dagster
     instance = _INSTANCE.format(
         storage=_quoted(folder / "storage"),
         artifacts=_quoted(folder / "artifacts"),
         compute_logs=_quoted(folder / "compute_logs"),
-        max_concurrent_runs=settings.max_concurrent_runs + settings.max_concurrent_backfills,
-        max_concurrent_backfills=settings.max_concurrent_backfills,
     )
     (folder / "dagster.yaml").write_text(instance, encoding="utf-8")
     workspace = folder / "workspace.yaml"

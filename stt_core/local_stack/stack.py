@@ -82,7 +82,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
     """Return the layers of the stack, with ports chosen and Dagster's home written; only who holds the home may."""
     environment = _environment(home, settings, servers)
     code_port = home.port("code")
-    workspace = write_dagster_home(home, settings, code_server_port=code_port)
+    workspace = write_dagster_home(home, code_server_port=code_port)
     dagster = [sys.executable, "-m"]
     return [
         [_server_part(server) for server in servers],

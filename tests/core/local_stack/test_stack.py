@@ -58,13 +58,18 @@ def test_plan_when_everything_is_logged_then_no_secret_is(home: StackHome) -> No
     assert not [line for line in lines for secret in secrets if secret in line]
 
 
-def test_dagster_home_when_written_then_dagster_accepts_it_and_keeps_everything_inside(home: StackHome) -> None:
-    settings = Settings(MAX_CONCURRENT_RUNS=7)
-    workspace = write_dagster_home(home, settings, code_server_port=4321)
+def test_dagster_home_when_written_then_dagster_accepts_it_and_keeps_everything_inside(
+    home: StackHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(MAX_CONCURRENT_RUNS=7, MAX_CONCURRENT_BACKFILLS=3)
+    monkeypatch.setattr("stt_dagster.run_coordinator.get_settings", lambda: settings)
+    workspace = write_dagster_home(home, code_server_port=4321)
     config, _ = dagster_instance_config(str(home.dagster))
     assert config["telemetry"] == {"enabled": False}
     with DagsterInstance.from_config(str(home.dagster)) as instance:
-        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 7
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue.max_concurrent_runs == 10
+        assert queue.tag_concurrency_limits == [{"key": "dagster/partition", "limit": 3}]
         assert instance.run_coordinator.dequeue_interval_seconds == 1
         assert instance.get_sensor_settings()["use_threads"] is True
         assert str(home.path) in instance.storage_directory()
