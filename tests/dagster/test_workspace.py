@@ -52,6 +52,7 @@ def test_dagster_dev_when_given_the_workspace_loads_every_definition(
         assert "transcribe_recording" in {job["name"] for job in repository["jobs"]}
         states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
         expected = {"queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor", "webhook_sensor"}
+        expected |= {"backfill_sensor", "discovery_sensor"}
         assert states == dict.fromkeys(expected, "RUNNING")
     finally:  # how it stops is Dagster's own affair
         root = psutil.Process(process.pid)
