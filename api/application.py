@@ -24,7 +24,7 @@ from api.middleware import ConciseStartup, RequestScope
 from api.problems import install_problem_handlers
 from api.protection import FreshKeys, Protection, describe_protection, warn_of_openness
 from api.readiness import Readiness
-from api.routes import events, health, metrics, openai, results, tasks, uploads
+from api.routes import backfill, events, health, metrics, openai, results, tasks, uploads
 from api.schemas import Problem
 from api.slots import Slots
 from api.snapshots import Snapshots
@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         openapi_tags=[
             {"name": "tasks", "description": "Transcription jobs."},
+            {"name": "backfill", "description": "The recordings of buckets, which Dagster transcribes as they are."},
             {"name": "openai", "description": "The same in the form of OpenAI's API, for programs written for it."},
             {"name": "health", "description": "Whether the API lives, and whether its servers answer."},
         ],
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(tasks.router)
     app.include_router(results.router)
     app.include_router(events.router)
+    app.include_router(backfill.router)
     app.include_router(openai.router)
     app.include_router(health.router)
     app.include_router(metrics.router)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stt_core.backfill.objects import ObjectState
 from stt_core.jobs.models import JobStatus
 from stt_core.services import DependencyHealth
 
@@ -18,6 +19,30 @@ class ListQuery(BaseModel):
     status: Annotated[JobStatus | None, Field(description="Only jobs in this state.")] = None
     cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=200, description="Jobs on a page, at most.")] = 50
+
+
+class ObjectsQuery(BaseModel):
+    """Which objects are wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bucket: Annotated[str, Field(max_length=63, description="One of `BACKFILL_SOURCES`.", examples=["calls"])]
+    prefix: Annotated[str, Field(max_length=1024, description="What their keys begin with.")] = ""
+    state: Annotated[ObjectState | None, Field(description="Only objects in this state.")] = None
+    cursor: Annotated[str, Field(max_length=1024, description="`next_cursor` of the page before.")] = ""
+    limit: Annotated[int, Field(ge=1, le=500, description="Objects on a page, at most.")] = 50
+
+
+class PromoteRequest(BaseModel):
+    """Which objects get the transcript of which model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bucket: Annotated[str, Field(max_length=63, description="One of `BACKFILL_SOURCES`.", examples=["calls"])]
+    model: Annotated[str, Field(min_length=1, max_length=64, examples=["large-v3-turbo"])]
+    key: Annotated[str | None, Field(max_length=1024, description="One object; by default all under `prefix`.")] = None
+    prefix: Annotated[str, Field(max_length=1024, description="What their keys begin with.")] = ""
+    cursor: Annotated[str, Field(max_length=1024, description="`next_cursor` of the answer before.")] = ""
 
 
 class Problem(BaseModel):

@@ -9,6 +9,8 @@ import pytest
 
 from api.application import create_app
 from api.schemas import Problem
+from stt_core.backfill.promoting import Promotion
+from stt_core.backfill.views import ObjectList
 from stt_core.jobs.models import JobView
 from stt_core.jobs.views import ChunkList, JobList
 from stt_core.transcript.models import Transcript
@@ -36,8 +38,8 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     assert sorted(ids) == [
         "cancel_task", "complete_task", "create_transcription", "create_translation", "delete_task",
         "get_openai_model", "get_task_audio", "get_task_chunks", "get_task_events", "get_task_result",
-        "get_task_status", "health", "list_openai_models", "list_tasks", "metrics", "presign_task", "put_task", "ready",
-        "retry_task", "upload_task",
+        "get_task_status", "health", "list_bucket_objects", "list_openai_models", "list_tasks", "metrics",
+        "presign_task", "promote_transcripts", "put_task", "ready", "retry_task", "upload_task",
     ]  # fmt: skip
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
 
@@ -65,6 +67,8 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
         ),
         ("/api/v1/tasks/{job_id}/events", "get", {"200", "400", "404", "410", "503", "default"}),
         ("/api/v1/tasks/{job_id}/cancel", "post", {"200", "400", "404", "409", "410", "503", "default"}),
+        ("/api/v1/backfill/objects", "get", {"200", "400", "404", "503", "default"}),
+        ("/api/v1/backfill/promote", "post", {"200", "400", "404", "409", "503", "default"}),
         ("/api/v1/tasks/{job_id}/retry", "post", {"202", "400", "404", "409", "410", "503", "default"}),
     ],
 )
@@ -113,7 +117,7 @@ def test_examples_when_shown_then_are_what_the_models_say(document: dict[str, An
         "queued",
         "completed",
     ]
-    for model in (Transcript, VerboseTranscript, JobList, ChunkList):
+    for model in (Transcript, VerboseTranscript, JobList, ChunkList, ObjectList, Promotion):
         [example] = schemas[model.__name__]["examples"]
         assert model.model_validate(example).model_dump(mode="json") == example
 

@@ -1,0 +1,60 @@
+"""Backfills over HTTP: the objects of the sources, and which transcript of each is the current one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.deps import NeedsStore, ServicesDep
+from api.problems import problem_responses
+from api.schemas import ObjectsQuery, PromoteRequest
+from stt_core.backfill.promoting import Promotion, promote_model
+from stt_core.backfill.views import ObjectList, list_objects
+from stt_core.errors import (
+    BucketNotConfiguredError,
+    BusyError,
+    ConflictError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+    StoreUnavailableError,
+)
+from stt_core.logs import logged
+
+router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"])
+
+
+@router.get(
+    "/objects",
+    summary="List the objects of a bucket",
+    response_description="A page of objects, in the order of their keys.",
+    responses=problem_responses(InvalidInputError, BucketNotConfiguredError, DatabaseUnavailableError),
+)
+@logged
+def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: ServicesDep) -> ObjectList:
+    """Return the objects that backfills transcribe, the state of each, and the versions of its transcript.
+
+    A `state` is looked for in a bounded number of objects: a page can be short, or empty, and have a `next_cursor`.
+    """
+    return list_objects(services, **dict(wanted))
+
+
+@router.post(
+    "/promote",
+    summary="Make the transcripts of a model the current ones",
+    dependencies=[NeedsStore],
+    responses=problem_responses(
+        InvalidInputError,
+        BucketNotConfiguredError,
+        ConflictError,
+        DatabaseUnavailableError,
+        StoreUnavailableError,
+        BusyError,
+    ),
+)
+@logged
+def promote_transcripts(wanted: PromoteRequest, services: ServicesDep) -> Promotion:
+    """Make the latest transcript by a model the current one, for each object of a page, and write it to the output.
+
+    Objects without a transcript of their present bytes by that model stay as they are, and are counted. Promoting
+    again changes nothing.
+    """
+    return promote_model(services, **dict(wanted))

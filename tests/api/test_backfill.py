@@ -1,0 +1,160 @@
+"""The objects of the sources over HTTP: their states, their versions, and promoting one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stt_core.backfill.partitions import partition_key
+from stt_core.backfill.sources import BackfillSource
+from stt_core.services import Services
+from stt_core.settings import Settings
+from tests.api.backfills import complete_version, discover, open_version
+from tests.api.conftest import REPOSITORY, Serve, kind_of
+
+OBJECTS = "/api/v1/backfill/objects"
+PROMOTE = "/api/v1/backfill/promote"
+
+
+@pytest.fixture
+def settings(server_settings: Settings) -> Settings:
+    own = f"backfill{os.urandom(6).hex()}"
+    return server_settings.model_copy(
+        update={
+            "mongodb_database": own,
+            "queue_name": own,
+            "minio_bucket": own,
+            "backfill_sources": (BackfillSource(bucket="calls"),),
+        }
+    )
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    services = Services.open(settings)
+    services.prepare()
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def client(serve: Serve, settings: Settings, services: Services) -> Iterator[httpx.Client]:
+    with serve(settings) as client:
+        yield client
+
+
+def test_objects_when_listed_then_each_has_its_state_and_its_versions(client: httpx.Client, services: Services) -> None:
+    discover(services, "a missing.wav")
+    running = open_version(services, discover(services, 'b/ü "running".wav'))
+    complete_version(services, discover(services, "c.wav", etag="e2"), etag="e1")
+    done = discover(services, "d.wav")
+    current = complete_version(services, done, model="base")
+    candidate = complete_version(services, done, model="large")
+    failed = open_version(services, discover(services, "e%2F...wav"))
+    services.tasks.cancel_task(failed)
+
+    answer = client.get(OBJECTS, params={"bucket": "calls"}).raise_for_status().json()
+
+    assert answer["next_cursor"] is None
+    assert {item["key"]: item["state"] for item in answer["objects"]} == {
+        "a missing.wav": "missing",
+        'b/ü "running".wav': "running",
+        "c.wav": "stale",
+        "d.wav": "done",
+        "e%2F...wav": "failed",
+    }
+    by_key = {item["key"]: item for item in answer["objects"]}
+    assert by_key['b/ü "running".wav']["versions"][0]["url"] == f"/api/v1/tasks/{running}"
+    versions = by_key["d.wav"]["versions"]
+    assert [(version["job_id"], version["is_current"], version["model"]) for version in versions] == [
+        (candidate, False, "large"),
+        (current, True, "base"),
+    ]
+    assert client.get(f"{versions[0]['url']}/result").json()["text"] == "Guten Morgen."
+    assert by_key["e%2F...wav"]["partition"] == "calls/e%252F..%2Ewav"
+    assert by_key["e%2F...wav"]["dagster_url"].endswith("partition=calls%2Fe%25252F..%252Ewav")
+
+
+def test_objects_when_asked_for_by_prefix_state_and_page_then_no_other_comes(
+    client: httpx.Client, services: Services
+) -> None:
+    for key in ("2026/1.wav", "2026/2.wav", "2026/3.wav", "2027/1.wav"):
+        discover(services, key)
+    complete_version(services, partition_key("calls", "2026/2.wav"))
+    wanted = {"bucket": "calls", "prefix": "2026/", "state": "missing", "limit": "1"}
+
+    first = client.get(OBJECTS, params=wanted).json()
+    second = client.get(OBJECTS, params=wanted | {"cursor": first["next_cursor"]}).json()
+
+    assert [item["key"] for item in first["objects"] + second["objects"]] == ["2026/1.wav", "2026/3.wav"]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize("path", [f"{OBJECTS}?bucket=nowhere", PROMOTE])
+def test_bucket_when_no_source_is_in_it_then_404_that_names_those_there_are(client: httpx.Client, path: str) -> None:
+    refused = client.post(path, json={"bucket": "nowhere", "model": "base"}) if path == PROMOTE else client.get(path)
+    assert (refused.status_code, kind_of(refused)) == (404, "bucket-not-configured")
+    assert "BACKFILL_SOURCES has calls" in refused.json()["mend"]
+
+
+def test_model_when_promoted_then_its_transcripts_are_the_current_ones_and_in_the_output(
+    client: httpx.Client, services: Services, settings: Settings
+) -> None:
+    both, one = discover(services, "both.wav"), discover(services, "one.wav")
+    complete_version(services, one, model="base")
+    complete_version(services, both, model="base")
+    better = complete_version(services, both, model="large")
+    wanted = {"bucket": "calls", "model": "large"}
+
+    first = client.post(PROMOTE, json=wanted).raise_for_status().json()
+    again = client.post(PROMOTE, json=wanted | {"prefix": "bo"}).raise_for_status().json()
+
+    assert first == {"promoted": 1, "current": 0, "without": 1, "next_cursor": None}
+    assert again == {"promoted": 0, "current": 1, "without": 0, "next_cursor": None}
+    assert services.objects.get(both).current_job_id == better
+    assert better.encode() in services.store.get_bytes("transcripts/calls/both.wav.json")
+
+
+def test_object_when_changed_then_the_transcript_of_its_old_bytes_is_not_promoted(
+    client: httpx.Client, services: Services
+) -> None:
+    partition = discover(services, "a.wav")
+    complete_version(services, partition, model="large", etag="e0")
+    current = complete_version(services, partition, model="base")
+
+    answer = client.post(PROMOTE, json={"bucket": "calls", "key": "a.wav", "model": "large"}).json()
+
+    assert (answer["promoted"], answer["without"]) == (0, 1)
+    assert services.objects.get(partition).current_job_id == current
+
+
+def test_object_when_not_known_then_promoting_it_is_404(client: httpx.Client) -> None:
+    refused = client.post(PROMOTE, json={"bucket": "calls", "key": "absent.wav", "model": "base"})
+    assert (refused.status_code, kind_of(refused)) == (404, "partition-not-found")
+
+
+def test_examples_of_the_documentation_when_executed_then_each_is_answered(
+    client: httpx.Client, services: Services, tmp_path: Path
+) -> None:
+    partition = discover(services, "2026/a.wav")
+    base = complete_version(services, partition, model="base")
+    complete_version(services, partition, model="large-v3-turbo")
+    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").split("## Backfills")[1]
+    found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert found
+    script = found[1].replace("http://127.0.0.1:8000", str(client.base_url))
+    script = script.replace("curl -s", "curl -sS --fail-with-body -w '\\n'")
+    done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [len(answer["objects"]) for answer in answers[:2]] == [1, 0]
+    assert [answer["promoted"] for answer in answers[2:]] == [1, 1]
+    assert services.objects.get(partition).current_job_id == base
