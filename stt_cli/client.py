@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, Self, TypeVar
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from stt_core.backfill.promoting import Promotion
+from stt_core.backfill.views import ObjectList
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.jobs.views import JobList
@@ -23,8 +25,18 @@ Answer = TypeVar("Answer", bound=BaseModel)
 #: No answer for so long means that something is wrong; an upload may be silent for minutes while it is stored.
 _TIMEOUT = httpx.Timeout(30.0, read=600.0, write=600.0)
 
+#: Objects asked for at once: as many as the API gives.
+_OBJECTS = 500
 #: How often a question waits as long as the API says, where the key has asked too often.
 _WAITS = 5
+
+
+class _Model(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_Model]
 
 
 class ApiUnreachableError(TransientError):
@@ -142,6 +154,51 @@ class ApiClient:
             ApiRefusedError: There is no such job, or it was deleted before.
         """
         self._send("DELETE", _path(job_id))
+
+    @logged
+    def objects(self, *, bucket: str, prefix: str, state: str | None = None, cursor: str = "") -> ObjectList:
+        """Return a page of the objects of a bucket that backfills transcribe.
+
+        Args:
+            bucket: One that `BACKFILL_SOURCES` names.
+            prefix: What their keys begin with.
+            state: Only those in this state.
+            cursor: `next_cursor` of the page before.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: No source is in that bucket.
+        """
+        asked = {"bucket": bucket, "prefix": prefix, "state": state, "cursor": cursor, "limit": _OBJECTS}
+        params = {name: value for name, value in asked.items() if value}
+        return self._ask("GET", f"{self._url}/api/v1/backfill/objects", ObjectList, params=params)
+
+    @logged
+    def promote(self, *, bucket: str, prefix: str, model: str, cursor: str = "") -> Promotion:
+        """Make the transcripts of a model the current ones, for a page of objects.
+
+        Args:
+            bucket: One that `BACKFILL_SOURCES` names.
+            prefix: What their keys begin with.
+            model: Whose transcripts.
+            cursor: `next_cursor` of the answer before.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: No source is in that bucket.
+        """
+        asked = {"bucket": bucket, "prefix": prefix, "model": model, "cursor": cursor}
+        return self._ask("POST", f"{self._url}/api/v1/backfill/promote", Promotion, json=asked)
+
+    @logged
+    def models(self) -> set[str]:
+        """Return the names of the models that are there.
+
+        Raises:
+            ApiUnreachableError: The API does not answer.
+            ApiRefusedError: The key may not ask.
+        """
+        return {model.id for model in self._ask("GET", f"{self._url}/v1/models", _Models).data}
 
     @logged
     def close(self) -> None:

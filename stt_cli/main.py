@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stt_cli import demo, doctor, keys, models, stack, tasks
+from stt_cli import backfill, demo, doctor, keys, models, stack, tasks
 from stt_cli.console import show_error
 from stt_core.errors import SttError
 from stt_core.logs import get_logger, logged, setup_logging
@@ -50,6 +50,7 @@ app.command()(tasks.result)
 app.command()(tasks.cancel)
 app.command()(tasks.retry)
 app.command()(tasks.delete)
+app.add_typer(backfill.app, name="backfill")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)

@@ -1,0 +1,165 @@
+"""`stt backfill` without a Dagster: what it selects, and what it says where it cannot go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from api.application import create_app
+from stt_cli import backfill
+from stt_core.backfill.sources import BackfillSource
+from stt_core.errors import SttError
+from stt_core.jobs.models import JobError
+from stt_core.local_stack.home import free_port
+from stt_core.services import Services
+from stt_core.settings import Settings
+from tests.api.backfills import complete_version, discover, open_version
+from tests.api.conftest import claim, serve_app
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"backfill_sources": (BackfillSource(bucket="calls"),)})
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    services = Services.open(settings)
+    services.prepare()
+    yield services
+    services.close()
+
+
+@pytest.fixture(autouse=True)
+def client(settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """Run an API for the commands, and no Dagster."""
+    with serve_app(create_app(settings)) as client:
+        monkeypatch.setenv("STT_API_URL", str(client.base_url))
+        monkeypatch.setenv("STT_DAGSTER_URL", f"http://127.0.0.1:{free_port()}")
+        yield client
+
+
+def test_backfill_when_it_cannot_go_on_then_says_why_and_how_to_mend_it(services: Services) -> None:
+    def refusal(where: str, model: str | None = None, **flags: bool) -> str:
+        with pytest.raises(SttError) as caught:
+            backfill.run(where, model=model, **flags)
+        assert caught.value.expected and caught.value.mend
+        return str(caught.value)
+
+    assert "BACKFILL_SOURCES has calls" in refusal("nowhere")
+    assert "No object of calls is known" in refusal("calls/2026/")
+    assert "exclude each other" in refusal("calls", failed=True, all_=True)
+    discover(services, "a.wav")
+    assert "The model nonsense is not there" in refusal("calls", model="nonsense")
+    assert "Dagster at http://127.0.0.1" in refusal("calls")
+
+
+@pytest.mark.parametrize("wanted", [{}, {"failed": True}, {"model": "demo"}], ids=str)
+def test_backfill_when_nothing_is_to_do_then_says_so_and_asks_no_dagster(
+    services: Services, capsys: pytest.CaptureFixture[str], wanted: dict[str, Any]
+) -> None:
+    complete_version(services, discover(services, "a.wav"), model="demo")
+    backfill.run("calls", **wanted)
+
+    said = capsys.readouterr()
+    assert "Nothing to do: of 1 object none is" in said.err
+    assert said.out == ""
+
+
+def test_promote_when_a_model_has_transcribed_some_then_says_how_many(
+    services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("a.wav", "b.wav"):
+        complete_version(services, discover(services, key), model="base")
+    better = complete_version(services, discover(services, "a.wav"), model="large")
+    backfill.promote("calls", model="large")
+
+    said = "1 object promoted to large; 0 had it before, 1 have no transcript by it."
+    assert said in capsys.readouterr().err
+    assert services.objects.get("calls/a.wav").current_job_id == better
+
+
+class FakeDagster:
+    """Plays Dagster's GraphQL, the edge that is not ours: one backfill under way, and the one that is launched.
+
+    Its answers have the form that `tests/system/test_backfill.py` meets in the real one.
+    """
+
+    def __init__(self, *, under_way: list[str], failed: int = 0) -> None:
+        self.under_way, self.failed = under_way, failed
+        self.launched: list[dict[str, Any]] = []
+        self.states = iter(["REQUESTED", "COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"])
+        self.app = FastAPI()
+        self.app.post("/graphql")(self.answer)
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        asked = await request.json()
+        if "launchPartitionBackfill" in asked["query"]:
+            self.launched.append(asked["variables"]["params"])
+            return {"data": {"launchPartitionBackfill": {"__typename": "LaunchBackfillSuccess", "backfillId": "new"}}}
+        if "partitionBackfillsOrError" in asked["query"]:
+            targeted = {"partitionKeys": self.under_way}
+            results = [{"tags": [], "partitionsTargetedForAssetKey": targeted}]
+            return {"data": {"partitionBackfillsOrError": {"__typename": "PartitionBackfills", "results": results}}}
+        partitions = len(self.launched[-1]["partitionNames"])
+        done = {"numPartitionsInProgress": 0, "numPartitionsMaterialized": partitions - self.failed}
+        counts = done | {"numPartitionsTargeted": partitions, "numPartitionsFailed": self.failed}
+        answer: dict[str, Any] = {"__typename": "PartitionBackfill", "status": next(self.states), "error": None}
+        return {
+            "data": {"partitionBackfillOrError": answer | {"assetBackfillData": {"assetBackfillStatuses": [counts]}}}
+        }
+
+
+def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are_left_out(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = [discover(services, f"{name}.wav") for name in "abc"]
+    dagster = FakeDagster(under_way=keys[:1])
+    with serve_app(dagster.app) as client:
+        monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
+        backfill.run("calls", watch=True)
+        backfill.run("calls", model="demo")
+
+    same, other = dagster.launched
+    assert (same["partitionNames"], same["tags"]) == (keys[1:], [])
+    assert (other["partitionNames"], other["tags"]) == (keys, [{"key": "stt/model", "value": "demo"}])
+    said = capsys.readouterr()
+    assert said.out == "new\nnew\n"
+    assert "1 of them are in a backfill under way already." in said.err
+    assert "2 objects transcribed." in said.err
+
+
+def test_backfill_when_objects_fail_then_says_which_and_why(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = open_version(services, discover(services, "bad.wav"))
+    claim(services, job_id).fail(JobError(kind="no-audio", message="It is noise."))
+    dagster = FakeDagster(under_way=[], failed=1)
+    with serve_app(dagster.app) as client:
+        monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
+        with pytest.raises(backfill.BackfillFailedError, match="1 object has no new transcript"):
+            backfill.run("calls", failed=True, watch=True)
+
+    assert "bad.wav: It is noise." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--all", "nowhere"], 1, "error: No source of backfills is in the bucket nowhere."),
+        (["promote", "nowhere", "--model", "demo"], 1, "error: No source of backfills is in the bucket nowhere."),
+        (["--help"], 0, "BUCKET/PREFIX"),
+    ],
+)
+def test_command_when_named_or_not_then_found(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
+    command = [sys.executable, "-m", "stt_cli", "backfill", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
