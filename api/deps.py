@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 
 from api.protection import Caller
 from api.readiness import Readiness
@@ -71,6 +71,14 @@ NeedsStore = Depends(take_store_slot, scope="function")
 NeedsUploadSlot = Depends(take_upload_slot, scope="function")
 #: For the routes whose answers wait.
 NeedsWaitingPlace = Depends(take_waiting_place, scope="request")
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Your name for this request, such as a UUID. For 24 hours the same request with the same key is "
+        "answered with the job of the first, and another request with it is refused.",
+    ),
+]
 JobId = Annotated[
     str,
     Path(

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Header, Request, Response
+from fastapi import APIRouter, File, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.bodies import JsonRoute, new_spool, spooling
-from api.deps import CallerDep, JobId, NeedsStore, NeedsUploadSlot, TasksDep
+from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadSlot, TasksDep
 from api.problems import problem_responses
 from api.slots import Slots
 from api.upload_schemas import PresignRequest, UploadForm, other_bodies
@@ -50,15 +50,7 @@ _ROOM = (QueueFullError, QueueUnavailableError, DatabaseUnavailableError, BusyEr
 _BYTES = (EmptyFileError, FileTooLargeError, UnsupportedFormatError, JobFailedError, StoreUnavailableError)
 _LOCATION = {"description": "Where to follow the job.", "schema": {"type": "string"}}
 _WHETHER = {"type": "string", "enum": ["true"]}
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="Your name for this request, such as a UUID. For 24 hours the same request with the same key is "
-        "answered with the job of the first, and another request with it is refused.",
-    ),
-]
+_REPLAYED = {"description": "The job is that of an earlier request.", "schema": _WHETHER}
 
 #: Both methods do the same: programs send forms by POST, `curl -T` sends by PUT.
 _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes have them
@@ -70,7 +62,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
         202: {
             "headers": {
                 "Location": _LOCATION,
-                "Idempotent-Replayed": {"description": "The job is that of an earlier request.", "schema": _WHETHER},
+                "Idempotent-Replayed": _REPLAYED,
                 "Deduplicated": {"description": "The same recording was there.", "schema": _WHETHER},
             },
         },
@@ -137,20 +129,40 @@ async def upload_task(
     summary="Announce a recording and get a URL to put it to",
     response_description="The job waits for its recording.",
     responses={
-        201: {"headers": {"Location": _LOCATION}},
-        **problem_responses(*_OPTIONS, *_ADDRESS, FileTooLargeError, *_ROOM),
+        201: {"headers": {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED}},
+        **problem_responses(
+            *_OPTIONS,
+            *_ADDRESS,
+            FileTooLargeError,
+            IdempotencyMismatchError,
+            RequestInProgressError,
+            JobDeletedError,
+            *_ROOM,
+        ),
     },
 )
 @logged
 def presign_task(
-    wanted: PresignRequest, request: Request, caller: CallerDep, tasks: TasksDep, response: Response
+    wanted: PresignRequest,
+    request: Request,
+    caller: CallerDep,
+    tasks: TasksDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> PresignedUpload:
     """Create a job, and a URL of the object store to which its recording is put with a plain PUT of its bytes.
 
     The upload must begin within `PRESIGN_SECONDS`. `POST /api/v1/tasks/{job_id}/complete` then queues the job; one
     whose recording never comes fails an hour after that.
     """
-    presigned = tasks.presign_task(filename=wanted.filename, size_bytes=wanted.size, **wanted.wishes(caller.key_id))
+    presigned = tasks.presign_task(
+        filename=wanted.filename,
+        size_bytes=wanted.size,
+        idempotency_key=idempotency_key,
+        **wanted.wishes(caller.key_id),
+    )
+    if presigned.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = request.app.url_path_for("get_task_status", job_id=presigned.job.job_id)
     return presigned
 

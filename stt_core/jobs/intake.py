@@ -8,6 +8,7 @@ the bytes are taken over, under a key that the client cannot write to, when it s
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO, TypedDict, cast
@@ -29,7 +30,7 @@ from stt_core.errors import (
 )
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error, ended_error
-from stt_core.jobs.idempotency import IdempotencyKeys
+from stt_core.jobs.idempotency import IdempotencyKeys, KeyRecord
 from stt_core.jobs.models import (
     JobCreate,
     JobModel,
@@ -174,7 +175,8 @@ class Intake:
         with log_context(job_id=job.job_id):
             logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
             try:
-                job = self._store_source(job, file, size_bytes, detected)
+                key = keys.source(job.job_id, detected.extension)
+                job = self._store_source(job, key, file, size_bytes, detected)
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
                 self._take_back(job.job_id, error)
@@ -185,14 +187,23 @@ class Intake:
         return Accepted(job)
 
     @logged
-    def expect(self, filename: str, size_bytes: int | None, wishes: Wishes) -> tuple[JobModel, str]:
+    def expect(
+        self, filename: str, size_bytes: int | None, wishes: Wishes, *, idempotency_key: str | None = None
+    ) -> tuple[Accepted, str]:
         """Create a job whose recording the client puts into the object store itself; return it and the URL for that."""
         self.ensure_acceptable(size_bytes)
-        seconds = self._settings.presign_seconds
-        expires_at = utc_now() + timedelta(seconds=seconds)
-        create = self._checked(filename, wishes).model_copy(update={"upload_expires_at": expires_at})
-        job = self._jobs.create_job(create)
-        return job, self._store.presign_put(keys.incoming(job.job_id), seconds)
+        create = self._checked(filename, wishes)
+        known = None
+        if idempotency_key:
+            record, _ = self._record(idempotency_key, create, f"to be put: {size_bytes}")
+            create, known = create.model_copy(update={"job_id": record.job_id}), self._find(record.job_id)
+        expires_at = utc_now() + timedelta(seconds=self._settings.presign_seconds)
+        job = known or self._jobs.create_job(create.model_copy(update={"upload_expires_at": expires_at}))
+        # An URL that is asked for again ends when the first one does.
+        seconds = ((job.upload_expires_at or expires_at) - utc_now()).total_seconds()
+        return Accepted(job, replayed=known is not None), self._store.presign_put(
+            keys.incoming(job.job_id), max(seconds, 1.0)
+        )
 
     @logged
     def complete(self, job: JobModel) -> JobModel:
@@ -201,9 +212,8 @@ class Intake:
             return job
         if job.status.is_final:
             raise ended_error(job)
-        key = keys.incoming(job.job_id)
         try:
-            size_bytes = self._store.size(key)
+            return self._take_over(job, keys.incoming(job.job_id))
         except ObjectNotFoundError as error:
             current = self._jobs.get_job(job.job_id)
             if current.source is not None:  # by another request to complete it, which has removed it since
@@ -212,22 +222,24 @@ class Intake:
                 f"The recording of job {job.job_id} has not arrived.",
                 mend="PUT it to the URL that POST /api/v1/tasks/presign answered with, then try again.",
             ) from error
+
+    def _take_over(self, job: JobModel, incoming: str) -> JobModel:
+        size_bytes = self._store.size(incoming)
         if size_bytes == 0:
             raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
-        detected = detect_format(self._store.get_range(key, 0, min(size_bytes, HEAD_BYTES)))
+        detected = detect_format(self._store.get_range(incoming, 0, min(size_bytes, HEAD_BYTES)))
         with log_context(job_id=job.job_id):
             try:
-                with self._store.open(key) as stream:
-                    job = self._store_source(job, stream, size_bytes, detected)
+                with self._store.open(incoming) as stream:
+                    # The client may put something else meanwhile, and ask for that to be taken over, too.
+                    key = keys.taken_over(job.job_id, secrets.token_hex(4), detected.extension)
+                    job = self._store_source(job, key, stream, size_bytes, detected)
             except JobFailedError:
                 self._store.remove_prefix(keys.source_prefix(job.job_id))
                 raise
             enqueue_job(self._queue, job)
-            try:
-                self._store.remove(key)
-            except SttError as error:
-                logger.warning("{} is left to the sweep: {}", key, error)
+            self._remove(incoming)
         return job
 
     def _checked(self, filename: str, wishes: Wishes) -> JobCreate:
@@ -255,14 +267,9 @@ class Intake:
 
     def _job_of_key(self, key: str, create: JobCreate, content: str) -> tuple[str, JobModel | None]:
         """Return the id that the job of an idempotency key has, or is to have, and the job where it is accepted."""
-        request = create.model_dump_json(exclude={"job_id"}) + content
-        record = self._keys.take(create.owner, key, fingerprint := hashlib.sha256(request.encode()).hexdigest())
-        try:
-            job = self._jobs.get_job(record.job_id)
-        except JobDeletedError:
-            raise
-        except JobNotFoundError as error:
-            logger.debug("the key is free: {}", error)
+        record, fingerprint = self._record(key, create, content)
+        job = self._find(record.job_id)
+        if job is None:
             return record.job_id, None
         if job.source:
             return record.job_id, job
@@ -274,10 +281,27 @@ class Intake:
             end_broken_upload(self._jobs, self._store, job)
         return self._keys.renew(record, fingerprint).job_id, None
 
-    def _store_source(self, job: JobModel, stream: BinaryIO, size_bytes: int, detected: AudioFormat) -> JobModel:
+    def _record(self, key: str, create: JobCreate, content: str) -> tuple[KeyRecord, str]:
+        """Return the record of an idempotency key, and the fingerprint of the request."""
+        request = create.model_dump_json(exclude={"job_id"}) + content
+        fingerprint = hashlib.sha256(request.encode()).hexdigest()
+        return self._keys.take(create.owner, key, fingerprint), fingerprint
+
+    def _find(self, job_id: str) -> JobModel | None:
+        """Return the job that a key names, if there is one already."""
+        try:
+            return self._jobs.get_job(job_id)
+        except JobDeletedError:
+            raise
+        except JobNotFoundError as error:
+            logger.debug("the key is free: {}", error)
+            return None
+
+    def _store_source(
+        self, job: JobModel, key: str, stream: BinaryIO, size_bytes: int, detected: AudioFormat
+    ) -> JobModel:
         """Write the bytes of a pending job, and let it wait for its turn."""
         hashed = _HashingReader(stream)
-        key = keys.source(job.job_id, detected.extension)
         self._store.put_stream(key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type)
         failpoint(Failpoint.BYTES_STORED)
         source = Source(
@@ -297,8 +321,17 @@ class Intake:
             return JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
 
         job = self._jobs.modify_job(job.job_id, queue)
+        if job.source != source:
+            self._remove(key)
+            return job
         self._tallies.count({Tally.UPLOADS: 1, Tally.UPLOAD_BYTES: size_bytes})
         return job
+
+    def _remove(self, key: str) -> None:
+        try:
+            self._store.remove(key)
+        except SttError as error:
+            logger.warning("{} is left to the sweep: {}", key, error)
 
     def _take_back(self, job_id: str, reason: Exception) -> None:
         """Delete the object, then the job; a job whose object cannot be deleted stays, failed, to name it.

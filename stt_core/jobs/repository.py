@@ -69,8 +69,8 @@ class JobEnding:
     status: str | None
     completed_at: datetime | None
     is_deleted: bool
-    #: Whether its recording was accepted.
-    has_source: bool
+    #: Where its recording lies, if that was accepted.
+    source_key: str | None
     #: Where its published results lie.
     prefix: str | None
 
@@ -82,7 +82,7 @@ class JobEnding:
             status=document.get("status"),
             completed_at=document.get("completed_at"),
             is_deleted=document.get("deleted_at") is not None,
-            has_source=document.get("source") is not None,
+            source_key=(document.get("source") or {}).get("key"),
             prefix=(document.get("result") or {}).get("prefix"),
         )
 

@@ -120,10 +120,8 @@ def _is_needed(key: str, ending: JobEnding, re_executable: datetime | None) -> b
     """Tell whether an object is of use to its job; `re_executable` is since when failed jobs are (None: ever)."""
     if ending.is_deleted:
         return False
-    if keys.is_incoming(key):
-        return ending.status == JobStatus.PENDING
     if key.startswith(keys.UPLOADS):  # without a source it ended while its bytes arrived, and what is there is a part
-        return ending.has_source or ending.completed_at is None
+        return key == ending.source_key if ending.source_key else ending.completed_at is None
     if ending.prefix and key.startswith(ending.prefix):
         return True
     if ending.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):

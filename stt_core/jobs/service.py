@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Literal, Unpack
+from typing import Annotated, BinaryIO, Literal, Unpack
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from stt_core.errors import (
     FileTooLargeError,
@@ -50,6 +51,8 @@ class PresignedUpload(BaseModel):
 
     job: JobView
     upload: PresignedPut
+    #: Whether it was announced before, under the same idempotency key; a header says so.
+    replayed: Annotated[SkipJsonSchema[bool], Field(exclude=True)] = False
 
 
 @dataclass(frozen=True)
@@ -158,21 +161,28 @@ class JobService:
 
     @logged
     def presign_task(
-        self, *, filename: str, size_bytes: int | None = None, **wishes: Unpack[Wishes]
+        self,
+        *,
+        filename: str,
+        size_bytes: int | None = None,
+        idempotency_key: str | None = None,
+        **wishes: Unpack[Wishes],
     ) -> PresignedUpload:
         """Create a job whose recording the client puts into the object store itself; `complete_task` queues it.
 
         Args:
             filename: The user's name for the recording.
             size_bytes: Its length, if it is known.
+            idempotency_key: The client's name for this request, as in `submit_task`.
             wishes: What is asked for beside it.
 
         Raises:
             SttError: As `create_task` does, as far as it does not depend on the bytes.
         """
-        job, url = self._intake.expect(filename, size_bytes, wishes)
-        expires_at = job.upload_expires_at or job.created_at
-        return PresignedUpload(job=self._view(job, Progress()), upload=PresignedPut(url=url, expires_at=expires_at))
+        expected, url = self._intake.expect(filename, size_bytes, wishes, idempotency_key=idempotency_key)
+        job = expected.job
+        put = PresignedPut(url=url, expires_at=job.upload_expires_at or job.created_at)
+        return PresignedUpload(job=self.view(job), upload=put, replayed=expected.replayed)
 
     @logged
     def complete_task(self, job_id: str, *, owner: str | None = None) -> JobView:

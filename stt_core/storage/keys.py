@@ -14,7 +14,6 @@ CHUNK_RESULTS = "chunks/"
 #: Prefixes of what belongs to a job: each is followed by the job's id.
 OF_JOBS = (UPLOADS := "uploads/", "audio/", "runs/", "results/")
 
-_INCOMING = "incoming"
 _OF_JOB = re.compile(rf"(?:{'|'.join(OF_JOBS)})([0-9a-f]{{32}})/.+")
 _CHUNK_RESULT = re.compile(rf"{CHUNK_RESULTS}[0-9a-f]{{2}}/[0-9a-f]+\.json")
 
@@ -45,15 +44,15 @@ def source(job_id: str, extension: str) -> str:
 
 
 @logged
-def incoming(job_id: str) -> str:
-    """Return the key under which a client itself may put the recording of a job; nothing else is read from there."""
-    return f"uploads/{job_id}/{_INCOMING}"
+def taken_over(job_id: str, copy: str, extension: str) -> str:
+    """Return the key of one copy of what a client put itself: requests that make one at the same time do not meet."""
+    return f"uploads/{job_id}/source-{copy}.{extension}"
 
 
 @logged
-def is_incoming(key: str) -> bool:
-    """Tell whether a key is one of `incoming`."""
-    return key.endswith(f"/{_INCOMING}")
+def incoming(job_id: str) -> str:
+    """Return the key under which a client itself may put the recording of a job; nothing else is read from there."""
+    return f"uploads/{job_id}/incoming"
 
 
 @logged

@@ -181,6 +181,22 @@ def test_presign_when_put_and_completed_then_the_job_is_queued_with_its_bytes(
     assert stored.member in services.queue.members()
 
 
+def test_presign_when_repeated_with_its_key_then_answered_with_the_same_job_and_a_url_that_works(
+    client: httpx.Client,
+) -> None:
+    headers, body = {"Idempotency-Key": uuid4().hex}, {"filename": "talk.wav", "size": len(wav())}
+    first, again = (client.post(PRESIGN, json=body, headers=headers) for _ in range(2))
+
+    assert "idempotent-replayed" not in first.headers
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert again.json()["job"] == first.json()["job"]
+    assert again.json().keys() == {"job", "upload"}
+    assert again.json()["upload"]["expires_at"] == first.json()["upload"]["expires_at"]
+    httpx.put(again.json()["upload"]["url"], content=wav()).raise_for_status()
+    assert client.post(f"{again.headers['location']}/complete").json()["status"] == "queued"
+    assert kind_of(client.post(PRESIGN, json=body | {"size": 1}, headers=headers)) == "idempotency-mismatch"
+
+
 @pytest.mark.parametrize(
     ("content", "status", "kind"),
     [(b"", 400, "empty-file"), (b"Dear diary", 415, "unsupported-format"), (wav(4.0), 413, "file-too-large")],

@@ -11,10 +11,12 @@ import pytest
 
 from stt_core.errors import StoreUnavailableError, TranslationUnsupportedError
 from stt_core.jobs import recovery
+from stt_core.jobs.intake import Intake
 from stt_core.jobs.models import JobStatus, utc_now
 from stt_core.jobs.recovery import fail_broken_uploads
 from stt_core.jobs.retention import sweep
 from stt_core.jobs.service import JobService, PresignedUpload
+from stt_core.jobs.tallies import Tally
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.storage import keys
@@ -35,6 +37,29 @@ def put(services: Services) -> PresignedUpload:
     announced = services.tasks.presign_task(filename="talk.wav")
     httpx.put(announced.upload.url, content=wav()).raise_for_status()
     return announced
+
+
+def source_key(services: Services, job_id: str) -> str:
+    source = services.jobs.get_job(job_id).source
+    assert source is not None
+    return source.key
+
+
+def test_complete_when_another_process_does_so_too_then_the_first_one_s_copy_is_the_recording(
+    services: Services,
+) -> None:
+    announced = put(services)
+    as_seen = services.jobs.get_job(announced.job.job_id)
+    first = services.tasks.complete_task(as_seen.job_id)
+    httpx.put(announced.upload.url, content=wav(0.5)).raise_for_status()  # what the other one finds
+    other = Intake(services.settings, services.jobs, services.queue, services.store)
+    accepted = other.complete(as_seen)
+
+    assert accepted.source == services.jobs.get_job(first.job_id).source
+    assert services.store.get_bytes(source_key(services, first.job_id)) == wav()
+    assert services.store.list_keys(keys.source_prefix(first.job_id)) == [source_key(services, first.job_id)]
+    counts, _ = services.tallies.read()
+    assert (counts[Tally.UPLOADS], counts[Tally.UPLOAD_BYTES]) == (1, len(wav()))
 
 
 def test_presigned_upload_when_it_does_not_come_then_the_job_fails_an_hour_after_its_url_expired(
@@ -71,7 +96,7 @@ def test_sweep_when_something_was_put_after_completion_then_it_is_removed(servic
     sweep(services)
 
     assert services.store.list_keys("uploads/") == sorted(
-        [keys.incoming(waiting.job.job_id), keys.source(done.job.job_id, "wav")]
+        [keys.incoming(waiting.job.job_id), source_key(services, done.job.job_id)]
     )
 
 
