@@ -8,13 +8,28 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from api.ranges import ByteRange, parse_range
 from api.slots import Slots
+from stt_core.errors import SttError
 from stt_core.jobs.models import Source
-from stt_core.logs import logged
+from stt_core.logs import get_logger, log_exception, logged
 from stt_core.services import Services
 from stt_core.storage.object_store import BLOCK_SIZE
+
+logger = get_logger(__name__)
+
+
+class _Recording(StreamingResponse):
+    """An answer that breaks off where the recording cannot be read on: it is too late to say why."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send what can be sent; the server closes the connection of an answer that was not completed."""
+        try:
+            await super().stream_response(send)
+        except SttError as error:
+            log_exception(logger, "a recording breaks off", error)
 
 
 class Recordings:
@@ -59,9 +74,7 @@ class Recordings:
         }
         if part:
             headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{source.size_bytes}"
-        return StreamingResponse(
-            body(), status_code=206 if part else 200, media_type=source.content_type, headers=headers
-        )
+        return _Recording(body(), status_code=206 if part else 200, media_type=source.content_type, headers=headers)
 
     async def _blocks(self, source: Source, span: ByteRange) -> AsyncIterator[bytes]:
         store = self._services.store.in_bucket(source.bucket)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api.openai.errors import job_error
@@ -92,3 +93,5 @@ class EventsUntilDone(StreamingResponse):
         except SttError as error:
             logger.warning("the stream ends in an error: {}", error)
             yield f"data: {job_error(error)[1].model_dump_json()}\n\n"
+        except ClientDisconnect:  # too late for another answer, and nobody is there for it
+            logger.info("the stream is followed no further: the client went away")

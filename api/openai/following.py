@@ -1,8 +1,9 @@
 """A request that follows the job it created, until there is a transcript.
 
-Whoever goes away before that was never told of the job, so nobody would fetch its result: it is cancelled. What was
-transcribed until then is kept by its sound, so that sending the recording again goes on from there. A request that
-waited for as long as it may is told of the job, which goes on; as it does where the API itself is stopped.
+Whoever goes away before that was never told of the job, so nobody would fetch its result: it is cancelled, unless the
+request had an Idempotency-Key, with which it may come again for that very job. What was transcribed until then is kept
+by its sound, so that sending the recording again goes on from there. A request that waited for as long as it may is
+told of the job, which goes on; as it does where the API itself is stopped.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class FollowedJob:
     owner: str | None
     #: Where its result will lie, for whoever cannot wait.
     result_path: str
+    #: Whether the client has a name for the request, by which it finds the job again.
+    is_named: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -51,7 +54,7 @@ class FollowedJob:
         Raises:
             JobFailedError: It failed, or was cancelled.
             StillAtWorkError: It takes longer than a request waits.
-            ClientDisconnect: Nobody waits any more; the job is cancelled.
+            ClientDisconnect: Nobody waits any more; the job is cancelled, unless it is named.
         """
         async for _ in self._looks(lambda: (self._job(), None)):
             pass
@@ -84,7 +87,8 @@ class FollowedJob:
             if job.status.is_final:
                 return
             if await self.request.is_disconnected():
-                await run_in_threadpool(self._abandon)
+                if not self.is_named:
+                    await run_in_threadpool(self._abandon)
                 raise ClientDisconnect
             yield seen
         raise StillAtWorkError(

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Path, Request, Response
 
-from api.deps import CallerDep, NeedsWaitingPlace, ServicesDep, TasksDep
+from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
 from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
 from api.openai.errors import OpenAIError, openai_responses
 from api.openai.examples import content_of_answers
@@ -17,20 +17,25 @@ from api.openai.schemas import (
     TranscriptionForm,
     TranslationForm,
 )
+from api.protection import Caller
 from api.uploads import UploadRoute
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
     DiskFullError,
     FileTooLargeError,
+    IdempotencyMismatchError,
     InvalidInputError,
+    JobDeletedError,
     JobFailedError,
     ModelNotFoundError,
     NoAudioError,
+    RequestInProgressError,
     StillAtWorkError,
     UnsupportedFormatError,
 )
 from stt_core.jobs.models import Priority
+from stt_core.jobs.service import JobService
 from stt_core.logs import logged
 from stt_core.transcript.verbose import VerboseTranscript
 
@@ -46,7 +51,28 @@ _ERRORS: tuple[Any, ...] = (
     BusyError,
     StillAtWorkError,
     DiskFullError,
+    IdempotencyMismatchError,
+    RequestInProgressError,
+    JobDeletedError,
 )
+
+
+def _answered(meaning: str, *, with_stream: bool = False) -> dict[str, Any]:
+    """Return what the routes have in common that answer with a transcript."""
+    return {
+        "response_class": Response,
+        "dependencies": [NeedsWaitingPlace],
+        "responses": {
+            200: {
+                "model": Transcription | VerboseTranscript,
+                "description": meaning,
+                "headers": _JOB_HEADER,
+                "content": content_of_answers(with_stream=with_stream),
+            },
+            **openai_responses(*_ERRORS),
+        },
+    }
+
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 _uploads = APIRouter(route_class=UploadRoute)
@@ -55,21 +81,15 @@ _uploads = APIRouter(route_class=UploadRoute)
 @_uploads.post(
     "/audio/transcriptions",
     summary="Transcribe a recording, as OpenAI's API does",
-    response_class=Response,
-    dependencies=[NeedsWaitingPlace],
-    responses={
-        200: {
-            "model": Transcription | VerboseTranscript,
-            "description": "The transcript, in the form asked for.",
-            "headers": _JOB_HEADER,
-            "content": content_of_answers(with_stream=True),
-        },
-        **openai_responses(*_ERRORS),
-    },
+    **_answered("The transcript, in the form asked for.", with_stream=True),
 )
 @logged
 def create_transcription(
-    form: Annotated[TranscriptionForm, File()], request: Request, caller: CallerDep, tasks: TasksDep
+    form: Annotated[TranscriptionForm, File()],
+    request: Request,
+    caller: CallerDep,
+    tasks: TasksDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
 
@@ -80,18 +100,7 @@ def create_transcription(
         raise InvalidInputError(
             f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
         )
-    job = tasks.create_task(
-        form.file.file,
-        filename=form.file.filename or "",
-        size_bytes=form.file.size or 0,
-        model=own_name(form.model),
-        language=form.language,
-        prompt=form.prompt,
-        temperature=form.temperature,
-        priority=Priority.HIGH,
-        owner=caller.key_id,
-    )
-    followed = _follow(request, job.job_id, caller.owner)
+    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language)
     if form.stream:
         return EventsUntilDone(followed)
     return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
@@ -100,35 +109,18 @@ def create_transcription(
 @_uploads.post(
     "/audio/translations",
     summary="Translate a recording into English, as OpenAI's API does",
-    response_class=Response,
-    dependencies=[NeedsWaitingPlace],
-    responses={
-        200: {
-            "model": Transcription | VerboseTranscript,
-            "description": "The translation, in the form asked for.",
-            "headers": _JOB_HEADER,
-            "content": content_of_answers(),
-        },
-        **openai_responses(*_ERRORS),
-    },
+    **_answered("The translation, in the form asked for."),
 )
 @logged
 def create_translation(
-    form: Annotated[TranslationForm, File()], request: Request, caller: CallerDep, tasks: TasksDep
+    form: Annotated[TranslationForm, File()],
+    request: Request,
+    caller: CallerDep,
+    tasks: TasksDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
-    job = tasks.create_task(
-        form.file.file,
-        filename=form.file.filename or "",
-        size_bytes=form.file.size or 0,
-        model=own_name(form.model),
-        prompt=form.prompt,
-        temperature=form.temperature,
-        translate=True,
-        priority=Priority.HIGH,
-        owner=caller.key_id,
-    )
-    followed = _follow(request, job.job_id, caller.owner)
+    followed = _submit(form, request, caller, tasks, idempotency_key, translate=True)
     return AnswerWhenDone(followed, Wanted(form.response_format))
 
 
@@ -151,6 +143,29 @@ def get_openai_model(model: Annotated[str, Path(max_length=64)], services: Servi
     return find_model(model, services.settings)
 
 
-def _follow(request: Request, job_id: str, owner: str | None) -> FollowedJob:
+def _submit(
+    form: TranslationForm,
+    request: Request,
+    caller: Caller,
+    tasks: JobService,
+    idempotency_key: str | None,
+    *,
+    language: str | None = None,
+    translate: bool = False,
+) -> FollowedJob:
+    submission = tasks.submit_task(
+        form.file.file,
+        filename=form.file.filename or "",
+        size_bytes=form.file.size or 0,
+        idempotency_key=idempotency_key,
+        model=own_name(form.model),
+        prompt=form.prompt,
+        temperature=form.temperature,
+        priority=Priority.HIGH,
+        owner=caller.key_id,
+        language=language,
+        translate=translate,
+    )
+    job_id = submission.job.job_id
     result_path = request.app.url_path_for("get_task_result", job_id=job_id)
-    return FollowedJob(request, job_id, owner, str(result_path))
+    return FollowedJob(request, job_id, caller.owner, str(result_path), is_named=idempotency_key is not None)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+from urllib.parse import unquote
+
 import httpx
+import loguru
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ranges import ByteRange, parse_range
-from stt_core.errors import RangeNotSatisfiableError
+from stt_core.errors import RangeNotSatisfiableError, StoreUnavailableError
 from stt_core.jobs.models import ChunkModel, JobCreate, JobOptions
+from stt_core.logs import add_sink
 from stt_core.services import Services
 from stt_core.storage import keys
-from tests.api.conftest import kind_of, upload, wav
+from stt_core.storage.object_store import ObjectStore
+from tests.api.conftest import UPLOAD, kind_of, upload, wav
 
 #: More than two blocks of the store.
 RECORDING = wav(80)
@@ -97,6 +104,41 @@ def test_audio_when_its_object_is_gone_then_500_by_name(client: httpx.Client, se
     response = client.get(f"/api/v1/tasks/{job_id}/audio")
 
     assert (response.status_code, kind_of(response)) == (500, "object-not-found")
+
+
+@pytest.mark.parametrize(
+    "name", ['a"; filename="evil.exe', "a\r\nSet-Cookie: b=c", "ü/../\\ä.wav", "a%22;b'c*.wav", "\u202egpj.wav"]
+)
+def test_audio_when_its_name_is_hostile_then_the_header_holds_it_escaped(
+    client: httpx.Client, services: Services, name: str
+) -> None:
+    job_id = client.put(UPLOAD, content=wav(), params={"filename": name}).json()["job_id"]
+    response = client.get(f"/api/v1/tasks/{job_id}/audio")
+
+    assert "set-cookie" not in response.headers
+    begin, escaped = response.headers["content-disposition"].split("''")
+    assert begin == "inline; filename*=UTF-8"
+    assert re.fullmatch(r"[A-Za-z0-9._~%-]+", escaped)  # RFC 5987, 3.2.1
+    assert unquote(escaped) == services.jobs.get_job(job_id).filename
+
+
+def test_audio_when_the_store_fails_midway_then_the_connection_breaks_and_one_line_says_why(
+    client: httpx.Client, audio: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, lines = ObjectStore.get_range, list[str]()
+
+    def fail_later(store: ObjectStore, key: str, offset: int, *rest: Any, **options: Any) -> bytes:
+        if offset:
+            raise StoreUnavailableError("The object store is away.")  # between two blocks, as a named fault
+        return read(store, key, offset, *rest, **options)
+
+    monkeypatch.setattr(ObjectStore, "get_range", fail_later)
+    sink = add_sink(lines.append)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(audio)
+    loguru.logger.remove(sink)
+    assert [line for line in lines if "a recording breaks off" in line]
+    assert not [line for line in lines if "Traceback" in line]
 
 
 def test_chunks_when_planned_then_are_listed_in_order(client: httpx.Client, services: Services) -> None:
