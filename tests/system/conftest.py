@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from stt_core.settings import Settings
+from tests.core.webhooks.conftest import SECRET
 
 DATA = Path(__file__).parents[1] / "data" / "audio"
 FINAL = ("completed", "failed", "cancelled")
@@ -93,6 +94,8 @@ def running_stack(folder: Path, **variables: str) -> Iterator[Stack]:
         "WHISPER_MODEL": "demo",
         "MAX_UPLOAD_BYTES": "3000000",
         "RETRY_BACKOFF_SECONDS": "0.5",
+        "WEBHOOK_SECRET": SECRET,
+        "WEBHOOK_ALLOW": "127.0.0.1",
     } | variables  # fmt: skip
     with httpx.Client(base_url=f"http://127.0.0.1:{ports['STT_API_PORT']}", timeout=30) as client:
         running = Stack(environment, folder / "home", temporary, client)

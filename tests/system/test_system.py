@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from stt_core.services import Services
+from tests.core.webhooks.conftest import Receiver
 from tests.system.conftest import DATA, FINAL, Stack
 
 Waiter = Callable[..., None]
@@ -223,3 +224,21 @@ def test_jobs_when_redis_lost_everything_are_transcribed_all_the_same(stack: Sta
         server.flushall()
     for job_id in jobs:
         assert stack.wait(job_id, wait_until)["status"] == "completed"
+
+
+def test_webhook_when_its_receiver_recovers_then_the_daemon_tells_it_of_the_end_of_the_job(
+    stack: Stack, wait_until: Waiter
+) -> None:
+    with Receiver() as receiver:
+        receiver.statuses = [503, 204]
+        recording = (DATA / "sample-01.mp3").read_bytes()
+        answer = stack.upload("told.mp3", recording, callback_url=receiver.url, metadata='{"order": 7}')
+        job_id = answer.raise_for_status().json()["job_id"]
+        wait_until(lambda: len(receiver.messages) == 2, "the second try", 120)
+
+    first, second = receiver.messages
+    assert first == second
+    assert receiver.ids == [f"msg_{job_id}_1"] * 2
+    assert (second["type"], second["data"]["job_id"], second["data"]["metadata"]) == (
+        "job.completed", job_id, {"order": 7},
+    )  # fmt: skip
