@@ -1,0 +1,189 @@
+"""The discovery sensor on real servers and a Dagster instance: partitions that come, go and become stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from dagster import AssetKey, DagsterInstance, SkipReason, build_sensor_context
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
+
+from stt_core.backfill.discovery import Round, discover_next
+from stt_core.backfill.partitions import partition_key
+from stt_core.backfill.sources import BackfillSource
+from stt_core.errors import StoreUnavailableError
+from stt_core.services import Services
+from stt_core.storage.object_store import ObjectStore
+from tests.dagster.conftest import DATA, Configure
+from tests.multilingual_model import MODEL
+
+#: Legal keys that Dagster's own syntax, JSON, SQL or GraphQL could trip over.
+ODD_KEYS = ["a ...b.wav", 'it\'s "q", [ü] | {x}: 50%.wav', "nested/日本/😀.mp3", "tab\tand\nline.wav"]
+
+RECORDING = (DATA / "sample-08.ogg").read_bytes()
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as own:
+        yield own
+
+
+@pytest.fixture
+def bucket(services: Services, configure: Configure) -> ObjectStore:
+    """The one source: a bucket of somebody else's recordings."""
+    store = services.store.in_bucket(f"{services.settings.minio_bucket}-calls")
+    store.ensure_bucket()
+    configure(backfill_sources=(BackfillSource(bucket=store.bucket, model=MODEL),))
+    return store
+
+
+def tick(instance: DagsterInstance, cursor: str | None = None) -> tuple[str, str]:
+    """Evaluate the sensor; returns its message and its cursor."""
+    from stt_dagster.backfill_sensors import discovery_sensor
+
+    with build_sensor_context(instance=instance, cursor=cursor) as context:
+        answer = discovery_sensor(context)
+        assert isinstance(answer, SkipReason)
+        return answer.skip_message or "", context.cursor or ""
+
+
+def partitions_of(instance: DagsterInstance) -> list[str]:
+    return sorted(instance.get_dynamic_partitions("bucket_objects"))
+
+
+def staleness(instance: DagsterInstance, partition: str) -> tuple[str, list[str]]:
+    """What the page of an asset shows: the partition's state, and the reasons."""
+    from stt_dagster.definitions import defs
+
+    graph = defs.get_repository_def().asset_graph
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    key = AssetKey("bucket_transcripts")
+    causes = resolver.get_stale_root_causes(key, partition)
+    reasons = [f"{cause.asset_key.to_user_string()} {cause.reason}" for cause in causes]
+    return resolver.get_status(key, partition).value, reasons
+
+
+def transcribe(instance: DagsterInstance, partition: str) -> None:
+    from stt_dagster.definitions import defs
+
+    job = defs.get_implicit_global_asset_job_def()
+    selection = [AssetKey("bucket_transcripts")]
+    assert job.execute_in_process(instance=instance, asset_selection=selection, partition_key=partition).success
+
+
+def test_sensor_when_objects_come_and_go_then_so_do_their_partitions(
+    bucket: ObjectStore, instance: DagsterInstance
+) -> None:
+    for key in ODD_KEYS:
+        bucket.put_bytes(key, b"1")
+
+    message, cursor = tick(instance)
+
+    assert "4 objects listed: 4 new, 0 changed, 0 gone." in message
+    assert "The last full round: 4 objects in" in message
+    assert partitions_of(instance) == sorted(partition_key(bucket.bucket, key) for key in ODD_KEYS)
+
+    bucket.remove(ODD_KEYS[0])
+    bucket.put_bytes("another.wav", b"1")
+    message, cursor = tick(instance, cursor)
+
+    assert "1 new, 0 changed, 1 gone." in message
+    there = sorted([*ODD_KEYS[1:], "another.wav"])
+    assert partitions_of(instance) == sorted(partition_key(bucket.bucket, key) for key in there)
+    assert bucket.list_keys("") == there
+
+
+def test_sensor_when_dagster_lost_its_storage_then_a_round_brings_every_partition_back(
+    bucket: ObjectStore, instance: DagsterInstance
+) -> None:
+    for key in ("a.wav", "b.wav"):
+        bucket.put_bytes(key, b"1")
+    tick(instance)
+
+    with DagsterInstance.ephemeral() as another:
+        message, _ = tick(another)
+
+        assert "0 new" in message
+        assert partitions_of(another) == partitions_of(instance) == [f"{bucket.bucket}/a.wav", f"{bucket.bucket}/b.wav"]
+
+
+def test_sensor_when_it_dies_between_dagster_and_mongodb_then_the_next_tick_finds_the_page_again(
+    services: Services, bucket: ObjectStore, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_bytes("a.wav", b"1")
+    with monkeypatch.context() as death:  # the fault itself: nothing after this line runs
+        death.setattr("stt_dagster.backfill_sensors.record_page", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tick(instance)
+    assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
+    assert services.objects.find_range(bucket.bucket) == []
+
+    tick(instance)
+
+    assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
+    assert [item.key for item in services.objects.find_range(bucket.bucket)] == ["a.wav"]
+
+
+def test_sensor_when_time_is_up_then_the_next_tick_goes_on_where_it_stood(
+    bucket: ObjectStore, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_dagster.backfill_sensors.TICK_SECONDS", 0.0)
+    monkeypatch.setattr("stt_dagster.backfill_sensors.discover_next", partial(discover_next, limit=2))
+    for index in range(5):
+        bucket.put_bytes(f"{index}.wav", b"1")
+
+    message, cursor = tick(instance)
+    assert "2 objects listed" in message and "The first round is under way." in message
+    assert Round.model_validate_json(cursor).after == "1.wav"
+    for _ in range(2):
+        message, cursor = tick(instance, cursor)
+
+    assert Round.model_validate_json(cursor).is_over
+    assert "The last full round: 5 objects in" in message
+    assert len(partitions_of(instance)) == 5
+
+
+def test_sensor_when_the_store_is_away_then_it_says_so_and_keeps_its_place(
+    bucket: ObjectStore,
+    instance: DagsterInstance,
+    configure: Configure,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket.put_bytes("a.wav", b"1")
+    _, cursor = tick(instance)
+
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("The object store is not reachable.")
+
+    monkeypatch.setattr(ObjectStore, "list_page", away)
+    message, after = tick(instance, cursor)
+
+    assert message.startswith("The object store is not reachable.")
+    assert after == cursor
+    assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
+
+
+def test_partition_when_its_object_changes_then_it_is_stale_until_it_is_transcribed_again(
+    bucket: ObjectStore, instance: DagsterInstance, multilingual_model: None
+) -> None:
+    bucket.put_bytes("a ü.ogg", RECORDING)
+    partition = f"{bucket.bucket}/a ü.ogg"
+    _, cursor = tick(instance)
+    assert staleness(instance, partition) == ("MISSING", [])
+    transcribe(instance, partition)
+    _, cursor = tick(instance, cursor)
+    assert staleness(instance, partition) == ("FRESH", [])
+
+    bucket.put_bytes("a ü.ogg", (DATA / "sample-01.mp3").read_bytes())
+    message, cursor = tick(instance, cursor)
+
+    assert "0 new, 1 changed, 0 gone." in message
+    assert staleness(instance, partition) == ("STALE", ["bucket_objects has a new data version"])
+    transcribe(instance, partition)
+    assert staleness(instance, partition) == ("FRESH", [])
+    assert "0 changed" in tick(instance, cursor)[0]
+    assert staleness(instance, partition) == ("FRESH", [])
