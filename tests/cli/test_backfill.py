@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +98,7 @@ class FakeDagster:
     def __init__(self, *, under_way: list[str], failed: int = 0) -> None:
         self.under_way, self.failed = under_way, failed
         self.launched: list[dict[str, Any]] = []
-        self.states = iter(["REQUESTED", "COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"])
+        self.states: Iterator[str] = iter(["REQUESTED", "COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"])
         self.app = FastAPI()
         self.app.post("/graphql")(self.answer)
 
@@ -134,6 +137,27 @@ def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are
     assert said.out == "new\nnew\n"
     assert "1 of them are in a backfill under way already." in said.err
     assert "2 objects transcribed." in said.err
+
+
+def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_where(
+    services: Services, tmp_path: Path
+) -> None:
+    discover(services, "a.wav")
+    dagster = FakeDagster(under_way=[])
+    dagster.states = repeat("REQUESTED")
+    with serve_app(dagster.app) as client:
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "stt_cli", "backfill", "calls", "--watch"],
+            env=os.environ | {"STT_DAGSTER_URL": str(client.base_url)},
+            cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert watching.stderr and "1 object launched" in watching.stderr.readline()
+        watching.send_signal(signal.SIGINT)
+        said = watching.communicate(timeout=120)[1]
+
+    assert f"The backfill goes on: {str(client.base_url).rstrip('/')}/runs/b/new" in said
+    assert watching.returncode != 0
+    assert "Traceback" not in said
 
 
 def test_backfill_when_objects_fail_then_says_which_and_why(
