@@ -114,6 +114,7 @@ def test_workspace_when_loaded_holds_every_definition() -> None:
     assert {job.name for job in repository.get_all_jobs()} >= {"transcribe_recording"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "queue_sensor", "failure_sensor", "cancellation_sensor", "reconciler_sensor", "webhook_sensor",
+        "backfill_sensor", "discovery_sensor",
     }  # fmt: skip
 
 
