@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from api.bodies import JsonRoute
 from api.deps import NeedsStore, ServicesDep
 from api.problems import problem_responses
 from api.schemas import ObjectsQuery, PromoteRequest
@@ -19,7 +20,7 @@ from stt_core.errors import (
 )
 from stt_core.logs import logged
 
-router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"])
+router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"], route_class=JsonRoute)
 
 
 @router.get(
