@@ -90,7 +90,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
             Part(
                 name="api",
                 command=[
-                    *(sys.executable, "-m", "uvicorn", "api.main:app"),
+                    *(sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.connections:HTTP"),
                     *("--host", settings.stt_api_host),
                     *("--port", str(settings.stt_api_port)),
                     *("--log-level", "warning", "--no-access-log"),  # the application logs its requests itself

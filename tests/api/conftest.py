@@ -22,6 +22,7 @@ from openai import OpenAI
 from pydantic import SecretStr
 
 from api.application import create_app
+from api.connections import HTTP
 from stt_core.jobs.claims import Claim, ensure_claim
 from stt_core.jobs.models import JobResult
 from stt_core.services import Services
@@ -76,7 +77,7 @@ def kind_of(response: httpx.Response) -> str:
 @contextmanager
 def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
     """Serve an app from a thread of this process."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, http=HTTP, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -210,7 +211,7 @@ def api_process(environment: dict[str, str], folder: Path) -> Iterator[ApiProces
     """Start the API as the local stack does."""
     log = folder / "api.log"
     command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]
-    command += ["--timeout-graceful-shutdown", "1"]
+    command += ["--http", "api.connections:HTTP", "--timeout-graceful-shutdown", "1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from api import connections
 from api.application import create_app
 from api.upload_schemas import METADATA_DEPTH
 from tests.api.conftest import UPLOAD, kind_of, upload, wav
@@ -32,6 +35,58 @@ def talk(client: httpx.Client, request: bytes) -> httpx.Response:
     status, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     return httpx.Response(int(status.split()[1]), headers=headers, content=body)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        (b"GET /", b"a" * 1000),
+        (b"GET /health HTTP/1.1\r\nX: ", b"a" * 1000),
+        (b"GET /health HTTP/1.1\r\n", b"X: a\r\n" * 200),
+        (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 3 + b"GET /", b"a" * 1000),
+        (f"PUT {UPLOAD} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nR\r\n1;".encode(), b"a" * 1000),
+        (f"PUT {UPLOAD} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ".encode(), b"a" * 1000),
+    ],
+    ids=["target", "header", "headers", "later-request", "chunk", "trailer"],
+)
+def test_connection_when_what_is_before_a_body_never_ends_then_it_is_closed(
+    client: httpx.Client, endless: tuple[bytes, bytes]
+) -> None:
+    begin, block = endless
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+        connection.sendall(begin)
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):  # 100 MB, which the API does not read
+                connection.sendall(block)
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"GET /health HTTP/1.1\r\nX: ", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /"]
+)
+def test_connection_when_headers_do_not_come_in_time_then_it_is_closed(
+    client: httpx.Client, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+        connection.sendall(begin)
+        while connection.recv(65536):
+            pass
+
+
+def test_connection_when_a_body_takes_longer_than_headers_may_then_it_is_read(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_BYTES", 1000)
+    pause = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        content = wav(0.2)
+        for begin in range(0, len(content), 2000):
+            pause.wait(0.15)
+            yield content[begin : begin + 2000]
+
+    assert client.put(UPLOAD, content=slowly()).status_code == 202
 
 
 @pytest.mark.parametrize("path", TAKE_JSON)
