@@ -118,11 +118,12 @@ def _speech_coverage(transcript: Transcript, chunks: _Plan) -> _Finding:
         covered += _length(heard) + _length(said) - _length([*heard, *said])
     if not speech:
         return _Finding(True, None, LEAST_COVERAGE, "No speech was found.")
+    without = max(0.0, speech - covered)  # sums of seconds are not exact
     return _Finding(
-        covered >= LEAST_COVERAGE * speech or speech - covered < CLICK_SECONDS,
-        covered / speech,
+        covered >= LEAST_COVERAGE * speech or without < CLICK_SECONDS,
+        min(1.0, covered / speech),
         LEAST_COVERAGE,
-        f"{speech - covered:.1f} s of {speech:.1f} s of speech have no text.",
+        f"{without:.1f} s of {speech:.1f} s of speech have no text.",
     )
 
 

@@ -99,6 +99,12 @@ def test_coverage_when_a_quarter_of_the_speech_has_no_text_then_fails() -> None:
     assert found.description == "2.9 s of 11.0 s of speech have no text."
 
 
+def test_coverage_when_all_speech_has_a_text_then_nothing_is_left_to_tell() -> None:
+    chunks = [chunk(number, 0.1 + 0.7 * number, 0.4 + 0.7 * number) for number in range(10)]
+    found = check("speech_coverage", transcript(segment(0, 8)), chunks)
+    assert (found.value, found.description) == (1.0, "0.0 s of 3.0 s of speech have no text.")
+
+
 def test_coverage_when_a_channel_has_no_text_then_that_of_the_other_does_not_count_for_it() -> None:
     said = transcript(segment(0, 8, channel=0), segment(0, 8, channel=1))
     one_sided = transcript(segment(0, 8, channel=0))
