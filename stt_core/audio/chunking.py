@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
-from stt_core.audio.silence import runs
+from stt_core.audio.silence import pad_spans, runs
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -68,6 +68,7 @@ def plan_chunks(
     speech: Sequence[Span],
     energies: FrameEnergies,
     *,
+    padding_ms: int = 0,
     max_seconds: float = 29.0,
     joint_ms: int = 200,
     overlap_seconds: float = 2.0,
@@ -77,6 +78,7 @@ def plan_chunks(
     Args:
         speech: Disjoint spans in order.
         energies: Of the recording; cuts are placed by them.
+        padding_ms: Sound kept on both sides of each span.
         max_seconds: Longest chunk, joints included.
         joint_ms: Silence put between two spans of a chunk; half of it, or none, where that saves windows (speech has
             padding of its own). A gap that is no longer is kept as it is.
@@ -87,11 +89,12 @@ def plan_chunks(
     """
     longest = int(max_seconds * SAMPLE_RATE)
     joint = joint_ms * SAMPLE_RATE // 1000
+    padding = padding_ms * SAMPLE_RATE // 1000
     overlap = min(int(overlap_seconds * SAMPLE_RATE), longest // 4)
-    intervals = _join_near(speech, joint)
+    intervals = _join_near(pad_spans(speech, padding, energies.total_samples), joint)
     if not intervals:
         return []
-    seams = _find_seams(intervals, energies, longest, overlap)
+    seams = _find_seams(intervals, energies, longest, overlap, padding)
     enough = _WASTE * math.ceil(sum(interval.length for interval in intervals) / longest)
     plans = []
     for tried in (joint, joint // 2, 0):  # many short sentences: the joints would cost whole windows
@@ -128,14 +131,17 @@ def _join_near(speech: Sequence[Span], gap: int) -> list[Span]:
     return joined
 
 
-def _find_seams(intervals: list[Span], energies: FrameEnergies, longest: int, overlap: int) -> list[_Seam]:
+def _find_seams(
+    intervals: list[Span], energies: FrameEnergies, longest: int, overlap: int, padding: int
+) -> list[_Seam]:
     levels = energies.levels()
     seams = [_Seam(intervals[0].start, intervals[0].start, 0, 0, 0.0)]
     for number, interval in enumerate(intervals):
         seams.extend(_seams_inside(number, interval, levels, energies.frame_samples, longest, overlap))
         if number + 1 < len(intervals):
             following = intervals[number + 1]
-            price = _pause_price((following.start - interval.end) / SAMPLE_RATE)
+            # The pause itself, not what its padding left of it: speech rests here longer than in any pause inside.
+            price = _pause_price((following.start - interval.end + 2 * padding) / SAMPLE_RATE)
             seams.append(_Seam(interval.end, following.start, number, number + 1, price))
     last = len(intervals) - 1
     return [*seams, _Seam(intervals[-1].end, intervals[-1].end, last, last, 0.0)]

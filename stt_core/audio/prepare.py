@@ -117,8 +117,9 @@ def _pack(speech: list[Span], energies: FrameEnergies, settings: Settings) -> li
 
     def packed(padding_ms: int) -> list[Chunk]:
         return plan_chunks(
-            pad_spans(speech, _samples(padding_ms), energies.total_samples),
+            speech,
             energies,
+            padding_ms=padding_ms,
             max_seconds=settings.chunk_max_seconds,
             overlap_seconds=settings.chunk_overlap_seconds,
             joint_ms=settings.chunk_joint_ms,

@@ -12,6 +12,8 @@ pads each side. No sound over the threshold is left out, except a click: up to 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -175,7 +177,7 @@ def runs(flags: npt.NDArray[np.bool_], *, bridge: int) -> tuple[npt.NDArray[np.i
 
 
 @logged
-def pad_spans(spans: list[Span], padding: int, total_samples: int) -> list[Span]:
+def pad_spans(spans: Sequence[Span], padding: int, total_samples: int) -> list[Span]:
     """Widen spans by `padding` samples on both sides, within the recording; those that then meet become one."""
     padded: list[Span] = []
     for span in spans:

@@ -111,6 +111,15 @@ def test_plan_of_long_speech_is_cut_in_its_pause() -> None:
     assert not any(chunk.overlaps_previous for chunk in chunks)
 
 
+def test_plan_with_padding_is_cut_where_speech_rests_longest_whatever_padding_left_of_it() -> None:
+    sums = np.full(3_800, 160 * 1_000_000, np.int64)
+    sums[2_000:2_050] = 160  # half a second between two spans, of which padding leaves 0.1 s
+    sums[2_400:2_420] = 160  # 0.2 s within the second
+    spans = [Span(start=0, end=320_000), Span(start=328_000, end=608_000)]
+    chunks = plan_chunks(spans, FrameEnergies(sums, 160, 608_000), padding_ms=200, joint_ms=0)
+    assert [(chunk.spans[0].start, chunk.spans[-1].end) for chunk in chunks] == [(0, 323_200), (324_800, 608_000)]
+
+
 def test_plan_of_long_speech_without_a_pause_repeats_two_seconds() -> None:
     sums = np.full(6_000, 160 * 1_000_000, np.int64)
     chunks = plan_chunks([Span(start=0, end=960_000)], FrameEnergies(sums, 160, 960_000))
