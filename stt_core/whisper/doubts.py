@@ -6,7 +6,8 @@ So three things give a decoder away that lost its place, however sure it was of 
 * a *hole*: sound that no segment covers. The decoder ended early; over a whole recording it would go on from there,
   within one chunk the rest would be lost.
 * a *rush*: a segment that repeats words and has far more letters a second than the others. It was not said twice.
-* a *crawl*: a segment with far fewer letters a second than the others. It swallowed a sentence.
+* a *crawl*: a segment with far fewer letters a second than the others. It swallowed a sentence. One with an improbable
+  word too (below) need be less slow: either alone is mostly a way of speaking, both together words left out.
 
 And one says so itself: an *unsure* segment has a word that the decoder held for unlikely. Where words were dropped, the
 word after them is often such a one.
@@ -31,7 +32,7 @@ from stt_core.whisper.loops import find_loops, flag_loops, spoken
 #: Longer than all silence a chunk may hold in one place: pauses under 0.5 s, or padding on both sides of a joint.
 _HOLE_SECONDS = 1.2
 _RUSH, _RUSH_ECHOES = 1.15, 2
-_CRAWL, _CRAWL_SECONDS = 0.62, 1.2
+_CRAWL, _UNSURE_CRAWL, _CRAWL_SECONDS = 0.62, 0.75, 1.2
 #: With fewer other segments nothing can be said about their pace.
 _LEAST_OTHERS = 2
 #: Sound around a segment that is heard again with it, seconds; its times may be off by as much.
@@ -132,7 +133,8 @@ def _paces(segments: list[ChunkSegment], seconds: float) -> list[Doubt]:
         rushes = pace >= _RUSH and count_echoes(spoken(segment)) >= _RUSH_ECHOES
         if segment.flags:  # a loop that was decoded again already
             continue
-        if rushes or (pace < _CRAWL and segment.end - segment.start >= _CRAWL_SECONDS):
+        slow = _UNSURE_CRAWL if segment.words and _certainty([segment]) < _SURE else _CRAWL
+        if rushes or (pace < slow and segment.end - segment.start >= _CRAWL_SECONDS):
             found.append(Doubt(*stretches[number], "rush" if rushes else "crawl"))
     return found
 

@@ -45,6 +45,13 @@ def test_doubts_when_a_sentence_was_swallowed_then_it_is_a_crawl() -> None:
     assert reasons(chunk(*SOUND[:2], (6.2, 9.8, "the red light is off"))) == ["crawl"]
 
 
+def test_doubts_when_a_slow_sentence_has_an_improbable_word_then_it_is_a_crawl_too() -> None:
+    slow = chunk(*SOUND[:2], (6.2, 9.8, "the red light was off beside the door"))
+    assert reasons(slow) == []
+    slow.segments[2].words = [Word(start=6.2, end=9.8, text="door", probability=0.8)]
+    assert reasons(slow) == ["crawl"]
+
+
 def test_doubts_when_nothing_was_heard_at_all_then_there_are_none() -> None:
     assert reasons(chunk()) == []
 
