@@ -61,8 +61,8 @@ MOST_OUTSIDE_WHISPER = 0.08
 PR_SET_CHILD_SUBREAPER = 36
 #: Between two sentences of speech without pauses, seconds.
 DENSE_SECONDS = 0.05
-#: How often a job is asked for, seconds.
-POLL_SECONDS = 0.5
+#: How long the API is asked to keep the client waiting for the job's end, seconds, before it is asked again.
+WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,16 @@ class Stack:
                 "/upload", files={"file": (recording.name, file)}, data={"model": MODEL, "language": "en"}
             )
         url = f"/{answer.raise_for_status().json()['job_id']}"
-        while self._client.get(url).raise_for_status().json()["status"] not in ("completed", "failed"):
-            time.sleep(POLL_SECONDS)
+        while self._await_end(url) not in ("completed", "failed"):
+            continue
         transcript: dict[str, Any] = self._client.get(f"{url}/result").raise_for_status().json()
         wall = time.monotonic() - started
         self._await_idle()
         return wall, self.cpu_seconds() - cpu, self.engine_seconds() - engine, transcript["statistics"]["chunks"]
+
+    def _await_end(self, url: str) -> str:
+        answer = self._client.get(url, params={"wait": WAIT_SECONDS}).raise_for_status()
+        return str(answer.json()["status"])
 
     def transcribe_whole(self, recording: Path) -> tuple[float, float]:
         """Run the engine over the whole file with all cores: wall and CPU."""
