@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from api.openai.schemas import Model, ModelList
+from api.schemas import Alive, Ready
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList, ObjectView, VersionView
@@ -12,6 +14,7 @@ from stt_core.jobs.models import ChunkStatus, JobResult, JobStatus, JobView, Pri
 from stt_core.jobs.partial import ChunkText
 from stt_core.jobs.service import PresignedPut, PresignedUpload
 from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.services import DependencyHealth
 from stt_core.transcript.formats import FORMATS, render
 from stt_core.transcript.models import QualityCheck, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.verbose import verbose
@@ -140,6 +143,15 @@ _object = ObjectView(
     dagster_url="http://127.0.0.1:3000/assets/bucket_transcripts?view=partitions&partition=calls%2F2026%2Fmeeting.m4a",
 )
 
+_ready = Ready(
+    status="ready",
+    dependencies={
+        server: DependencyHealth(ok=True, latency_ms=latency)
+        for server, latency in (("mongodb", 1.6), ("redis", 0.4), ("object_store", 3.1))
+    },
+)
+_models = [Model(id=name, created=1_773_480_413) for name in ("whisper-1", "base")]
+
 #: By the name of their schema.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     type(shown[0]).__name__: [example.model_dump(mode="json") for example in shown]
@@ -152,6 +164,9 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         [Promotion(promoted=87, current=12, without=1, next_cursor="2026/meeting.m4a")],
         [_transcript],
         [verbose(_transcript)],
+        [ModelList(data=_models)],
+        [Alive()],
+        [_ready],
     )
 }
 #: The transcript as a file, by its extension.

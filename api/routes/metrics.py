@@ -9,13 +9,21 @@ from stt_core.logs import logged
 
 router = APIRouter(tags=["health"])
 
+_EXAMPLE = """# HELP stt_jobs Jobs there are, by their status.
+# TYPE stt_jobs gauge
+stt_jobs{status="queued"} 3.0
+"""
+
 
 @router.get(
     METRICS_PATH,
     summary="Figures for Prometheus",
     response_class=Response,
     responses={
-        200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        200: {
+            "description": "Prometheus' text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        }
     },
 )
 @logged

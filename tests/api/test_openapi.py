@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from api.application import create_app
-from api.schemas import Problem
+from api.openai.schemas import ModelList
+from api.schemas import Alive, Problem, Ready
 from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList
 from stt_core.jobs.models import JobView
@@ -117,9 +118,32 @@ def test_examples_when_shown_then_are_what_the_models_say(document: dict[str, An
         "queued",
         "completed",
     ]
-    for model in (Transcript, VerboseTranscript, JobList, ChunkList, ObjectList, Promotion):
+    for model in (Transcript, VerboseTranscript, JobList, ChunkList, ObjectList, Promotion, ModelList, Alive, Ready):
         [example] = schemas[model.__name__]["examples"]
         assert model.model_validate(example).model_dump(mode="json") == example
+
+
+def test_answers_when_they_are_text_then_each_has_an_example(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    def is_shown(content: dict[str, Any]) -> bool:
+        schema = content.get("schema", {})
+        names = [one.get("$ref", "").rpartition("/")[2] for one in (schema, *schema.get("anyOf", []))]
+        return bool(
+            {"example", "examples"} & content.keys()
+            or any(schemas.get(name, {}).get("examples") for name in names)
+            or "example" in str(schemas.get(names[0], {}).get("properties"))
+        )
+
+    without = [
+        (path, method, media_type)
+        for path, method, operation in operations(document)
+        for status, answer in operation["responses"].items()
+        if status.startswith("2")
+        for media_type, content in answer.get("content", {}).items()
+        if not media_type.startswith(("audio/", "video/")) and not is_shown(content)
+    ]
+    assert without == []
 
 
 def test_upload_form_when_described_then_has_the_fields_others_rely_on(document: dict[str, Any]) -> None:
