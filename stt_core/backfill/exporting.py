@@ -32,13 +32,7 @@ def release_transcript(services: Services, job: JobModel) -> bool:
     try:
         if make_current(services, job).current_job_id != job.job_id:
             return False
-        current = job
-        while True:
-            export_transcript(services, current)
-            now = services.objects.get(job.partition or "").current_job_id
-            if now in (None, current.job_id):
-                return current is job
-            current = services.jobs.get_job(now)  # it took the place meanwhile, and our files may lie over its own
+        return export_current(services, job).job_id == job.job_id
     except PartitionNotFoundError as gone:
         logger.warning("the transcript of job {} has no object any more: {}", job.job_id, gone)
         return False
@@ -55,6 +49,22 @@ def make_current(services: Services, job: JobModel) -> BucketObject:
         return ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
 
     return services.objects.change(job.partition or "", change)
+
+
+@logged
+def export_current(services: Services, job: JobModel) -> JobModel:
+    """Export the transcript of a job that was made current; return the job that is current by the end of that.
+
+    Raises:
+        PartitionNotFoundError: The object is gone.
+        StoreRefusedError: The output's bucket is not there, or not ours to write to.
+    """
+    while True:
+        export_transcript(services, job)
+        now = services.objects.get(job.partition or "").current_job_id
+        if now in (None, job.job_id):
+            return job
+        job = services.jobs.get_job(now)  # it took the place meanwhile, and our files may lie over its own
 
 
 @logged

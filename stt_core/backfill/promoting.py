@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from stt_core.backfill.exporting import export_transcript
+from stt_core.backfill.exporting import export_current
 from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.views import ensure_source
@@ -94,12 +94,6 @@ def promote(services: Services, version: JobModel) -> bool:
         return None if is_current else ObjectUpdate(current_job_id=version.job_id, current_etag=etag)
 
     item = services.objects.change(version.partition or "", change)
-    exported = version
-    while True:
-        export_transcript(services, exported)
-        current = services.objects.get(item.partition).current_job_id
-        if current is None or current == exported.job_id:
-            break
-        exported = services.jobs.get_job(current)  # it took the place meanwhile, and its files may be overwritten now
+    export_current(services, version)
     logger.info("{}: job {} is promoted over {}", item.partition, version.job_id, before)
     return before != version.job_id
