@@ -38,6 +38,12 @@ def _short_backoff(_own_environment: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep runs for objects that this process executes itself from making it slow for all tests that follow."""
+    monkeypatch.setattr("stt_dagster.steps.lower_priority", lambda: None)
+
+
 @pytest.fixture
 def services(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """The core that ops and sensors use in this test."""
