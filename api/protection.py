@@ -196,7 +196,10 @@ def _is_local(request: Request, settings: Settings) -> bool:
     origin = request.headers.get("origin")
     names = [settings.stt_api_host, server, request.url.hostname, *([_host_of(origin)] if origin else [])]
     is_handed_on = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-    return all(_is_loopback(name) for name in names) and not is_handed_on
+    # Pictures, sounds and scripts of a page carry no Origin; a link that somebody follows is no such thing.
+    site, mode = (request.headers.get(f"sec-fetch-{what}") for what in ("site", "mode"))
+    is_embedded = site == "cross-site" and mode != "navigate"
+    return all(_is_loopback(name) for name in names) and not is_handed_on and not is_embedded
 
 
 def _host_of(origin: str) -> str | None:
