@@ -1,0 +1,214 @@
+"""The ways in for a large recording, each beside the speed of the object store itself; `api.py` measures by it."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import io
+import json
+import os
+import statistics
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from stt_core.audio.models import SAMPLE_RATE
+
+TASKS = "/api/v1/tasks"
+LEAST_OF_STORE, MOST_GROWTH_MB = 0.6, 100
+STORE = "the object store itself"
+#: The ways whose speed is promised. What is put straight into the store is there at the store's own speed, and read and
+#: written once more when it is completed; what is fetched comes as fast as its source gives it.
+PROMISED = ("form", "raw body")
+#: As `curl -T` sends it.
+BLOCK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording that came in: how fast, beside the store's own speed, and how far the API's memory rose for it."""
+
+    megabytes_per_second: float
+    of_store: float
+    grown_mb: float
+    api_cpu_seconds: float
+
+    @property
+    def is_slow(self) -> bool:
+        return self.of_store < LEAST_OF_STORE
+
+
+def measure_uploads(
+    url: str, api: psutil.Process, daemon: psutil.Process, folder: Path, megabytes: int
+) -> dict[str, Upload]:
+    """Send the same recording by every way, while the daemon is halted: nothing is transcribed."""
+    recording = folder / "recording.wav"
+    with recording.open("wb") as file:
+        file.write(as_wav(b""))
+        for _ in range(megabytes):
+            file.write(os.urandom(1_000_000))
+    first = folder / "first.wav"
+    first.write_bytes(as_wav(bytes(100_000)))
+    with httpx.Client(base_url=url, timeout=600, trust_env=False) as client, serving(folder) as source:
+        ways: dict[str, Callable[[], str]] = {
+            "form": lambda: send_form(url, recording),
+            "raw body": lambda: send_raw(url, recording),
+            "source_url": lambda: fetch(client, source),
+            "presigned, completed": lambda: put_and_complete(client, recording),
+        }
+
+        def measure(way: Callable[[], str]) -> tuple[float, float, float]:
+            """Return seconds, growth of the API (MB) and its CPU seconds."""
+            with growth_of(api) as growth:
+                cpu, started = cpu_seconds([api]), time.perf_counter()
+                job = way()
+                figures = time.perf_counter() - started, growth(), cpu_seconds([api]) - cpu
+            client.delete(f"{TASKS}/{job}").raise_for_status()
+            return figures
+
+        def measure_store() -> float:
+            seconds, _, _ = measure(lambda: put_into_store(client, recording))
+            return seconds
+
+        client.delete(f"{TASKS}/{send_raw(url, first)}").raise_for_status()  # the first opens connections
+        daemon.suspend()
+        try:
+            measured, store = {}, [measure_store()]
+            for name, way in ways.items():
+                measured[name] = measure(way)
+                store.append(measure_store())
+        finally:
+            daemon.resume()
+    size = recording.stat().st_size / 1e6
+    recording.unlink()
+    uploads = {
+        name: Upload(size / seconds, statistics.mean(store[number : number + 2]) / seconds, grown, cpu)
+        for number, (name, (seconds, grown, cpu)) in enumerate(measured.items())
+    }
+    return {STORE: Upload(size / statistics.median(store), 1.0, 0.0, 0.0)} | uploads
+
+
+def send_form(url: str, recording: Path) -> str:
+    field = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="recording.wav"\r\n\r\n'
+    return job_of(_send("POST", f"{url}{TASKS}/upload", recording, "multipart/form-data; boundary=edge", field, _END))
+
+
+def send_raw(url: str, recording: Path) -> str:
+    return job_of(_send("PUT", f"{url}{TASKS}/upload?filename=recording.wav", recording, "audio/wav"))
+
+
+def fetch(client: httpx.Client, source: str) -> str:
+    return job_of(
+        client.post(f"{TASKS}/upload", json={"source_url": f"{source}/recording.wav"}).raise_for_status().content
+    )
+
+
+def put_into_store(client: httpx.Client, recording: Path) -> str:
+    """Put the recording to a presigned URL: the store's own speed."""
+    announced = client.post(f"{TASKS}/presign", json={"filename": "recording.wav"}).raise_for_status().json()
+    _send("PUT", announced["upload"]["url"], recording, "audio/wav")
+    return str(announced["job"]["job_id"])
+
+
+def put_and_complete(client: httpx.Client, recording: Path) -> str:
+    job = put_into_store(client, recording)
+    client.post(f"{TASKS}/{job}/complete").raise_for_status()
+    return job
+
+
+#: The end of a form.
+_END = b"\r\n--edge--\r\n"
+
+
+class _Parts:
+    """Bytes, a file, bytes, as one stream."""
+
+    def __init__(self, *sources: BinaryIO) -> None:
+        self._sources = list(sources)
+
+    def read(self, size: int) -> bytes:
+        while self._sources:
+            if block := self._sources[0].read(size):
+                return block
+            self._sources.pop(0)
+        return b""
+
+
+def _send(method: str, url: str, recording: Path, content_type: str, head: bytes = b"", tail: bytes = b"") -> bytes:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=600, blocksize=BLOCK_BYTES)
+    length = len(head) + recording.stat().st_size + len(tail)
+    with recording.open("rb") as file:
+        body: Any = _Parts(io.BytesIO(head), file, io.BytesIO(tail))
+        headers = {"Content-Type": content_type, "Content-Length": str(length)}
+        connection.request(method, f"{address.path}?{address.query}", body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    connection.close()
+    if answer.status not in (200, 202):
+        raise RuntimeError(f"{answer.status}: {text.decode()}")
+    return text
+
+
+def job_of(answer: bytes) -> str:
+    return str(json.loads(answer)["job_id"])
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder; gives the address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def growth_of(process: psutil.Process) -> Iterator[Callable[[], float]]:
+    """Watch a process; gives how far its memory rose over where it began, in MB."""
+    began = peak = process.memory_info().rss
+    stopped = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not stopped.wait(0.02):
+            peak = max(peak, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: (peak - began) / 1e6
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def as_wav(pcm: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as audio:
+        audio.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        audio.writeframes(pcm)
+    return buffer.getvalue()
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
