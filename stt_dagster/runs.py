@@ -14,10 +14,11 @@ from dagster import (
     RunsFilter,
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from stt_core.backfill.exporting import release_transcript
-from stt_core.errors import JobNotFoundError
+from stt_core.backfill.opening import open_known_object
+from stt_core.errors import JobNotFoundError, PartitionNotFoundError
 from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
@@ -30,6 +31,7 @@ from stt_dagster.jobs import is_transcription, job_of, partition_request, transc
 from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
+from stt_dagster.tags import MODEL
 
 logger = get_logger(__name__)
 
@@ -59,6 +61,8 @@ def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -
     """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more."""
     if job := job_of(run):
         _settle(instance, services, run, *job)
+    elif is_transcription(run) and run.status is DagsterRunStatus.FAILURE:
+        _open_job(instance, services, run)
 
 
 def _settle(instance: DagsterInstance, services: Services, run: DagsterRun, job_id: str, attempt: int | None) -> None:
@@ -168,8 +172,7 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
             logger.warning("job {} is cancelled: {} is gone", job.job_id, job.partition)
             cancel_job(services.jobs, job.job_id)
         elif not is_held_back(job) and may_launch(instance, services, job):
-            before = instance.get_run_by_id(job.attempts[-1].run_id) if job.attempts else None
-            requests.append(partition_request(job, before))
+            requests.append(partition_request(job, _run_before(instance, job)))
     return requests
 
 
@@ -207,6 +210,25 @@ def release_transcripts(instance: DagsterInstance, services: Services) -> int:
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
     return released
+
+
+def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:
+    """Return the run of the job's latest attempt; where none had claimed it, the latest for its object."""
+    if job.attempts:
+        return instance.get_run_by_id(job.attempts[-1].run_id)
+    return next(iter(instance.get_runs(RunsFilter(tags={PARTITION_NAME_TAG: job.partition or ""}), limit=1)), None)
+
+
+def _open_job(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
+    """Open the job for an object whose run failed before it had, so that there is a next attempt."""
+    reason, error = why_run_ended(instance, run)
+    if error is not None and not error.transient:
+        return
+    try:
+        job = open_known_object(services, run.tags[PARTITION_NAME_TAG], run.run_id, model=run.tags.get(MODEL))
+        logger.warning("run {} ended before it opened job {}: {}", run.run_id, job.job_id, reason)
+    except PartitionNotFoundError as gone:
+        logger.warning("run {} is over, and so is its object: {}", run.run_id, gone)
 
 
 def _why_useless(services: Services, run: DagsterRun) -> str | None:

@@ -50,17 +50,62 @@ def open_object(
         TransientError: A server is away.
     """
     bucket, key = split_partition_key(partition)
-    source = find_source(services.settings.backfill_sources, bucket, key)
-    if source is None:
-        raise PartitionNotFoundError(
-            f"{partition} belongs to no source.", mend="Add its bucket and prefix to BACKFILL_SOURCES, and start again."
-        )
+    source = _source_of(services, partition)
     try:
         there = services.store.in_bucket(bucket).version(key)
     except ObjectNotFoundError as error:
         raise ObjectNotFoundError(
             f"{partition} is not in its bucket any more.", mend="Its partition goes when the discovery sensor comes by."
         ) from error
+    return _open(services, partition, run_id, source, there, model=model, job_id=job_id)
+
+
+@logged
+def open_known_object(services: Services, partition: str, run_id: str, *, model: str | None = None) -> JobModel:
+    """Do as `open_object` with the object as it was seen last, for a run that died before it could: nobody is asked.
+
+    Whoever has the job then finds out whether the object is still that.
+
+    Raises:
+        PartitionNotFoundError: No source has this object, or it was never seen.
+    """
+    source, item = _source_of(services, partition), services.objects.get(partition)
+    seen = ObjectVersion(item.etag, item.size_bytes, item.last_modified)
+    return _open(services, partition, run_id, source, seen, model=model)
+
+
+@logged
+def is_short_object(services: Services, partition: str) -> bool:
+    """Guess from its size whether an object lasts at most `IN_PROCESS_MAX_SECONDS`; one that is not known counts so."""
+    try:
+        item = services.objects.get(partition)
+    except PartitionNotFoundError as error:
+        logger.debug("{}", error)
+        return True
+    audio_format = guess_format(item.key)
+    return is_short_size(item.size_bytes, audio_format.name if audio_format else None, services.settings)
+
+
+def _source_of(services: Services, partition: str) -> BackfillSource:
+    bucket, key = split_partition_key(partition)
+    source = find_source(services.settings.backfill_sources, bucket, key)
+    if source is None:
+        raise PartitionNotFoundError(
+            f"{partition} belongs to no source.", mend="Add its bucket and prefix to BACKFILL_SOURCES, and start again."
+        )
+    return source
+
+
+def _open(
+    services: Services,
+    partition: str,
+    run_id: str,
+    source: BackfillSource,
+    there: ObjectVersion,
+    *,
+    model: str | None,
+    job_id: str | None = None,
+) -> JobModel:
     options = source.job_options(services.settings, model=model)
 
     def race() -> JobModel:
@@ -80,18 +125,6 @@ def open_object(
         return _create(services, item, there, options)
 
     return until_won(race)
-
-
-@logged
-def is_short_object(services: Services, partition: str) -> bool:
-    """Guess from its size whether an object lasts at most `IN_PROCESS_MAX_SECONDS`; one that is not known counts so."""
-    try:
-        item = services.objects.get(partition)
-    except PartitionNotFoundError as error:
-        logger.debug("{}", error)
-        return True
-    audio_format = guess_format(item.key)
-    return is_short_size(item.size_bytes, audio_format.name if audio_format else None, services.settings)
 
 
 def _known(services: Services, partition: str, source: BackfillSource, there: ObjectVersion) -> BucketObject:

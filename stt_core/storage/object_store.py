@@ -188,7 +188,6 @@ class ObjectVersion:
     etag: str
     size_bytes: int
     modified_at: datetime
-    content_type: str
 
 
 class ObjectStore:
@@ -384,7 +383,6 @@ class ObjectStore:
             etag=(found.etag or "").strip('"'),
             size_bytes=found.size or 0,
             modified_at=found.last_modified or datetime.now(UTC),
-            content_type=found.content_type or "application/octet-stream",
         )
 
     @logged

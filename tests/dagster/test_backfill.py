@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus, ExecuteInProcessResult, RunRequest
+from dagster._core.test_utils import create_run_for_test
 
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
@@ -209,6 +210,34 @@ def test_run_when_its_engine_dies_gets_its_next_attempt_from_the_sensor_in_the_s
     [job] = services.jobs.find_versions([partition])
     assert (job.status, job.attempt) == (JobStatus.COMPLETED, 2)
     assert next_runs(instance, current()) == []
+
+
+def test_run_when_it_fails_before_it_opened_a_job_gets_another_in_the_same_backfill(
+    services: Services,
+    bucket: ObjectStore,
+    put: Put,
+    instance: DagsterInstance,
+    current: Callable[[], Services],
+) -> None:
+    from stt_core.backfill.discovery import Round, discover_next, record_page
+    from stt_dagster.runs import next_runs, settle_run
+
+    partition = put()
+    record_page(current(), discover_next(current(), Round())[0])
+    tags = {"dagster/partition": partition, "dagster/backfill": "mine"}
+    run = create_run_for_test(
+        instance,
+        job_name="__ASSET_JOB",
+        status=DagsterRunStatus.FAILURE,
+        asset_selection=frozenset({ASSET}),
+        tags=tags,
+    )
+    for _ in range(2):
+        settle_run(instance, current(), run)
+    [job] = services.jobs.find_versions([partition])
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
+    [request] = next_runs(instance, current())
+    assert (request.run_key, request.tags["dagster/backfill"]) == (f"{job.job_id}:1", "mine")
 
 
 def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
