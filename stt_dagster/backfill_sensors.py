@@ -33,6 +33,8 @@ def discovery_sensor(context: SensorEvaluationContext) -> SkipReason:
     """Register the recordings of the sources as partitions, and drop those that are gone."""
     services, instance = SttResource().services, open_instance(context)
     current = Round.model_validate_json(context.cursor or "{}")
+    if current.rests:
+        return SkipReason(f"{_describe(current)} The next begins after a rest as long.")
     deadline = time.monotonic() + TICK_SECONDS
     listed = new = changed = gone = 0
     with noting_outages("discovery") as outages:

@@ -76,14 +76,22 @@ class Round(BaseModel):
     listed: int = 0
     #: The sources that objects may be known of: those of one that was removed go.
     sources: list[str] = []
-    #: How long the round before took, seconds, and how many objects it listed.
+    #: How long the round before took, seconds, when it ended, and how many objects it listed.
     last_seconds: float | None = None
+    last_ended_at: datetime | None = None
     last_listed: int = 0
 
     @property
     def is_over(self) -> bool:
         """Whether it ended, and the next page begins another."""
         return self.source is None
+
+    @property
+    def rests(self) -> bool:
+        """Whether the next one should wait, as long as this one took: listing is never all that goes on."""
+        if self.source is not None or self.last_ended_at is None:
+            return False
+        return 0 <= (utc_now() - self.last_ended_at).total_seconds() < (self.last_seconds or 0)
 
 
 @logged
@@ -101,7 +109,7 @@ def discover_next(services: Services, current: Round, limit: int = PAGE_OBJECTS)
         return DiscoveredPage(), Round()
     if current.source is None or current.sources != names:  # another round; or other settings: from the beginning
         begun = Round(source=names[0], started_at=utc_now(), sources=names)
-        current = begun.model_copy(update=current.model_dump(include={"last_seconds", "last_listed"}))
+        current = begun.model_copy(update=current.model_dump(include={"last_seconds", "last_ended_at", "last_listed"}))
     name = current.source or ""
     try:
         if name in sources:
@@ -116,8 +124,9 @@ def discover_next(services: Services, current: Round, limit: int = PAGE_OBJECTS)
         return page, after
     if name != names[-1]:
         return page, after.model_copy(update={"source": names[names.index(name) + 1]})
-    seconds = (utc_now() - (after.started_at or utc_now())).total_seconds()
-    return page, Round(sources=list(sources), last_seconds=seconds, last_listed=after.listed)
+    now = utc_now()
+    seconds = (now - (after.started_at or now)).total_seconds()
+    return page, Round(sources=list(sources), last_seconds=seconds, last_ended_at=now, last_listed=after.listed)
 
 
 @logged

@@ -14,8 +14,10 @@ from stt_core.backfill.discovery import Round, discover_next
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
 from stt_core.errors import StoreUnavailableError
+from stt_core.jobs.models import utc_now
 from stt_core.services import Services
 from stt_core.storage.object_store import ObjectStore
+from tests.conftest import wait_until
 from tests.dagster.conftest import DATA, Configure
 from tests.multilingual_model import MODEL
 
@@ -41,9 +43,10 @@ def bucket(services: Services, configure: Configure) -> ObjectStore:
 
 
 def tick(instance: DagsterInstance, cursor: str | None = None) -> tuple[str, str]:
-    """Evaluate the sensor; returns its message and its cursor."""
+    """Evaluate the sensor once it does not rest; returns its message and its cursor."""
     from stt_dagster.backfill_sensors import discovery_sensor
 
+    wait_until(lambda: not Round.model_validate_json(cursor or "{}").rests, "the end of its rest", 60)
     with build_sensor_context(instance=instance, cursor=cursor) as context:
         answer = discovery_sensor(context)
         assert isinstance(answer, SkipReason)
@@ -144,6 +147,22 @@ def test_sensor_when_time_is_up_then_the_next_tick_goes_on_where_it_stood(
     assert Round.model_validate_json(cursor).is_over
     assert "The last full round: 5 objects in" in message
     assert len(partitions_of(instance)) == 5
+
+
+def test_sensor_when_a_round_took_long_then_it_rests_before_the_next(
+    bucket: ObjectStore, instance: DagsterInstance
+) -> None:
+    from stt_dagster.backfill_sensors import discovery_sensor
+
+    bucket.put_bytes("a.wav", b"1")
+    cursor = Round(last_seconds=3600, last_listed=7, last_ended_at=utc_now()).model_dump_json()
+
+    with build_sensor_context(instance=instance, cursor=cursor) as context:
+        answer = discovery_sensor(context)
+
+    assert isinstance(answer, SkipReason)
+    assert answer.skip_message == "The last full round: 7 objects in 3600 s. The next begins after a rest as long."
+    assert partitions_of(instance) == []
 
 
 def test_sensor_when_the_store_is_away_then_it_says_so_and_keeps_its_place(

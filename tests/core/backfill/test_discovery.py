@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from stt_core.backfill.discovery import Round, discover_next, discover_page, record_page
 from stt_core.backfill.objects import ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import BucketNotFoundError
+from stt_core.jobs.models import utc_now
 from stt_core.storage.object_store import ObjectStore
 from tests.core.backfill.conftest import OpenCore, discover, known_keys
 
@@ -141,6 +144,18 @@ def test_discovery_when_a_round_is_over_then_it_says_how_long_it_took(open_core:
     assert current.is_over
     assert (current.last_listed, current.sources) == (2, [f"{bucket.bucket}/"])
     assert current.last_seconds is not None
+
+
+@pytest.mark.parametrize(
+    ("ended_seconds_ago", "rests"),
+    [(0, True), (50, True), (70, False), (-3600, False)],  # the last: the clock was put back
+)
+def test_round_when_it_took_a_minute_then_the_next_waits_as_long(ended_seconds_ago: float, rests: bool) -> None:
+    ended_at = utc_now() - timedelta(seconds=ended_seconds_ago)
+
+    assert Round(last_seconds=60, last_ended_at=ended_at).rests is rests
+    assert not Round(source="calls/", last_seconds=60, last_ended_at=ended_at).rests
+    assert not Round().rests
 
 
 def test_discovery_when_a_source_is_removed_then_its_objects_go_and_the_others_stay(
