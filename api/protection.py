@@ -50,6 +50,8 @@ _OPEN_FOLDER = "/static-offline-docs/"
 METRICS_PATH = "/metrics"
 #: What is nobody's own: figures of everybody's jobs, and the objects of buckets.
 _ADMIN_PATHS = (METRICS_PATH, "/api/v1/backfill/")
+#: What proxies add to the requests that they hand on; some add nothing, which is what `API_KEYS=required` is for.
+_OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 #: For so long a key that was revoked still opens, seconds; MongoDB is asked as seldom, however many requests come.
 FRESH_SECONDS = 3.0
 
@@ -195,7 +197,7 @@ def _is_local(request: Request, settings: Settings) -> bool:
     server, _ = request.scope.get("server") or ("", 0)
     origin = request.headers.get("origin")
     names = [settings.stt_api_host, server, request.url.hostname, *([_host_of(origin)] if origin else [])]
-    is_handed_on = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+    is_handed_on = any(name in request.headers for name in _OF_PROXIES)
     # Pictures, sounds and scripts of a page carry no Origin; a link that somebody follows is no such thing.
     site, mode = (request.headers.get(f"sec-fetch-{what}") for what in ("site", "mode"))
     is_embedded = site == "cross-site" and mode != "navigate"
@@ -219,7 +221,7 @@ def _is_loopback(name: str | None) -> bool:
 
 
 def _ensure_scope(request: Request, caller: Caller) -> None:
-    if request.url.path.startswith(_ADMIN_PATHS):
+    if request.scope["path"].startswith(_ADMIN_PATHS):  # not of `url`, in which the caller's `Host` has a say
         needed = KeyScope.ADMIN
     else:
         needed = KeyScope.READ if request.method in ("GET", "HEAD") else KeyScope.WRITE

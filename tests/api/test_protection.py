@@ -141,6 +141,8 @@ def test_key_when_it_lacks_a_scope_then_403_that_names_it(
         client.post(f"{NO_JOB}/cancel", headers=headers),
         client.get("/metrics", headers=headers),
     ]
+    disguised = client.get("/metrics", headers=headers | {"Host": "localhost/api/v1/tasks?"})
+    assert disguised.status_code == metrics
 
     assert [answer.status_code for answer in answers] == [reads, writes, metrics]
     for answer in answers:
@@ -191,6 +193,20 @@ def test_job_when_somebody_elses_then_not_found_in_every_way_but_for_an_admin(
         assert (foreign.status_code, kind_of(foreign)) == (404, "job-not-found")
         assert foreign.json()["detail"].replace(job_id, "") == missing.json()["detail"].replace("0" * 32, "")
     assert client.post(f"{job}/cancel", headers=my_headers).status_code == 200
+
+
+def test_upload_when_another_key_sent_the_same_then_it_gets_a_job_of_its_own(
+    client: httpx.Client, make_key: MakeKey
+) -> None:
+    one, another = (make_key("write")[1] for _ in range(2))
+    wait_for_entry(client, another)
+    for way in ({"headers": {"Idempotency-Key": "the-same"}}, {"params": {"deduplicate": "true"}}):
+        answers = [
+            client.put(UPLOAD, content=wav(0.3), headers=key | way.get("headers", {}), params=way.get("params"))
+            for key in (one, another)
+        ]
+        assert [answer.status_code for answer in answers] == [202, 202]
+        assert answers[0].json()["job_id"] != answers[1].json()["job_id"]
 
 
 def test_key_when_revoked_then_refused_within_seconds(
@@ -310,6 +326,8 @@ def keyless(settings: Settings) -> Settings:
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 404),
         ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 404),
         ({"X-Forwarded-For": "203.0.113.9"}, 401),
+        ({"X-Real-IP": "203.0.113.9"}, 401),
+        ({"Via": "1.1 proxy"}, 401),
     ],
     ids=str,
 )
