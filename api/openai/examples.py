@@ -12,7 +12,7 @@ from stt_core.logs import logged
 from stt_core.transcript.models import Transcript
 
 _TRANSCRIPT = Transcript.model_validate(EXAMPLES["Transcript"][0])
-_JSON = "application/json"
+_JSON, _EVENTS = "application/json", "text/event-stream"
 
 
 @logged
@@ -28,7 +28,7 @@ def content_of_answers(*, with_stream: bool = False) -> dict[str, Any]:
     if with_stream:
         events = (TextDelta(delta=_TRANSCRIPT.text), TextDone(text=_TRANSCRIPT.text))
         lines = "".join(f"data: {event.model_dump_json()}\n\n" for event in events)
-        content["text/event-stream"] = {"examples": {"stream": {"value": lines}}}
-    for media_type in content.keys() - {_JSON}:
+        content[_EVENTS] = {"examples": {"stream": {"value": lines}}}
+    for media_type in content.keys() - {_JSON, _EVENTS}:  # one of events would be read as that of each event
         content[media_type]["schema"] = {"type": "string"}
     return content

@@ -50,7 +50,7 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     [
         ("/api/v1/tasks/upload", "post", {"202", "400", "409", "410", "413", "415", "422", "503", "507", "default"}),
         ("/api/v1/tasks/upload", "put", {"202", "400", "409", "410", "413", "415", "422", "503", "507", "default"}),
-        ("/api/v1/tasks/presign", "post", {"201", "400", "413", "503", "default"}),
+        ("/api/v1/tasks/presign", "post", {"201", "400", "409", "410", "413", "422", "503", "default"}),
         (
             "/api/v1/tasks/{job_id}/complete",
             "post",
