@@ -89,10 +89,11 @@ def test_complete_when_the_store_is_down_then_the_job_waits_for_the_next_try(ser
     assert services.tasks.complete_task(announced.job.job_id).status is JobStatus.QUEUED
 
 
-def test_sweep_when_something_was_put_after_completion_then_it_is_removed(services: Services) -> None:
+def test_sweep_when_something_beside_the_recording_is_left_then_it_is_removed(services: Services) -> None:
     waiting, done = put(services), put(services)
     services.tasks.complete_task(done.job.job_id)
     httpx.put(done.upload.url, content=b"late").raise_for_status()
+    services.store.put_bytes(keys.taken_over(done.job.job_id, "crashed", "wav"), b"RIFF")  # left by one who died
     sweep(services)
 
     assert services.store.list_keys("uploads/") == sorted(
