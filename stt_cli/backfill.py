@@ -47,6 +47,17 @@ _STATES = {
     Which.ALL: tuple(state for state in ObjectState if state is not ObjectState.RUNNING),
 }
 
+#: What Dagster's states of a backfill are called.
+_WORDS = {
+    "REQUESTED": "running",
+    "CANCELING": "cancelling",
+    "CANCELED": "cancelled",
+    "FAILING": "failing",
+    "COMPLETED": "done",
+    "COMPLETED_SUCCESS": "done",
+    "COMPLETED_FAILED": "failed",
+}
+
 
 class BackfillFailedError(PermanentError):
     """Some of the objects of a backfill have no transcript."""
@@ -213,7 +224,7 @@ def _show(state: BackfillState, progress: Progress, bar: TaskID) -> None:
     facts += [f"{state.failed} failed"] if state.failed else []
     progress.update(
         bar,
-        description=state.status.lower().removeprefix("completed_"),
+        description=_word(state),
         completed=state.done + state.failed,
         total=state.targeted or None,
         facts=", ".join(facts),
@@ -229,9 +240,13 @@ def _ensure_done(state: BackfillState, api: ApiClient, bucket: str, prefix: str,
         error = failed.versions[0].error if failed.versions else None
         note(f"  {failed.key}: {error.message if error else 'cancelled'}")
     raise BackfillFailedError(
-        f"{_count(left)} {'has' if left == 1 else 'have'} no new transcript; the backfill is {state.status.lower()}.",
+        f"{_count(left)} {'has' if left == 1 else 'have'} no new transcript; the backfill is over ({_word(state)}).",
         mend=f"{url} shows why; `stt backfill {bucket}/{prefix} --failed` tries those again that failed.",
     )
+
+
+def _word(state: BackfillState) -> str:
+    return _WORDS.get(state.status, state.status.lower())
 
 
 def _count(objects: int) -> str:
