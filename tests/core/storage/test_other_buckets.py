@@ -9,7 +9,7 @@ import pytest
 from stt_core.errors import ObjectChangedError, ObjectNotFoundError
 from stt_core.storage.object_store import ObjectStore
 
-KEY = "2026/ä \"quoted\" it's.wav"
+KEY = '2026/ä "quoted" it\'s.wav'
 
 
 @pytest.fixture
