@@ -76,14 +76,14 @@ def test_connection_when_headers_do_not_come_in_time_then_it_is_closed(
 def test_connection_when_a_body_takes_longer_than_headers_may_then_it_is_read(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 2.0)
     monkeypatch.setattr(connections, "HEAD_BYTES", 1000)
     pause = threading.Event()
 
     def slowly() -> Iterator[bytes]:
         content = wav(0.2)
         for begin in range(0, len(content), 2000):
-            pause.wait(0.15)
+            pause.wait(0.7)
             yield content[begin : begin + 2000]
 
     assert client.put(UPLOAD, content=slowly()).status_code == 202
