@@ -17,6 +17,7 @@ from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.jobs.views import JobList
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.models import Transcript
+from stt_core.whisper.catalog import HOSTED
 
 logger = get_logger(__name__)
 
@@ -198,7 +199,7 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: The key may not ask.
         """
-        return {model.id for model in self._ask("GET", f"{self._url}/v1/models", _Models).data}
+        return {model.id for model in self._ask("GET", f"{self._url}/v1/models", _Models).data} - set(HOSTED)
 
     @logged
     def close(self) -> None:

@@ -6,12 +6,10 @@ from api.openai.schemas import Model
 from stt_core.errors import ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.whisper.catalog import HOSTED
 from stt_core.whisper.models import list_models, resolve_model
 
 logger = get_logger(__name__)
-
-#: OpenAI's own models, which programs ask for by default: each stands for `WHISPER_MODEL`.
-HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
 
 @logged

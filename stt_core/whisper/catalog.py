@@ -14,6 +14,8 @@ from pathlib import Path
 DEFAULT_FLAGS = ("-mc", "0")
 
 DEMO = "demo"
+#: OpenAI's own models, which programs written for its API ask for: each stands for `WHISPER_MODEL` at its routes alone.
+HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
 
 @dataclass(frozen=True)
