@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus, ExecuteInProcessResult, RunRequest
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterInstance,
+    DagsterRunStatus,
+    ExecuteInProcessResult,
+    RunRequest,
+)
 from dagster._core.test_utils import create_run_for_test
 
 from stt_core.backfill.partitions import partition_key
@@ -15,6 +23,7 @@ from stt_core.errors import StoreUnavailableError
 from stt_core.jobs.models import JobStatus, JobUpdate
 from stt_core.services import Services
 from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.quality import CHECKS
 from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, EngineCalls, script
 from tests.multilingual_model import MODEL
@@ -87,6 +96,18 @@ def current(configure: Configure) -> Callable[[], Services]:
 
 def materialized(instance: DagsterInstance) -> set[str]:
     return instance.get_materialized_partitions(ASSET)
+
+
+def checked(instance: DagsterInstance, partition: str) -> dict[str, bool]:
+    """The checks that have been told of for a partition, and whether it passed them."""
+    found = {}
+    for name in CHECKS:
+        key = AssetCheckKey(ASSET, name)
+        [latest] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        evaluation = latest.event.dagster_event.asset_check_evaluation_data if latest.event else None
+        if evaluation and evaluation.partition == partition:
+            found[name] = evaluation.passed
+    return found
 
 
 def latest_metadata(instance: DagsterInstance, partition: str) -> dict[str, object]:
@@ -264,6 +285,9 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
 
     assert materialized(instance) == {partition}
     assert latest_metadata(instance, partition)["current"] is True
+    assert checked(instance, partition) == {
+        check.name: check.passed for check in (job.result.checks if job.result else [])
+    }
     assert services.objects.get(partition).current_job_id == job.job_id
     assert release_transcripts(instance, current()) == 0
 
