@@ -67,9 +67,14 @@ class BucketObject(Document):
             return ObjectState.RUNNING
         if self.current_etag == self.etag:
             return ObjectState.DONE
-        if latest is not None and latest.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        if latest is not None and latest.status is not JobStatus.COMPLETED and _is_of(latest, self.etag):
             return ObjectState.FAILED
         return ObjectState.MISSING if self.current_job_id is None else ObjectState.STALE
+
+
+def _is_of(job: JobModel, etag: str) -> bool:
+    """Tell whether a job is of these bytes: what failed with others says nothing of the ones that took their place."""
+    return job.source is None or job.source.etag in (None, etag)
 
 
 class ObjectUpdate(BaseModel):

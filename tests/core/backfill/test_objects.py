@@ -9,7 +9,7 @@ import pytest
 from stt_core.backfill.objects import BucketObject, ObjectState, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ConflictError, PartitionNotFoundError
-from stt_core.jobs.models import JobCreate, JobModel, JobStatus, Lane, utc_now
+from stt_core.jobs.models import JobCreate, JobModel, JobStatus, Lane, Source, utc_now
 from stt_core.jobs.options import JobOptions
 from stt_core.services import Services
 from tests.core.backfill.conftest import OpenCore
@@ -59,6 +59,18 @@ def test_state_when_asked_then_the_latest_job_and_the_current_version_decide(
     fields: dict[str, str], latest: JobStatus | None, state: ObjectState
 ) -> None:
     assert make_object("a.wav", **fields).state(make_job(latest) if latest else None) is state
+
+
+@pytest.mark.parametrize(("fields", "state"), [({}, ObjectState.MISSING), (OUTDATED, ObjectState.STALE)])
+def test_state_when_the_bytes_that_failed_are_gone_then_those_of_now_have_not_failed(
+    fields: dict[str, str], state: ObjectState
+) -> None:
+    recording = {"filename": "a", "key": "a", "format": "wav", "content_type": "audio/wav", "size_bytes": 1}
+    source = Source.model_validate(recording | {"bucket": "calls", "etag": "e0"})
+
+    assert make_object("a.wav", **fields).state(make_job(JobStatus.FAILED, source=source)) is state
+    same = source.model_copy(update={"etag": "e1"})
+    assert make_object("a.wav", **fields).state(make_job(JobStatus.FAILED, source=same)) is ObjectState.FAILED
 
 
 def test_add_many_when_some_are_known_then_these_stay_as_they_are(services: Services) -> None:
