@@ -115,7 +115,7 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         readiness = Readiness(services)
         app.state.services, app.state.readiness = services, readiness
         app.state.slots = Slots(settings.mongodb_max_pool_size)
-        app.state.snapshots = Snapshots(services)
+        app.state.snapshots = Snapshots(services, app.state.slots.looks)
         app.state.keys, app.state.metrics = FreshKeys(services.keys), Metrics(services)
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)

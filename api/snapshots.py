@@ -1,18 +1,23 @@
 """Jobs as those see them who follow them: one look at the truth serves everybody who follows the same job.
 
 A job is held here while somebody follows it. A look is at most a quarter of a second old, and the text of a chunk is
-read once for all.
+read once for all. Whoever asks once how a job stands is given a look that began after that, and shares it with those
+who came meanwhile: there is one at a time of a job, so that a hundred who poll it cost as much as a few.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from stt_core.errors import SttError
+from fastapi.concurrency import run_in_threadpool
+
+from api.slots import SlotPool
+from stt_core.errors import BusyError, SttError
 from stt_core.jobs.models import JobStatus, JobView
 from stt_core.jobs.partial import ChunkText, take_new_texts
 from stt_core.logs import get_logger, logged
@@ -74,16 +79,48 @@ class SharedJob:
 
 
 class Snapshots:
-    """The jobs of one app that are followed; used on its event loop."""
+    """The jobs of one app that are followed, or asked for; used on its event loop.
 
-    def __init__(self, services: Services) -> None:
+    Args:
+        services: The core.
+        slots: Those of looks for whoever asks once.
+    """
+
+    def __init__(self, services: Services, slots: SlotPool) -> None:
         self._services = services
+        self._slots = slots
         self._jobs: dict[str, SharedJob] = {}
+        #: The look that goes on, and the one that has not begun, of each job and owner.
+        self._begun: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
+        self._coming: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
 
     @property
     def followed(self) -> int:
         """How many jobs somebody follows."""
         return len(self._jobs)
+
+    @logged
+    async def look(self, job_id: str, owner: str | None) -> JobView:
+        """Return the job as it is, by a look that begins from now on; raises as `JobService.get_task_status`."""
+        asked = job_id, owner
+        if asked not in self._coming:
+            self._coming[asked] = asyncio.create_task(self._look(asked, self._begun.get(asked)))
+        return await asyncio.shield(self._coming[asked])  # others wait for it, too
+
+    async def _look(self, asked: tuple[str, str | None], earlier: asyncio.Task[JobView] | None) -> JobView:
+        try:
+            if earlier:
+                await asyncio.wait([earlier])
+            async with self._slots.taken():
+                self._begun[asked] = self._coming.pop(asked)
+                try:
+                    job_id, owner = asked
+                    return await run_in_threadpool(self._services.tasks.get_task_status, job_id, owner=owner)
+                finally:
+                    del self._begun[asked]
+        except BusyError:
+            self._coming.pop(asked, None)
+            raise
 
     @contextmanager
     def follow(self, job_id: str) -> Iterator[SharedJob]:

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.problems import problem_responses
@@ -52,15 +51,12 @@ def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: 
     ),
 )
 @logged
-async def get_task_status(
-    job_id: JobId, request: Request, caller: CallerDep, tasks: TasksDep, wait: WaitSeconds = 0
-) -> JobView:
+async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wait: WaitSeconds = 0) -> JobView:
     """Return the job's status, stage and progress, its place in the queue, and why it failed if it did.
 
     With `wait`, the answer comes when the job has ended, and after so many seconds at the latest.
     """
-    async with request.app.state.slots.looks.taken():
-        view = await run_in_threadpool(tasks.get_task_status, job_id, owner=caller.owner)
+    view: JobView = await request.app.state.snapshots.look(job_id, caller.owner)
     if not wait or view.status.is_final:
         return view
     room = request.app.state.slots.waiting_room
