@@ -132,10 +132,10 @@ def _repetition(transcript: Transcript, _: _Plan) -> _Finding:
     windows: dict[int | None, list[Segment]] = defaultdict(list)
     for segment in transcript.segments:
         windows[segment.chunk].append(segment)
-    ratios = {segments[0].start: compression_ratio(_text(segments)) for segments in windows.values()}
+    ratios = [(segments[0].start, compression_ratio(_text(segments))) for segments in windows.values()]
     loops = [segment.start for segment in transcript.segments if REPETITION_FLAG in segment.flags]
-    dense = [start for start, ratio in ratios.items() if ratio > MOST_COMPRESSION]
-    most = max(ratios.values(), default=None)
+    dense = [start for start, ratio in ratios if ratio > MOST_COMPRESSION]
+    most = max((ratio for _, ratio in ratios), default=None)
     description = f"Text that runs in a loop: {_places(sorted({*loops, *dense}))}."
     return _Finding(not loops and not dense, most, MOST_COMPRESSION, description)
 
@@ -180,9 +180,8 @@ def _language_flips(transcript: Transcript, _: _Plan) -> _Finding:
                 for after, segment, before in zip(heard, first.values(), heard[2:], strict=False)
                 if segment.language not in (before, after, transcript.language)
             ]
-    scripts = {segment.start: _script(segment.text) for segment in transcript.segments}
     usual = _script(_text(transcript.segments))
-    flips += [start for start, script in scripts.items() if script not in (None, usual)]
+    flips += [segment.start for segment in transcript.segments if _script(segment.text) not in (None, usual)]
     return _Finding(
         not flips, len(flips), 0, f"Stretches in another language or script than the rest: {_places(sorted(flips))}."
     )

@@ -193,6 +193,13 @@ def test_flips_when_a_segment_is_in_another_script_then_fails_and_tells_where() 
     assert not found.passed and "00:00:50" in found.description
 
 
+def test_checks_when_two_channels_begin_together_then_each_is_looked_at() -> None:
+    looped = segment(0, 25, "I am going to the shop. " * 12, channel=0, chunk=0)
+    foreign = segment(0, 4, "ご視聴ありがとうございました", channel=1, chunk=1)
+    assert {"repetition", "language_flips"} <= set(failures(transcript(looped, foreign), None))
+    assert {"repetition", "language_flips"} <= set(failures(transcript(foreign, looped), None))
+
+
 def test_flips_when_a_script_is_mixed_with_a_borrowed_word_then_passes() -> None:
     assert check(
         "language_flips", transcript(segment(0, 4, "カタカナとひらがなと漢字"), segment(5, 6, "OK Linux"))
