@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from dagster._core.definitions.partitions.utils.base import raise_error_on_invalid_partition_key_substring
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stt_core.backfill.partitions import partition_key, split_partition_key
@@ -13,6 +13,7 @@ from stt_core.backfill.partitions import partition_key, split_partition_key
 _KEYS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(".%/2E\x00\n\t\x7f")), min_size=1, max_size=60)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=_KEYS)
 @example(key="....")
 @example(key=".....wav")
@@ -26,6 +27,7 @@ def test_partition_key_when_split_then_it_gives_the_object_back(key: str) -> Non
     assert not any(character < " " or character == "\x7f" for character in partition)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(keys=st.lists(_KEYS, min_size=2, max_size=2, unique=True))
 def test_partition_key_when_keys_differ_then_so_do_the_partitions(keys: list[str]) -> None:
     assert partition_key("calls", keys[0]) != partition_key("calls", keys[1])
