@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stt_core.access.models import Scope
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
 from stt_core.services import Services
@@ -158,3 +159,16 @@ def test_examples_of_the_documentation_when_executed_then_each_is_answered(
     assert [len(answer["objects"]) for answer in answers[:2]] == [1, 0]
     assert [answer["promoted"] for answer in answers[2:]] == [1, 1]
     assert services.objects.get(partition).current_job_id == base
+
+
+def test_objects_when_keys_are_asked_for_then_admin_alone_sees_them(
+    serve: Serve, settings: Settings, services: Services
+) -> None:
+    keys = {scope: services.keys.create(scope, [scope]).token.get_secret_value() for scope in Scope}
+    with serve(settings.model_copy(update={"api_keys": "required"})) as client:
+        for scope, token in keys.items():
+            headers = {"Authorization": f"Bearer {token}"}
+            seen = client.get(OBJECTS, params={"bucket": "calls"}, headers=headers)
+            promoted = client.post(PROMOTE, json={"bucket": "calls", "model": "base"}, headers=headers)
+            expected = 200 if scope is Scope.ADMIN else 403
+            assert (seen.status_code, promoted.status_code) == (expected, expected), scope
