@@ -1,0 +1,209 @@
+"""How a bucket of many small recordings is discovered and transcribed, and what that costs.
+
+    python benchmarks/backfill.py [--objects 10000] [--backfilled 500] [--runs 2] [--json backfill.json]
+
+A stack of its own is started, objects are put into a bucket through S3, and the discovery sensor is waited for until it
+has registered them all. Then `stt backfill --watch` transcribes the first few hundred with the demo model: each is one
+sentence of the demo recording with other noise in its lowest bit, so that no chunk is in the cache; the objects that
+are only registered share one recording. At the end every object that was backfilled must have one job, completed, whose
+transcript is the exported one; anything else is counted as lost or doubled. The memory of the parts of the stack is
+looked at all the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import sys
+import tempfile
+import threading
+import time
+import wave
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+from minio import Minio
+from rich.console import Console
+from rich.table import Table
+from scoring import Truth, split_words
+from stack import Stack
+from throughput import DEMO_TRUTH, read_sentences
+
+from stt_core.backfill.objects import ObjectState
+from stt_core.backfill.partitions import partition_key
+from stt_core.jobs.models import JobStatus
+from stt_core.services import Services
+from stt_core.settings import Settings
+
+BUCKET, BACKFILLED, REGISTERED = "archive", "calls/backfilled/", "calls/registered/"
+SOURCES = json.dumps([{"bucket": BUCKET, "prefix": "calls/", "language": "en"}])
+PUTTERS = 8
+#: Parts whose memory is watched: those that know of every partition.
+WATCHED = ("daemon", "code", "webserver", "api")
+SECONDS_BETWEEN_LOOKS = 2.0
+#: How long discovery may take before the benchmark gives up.
+MOST_DISCOVERY_SECONDS = 900.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=10_000)
+    parser.add_argument("--backfilled", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=2, help="MAX_CONCURRENT_BACKFILLS")
+    parser.add_argument("--json", type=Path, default=Path("backfill.json"))
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="stt-backfill-") as folder,
+        Stack(
+            Path(folder), BACKFILL_SOURCES=SOURCES, MAX_CONCURRENT_BACKFILLS=str(options.runs), WHISPER_MODEL="demo"
+        ) as stack,
+    ):
+        services = Services.open(stack.settings())
+        with watching_memory(stack) as memory:
+            figures = measure(stack, services, options.objects, options.backfilled)
+        services.close()
+        figures |= {f"{part} MB, before, at the end, most": values for part, values in memory.items()}
+    show(figures)
+    options.json.write_text(
+        json.dumps(
+            {"machine": platform.platform(), "dagster": version("dagster"), "runs": options.runs, **figures}, indent=1
+        )
+    )
+    sys.exit(0 if figures["lost"] == figures["doubled"] == figures["wrong"] == 0 else 1)
+
+
+def measure(stack: Stack, services: Services, objects: int, backfilled: int) -> dict[str, Any]:
+    """Fill the bucket, wait for its discovery, backfill a part of it, and look at what came of each object."""
+    truths = put_objects(services.settings, objects, backfilled)
+    started, idle_cpu = time.monotonic(), cpu_seconds(stack)
+    while (known := services.database.bucket_objects.count_documents({})) < objects:
+        if time.monotonic() - started > MOST_DISCOVERY_SECONDS:
+            raise TimeoutError(f"{known} of {objects} objects were discovered in {MOST_DISCOVERY_SECONDS:.0f} s")
+        time.sleep(1)
+    discovered = time.monotonic() - started
+    cpu, began = cpu_seconds(stack), time.monotonic()
+    stack.stt("backfill", f"{BUCKET}/{BACKFILLED}", "--watch")
+    wall, used = time.monotonic() - began, cpu_seconds(stack) - cpu
+    return {
+        "objects": objects,
+        "discovered after the last was put, s": round(discovered, 1),
+        "CPU s of the stack for discovery": round(cpu - idle_cpu, 1),
+        "backfilled": backfilled,
+        "wall s": round(wall, 1),
+        "wall s per object": round(wall / backfilled, 2),
+        "CPU s per object": round(used / backfilled, 2),
+        **look_at_results(services, truths),
+    }
+
+
+def put_objects(settings: Settings, objects: int, backfilled: int) -> dict[str, str]:
+    """Put the recordings; return the text of each that is to be backfilled, by key."""
+    client = Minio(
+        settings.minio_endpoint,
+        access_key=settings.minio_access_key,
+        secret_key=settings.minio_secret_key.get_secret_value(),
+        secure=settings.minio_secure,
+    )
+    client.make_bucket(BUCKET)
+    sentences = read_sentences()
+    texts = [sentence.text for sentence in Truth.read(DEMO_TRUTH).segments]
+    shared = as_wav(sentences[0])
+
+    def put(number: int) -> None:
+        name = f"{BACKFILLED}{number:05d}.wav" if number < backfilled else f"{REGISTERED}{number:05d}.wav"
+        content = shared
+        if number < backfilled:
+            samples = sentences[number % len(sentences)]
+            content = as_wav(samples ^ np.random.default_rng(number).integers(0, 2, len(samples), np.int16))
+        client.put_object(BUCKET, name, io.BytesIO(content), len(content), content_type="audio/wav")
+
+    with ThreadPoolExecutor(PUTTERS) as threads:
+        list(threads.map(put, range(objects)))
+    return {f"{BACKFILLED}{number:05d}.wav": texts[number % len(texts)] for number in range(backfilled)}
+
+
+def look_at_results(services: Services, truths: dict[str, str]) -> dict[str, Any]:
+    """Count objects without one completed job and its transcript; return that, and the others' word error rate."""
+    jobs = services.jobs.find_versions(partition_key(BUCKET, key) for key in truths)
+    completed = Counter(job.partition for job in jobs if job.status is JobStatus.COMPLETED)
+    others = Counter(job.status.value for job in jobs if job.status is not JobStatus.COMPLETED)
+    references, hypotheses, wrong = [], [], 0
+    for key, text in truths.items():
+        item = services.objects.get(partition_key(BUCKET, key))
+        if item.current_job_id is None:
+            continue
+        latest = services.jobs.get_job(item.current_job_id)
+        transcript = services.tasks.get_task_result(item.current_job_id)
+        wrong += item.state(latest) is not ObjectState.DONE or transcript.job_id != item.current_job_id
+        references.append(" ".join(split_words(text)))
+        hypotheses.append(" ".join(split_words(transcript.text)))
+    return {
+        "lost": sum(completed[partition_key(BUCKET, key)] == 0 for key in truths),
+        "doubled": sum(count - 1 for count in completed.values()),
+        "wrong": wrong,
+        "jobs that did not complete": dict(others),
+        "word error rate": round(jiwer.wer(references, hypotheses), 4),
+    }
+
+
+@contextmanager
+def watching_memory(stack: Stack) -> Iterator[dict[str, list[float]]]:
+    """Watch the resident memory of parts while the block runs: for each MB at its begin, at its end, and the most."""
+    memory: dict[str, list[float]] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        for part in WATCHED:
+            megabytes = round(stack.process(part).memory_info().rss / 1e6, 1)
+            first, _, most = memory.get(part, [megabytes] * 3)
+            memory[part] = [first, megabytes, max(most, megabytes)]
+
+    def watch() -> None:
+        while not done.wait(SECONDS_BETWEEN_LOOKS):
+            look()
+
+    look()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        watcher.join()
+
+
+def cpu_seconds(stack: Stack) -> float:
+    """Return the CPU of every process of the stack; one that was waited for is in its parent's."""
+    supervisor = stack.process("api").parent()
+    assert supervisor is not None
+    return sum(sum(process.cpu_times()[:4]) for process in [supervisor, *supervisor.children(recursive=True)])
+
+
+def as_wav(samples: np.ndarray[Any, np.dtype[np.int16]]) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def show(figures: dict[str, Any]) -> None:
+    table = Table(title="A backfill of many small recordings")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in figures.items():
+        table.add_row(name, str(value))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""A stack of one's own to measure: `stt up --detach` in a folder, on free ports, away from the user's own servers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from stt_core.local_stack.home import StackHome, free_port
+from stt_core.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+#: Variables that name servers, keys or sources of the user's own.
+_USERS_OWN = ("MONGODB_", "REDIS_", "MINIO_", "API_KEYS", "BACKFILL_", "STT_")
+
+
+class Stack:
+    """A running stack; a context manager.
+
+    Args:
+        folder: Where it keeps everything, under `home`.
+        variables: Settings beside the defaults and the user's.
+    """
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self._home = folder / "home"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(_USERS_OWN)},
+            "STT_HOME": str(self._home),
+            "STT_API_PORT": str(free_port()),
+            "STT_DAGSTER_PORT": str(free_port()),
+            **variables,
+        }
+        self.url = f"http://127.0.0.1:{self.environment['STT_API_PORT']}"
+        self.dagster_url = f"http://127.0.0.1:{self.environment['STT_DAGSTER_PORT']}"
+
+    def __enter__(self) -> Self:
+        self.stt("up", "--detach")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stt("down")
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What the supervisor tells of each part: its pid, its port."""
+        home = StackHome.at(self._home)
+        parts: dict[str, Any] = home.read(home.state_file)["parts"]
+        return parts
+
+    def process(self, part: str) -> psutil.Process:
+        """Return the process of a part."""
+        return psutil.Process(self.parts[part]["pid"])
+
+    def settings(self) -> Settings:
+        """Return what the stack hands to its own processes."""
+        own = self.process("api").environ()
+        return Settings.model_validate(
+            {name: own[name.upper()] for name in Settings.model_fields if name.upper() in own}
+        )
+
+    def stt(self, *arguments: str) -> None:
+        """Run the command line against this stack; its errors are raised."""
+        subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self.environment, check=True, cwd=ROOT)
