@@ -17,8 +17,9 @@ from stt_core.audio.models import Chunk
 from stt_core.audio.prepare import plan_recording as plan_audio
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import ChunkModel, JobModel
+from stt_core.jobs.models import ChunkModel, JobModel, Lane
 from stt_core.logs import get_logger, logged
+from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.language import choose_language
 from stt_core.processing.models import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.texts import ChunkTexts
@@ -79,6 +80,8 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
+    if job.lane is Lane.BACKFILL:  # the language may have to be heard
+        let_uploads_pass(services.jobs)
     started, cpu_before = time.monotonic(), engine_cpu_seconds()
     language = choose_language(claim, texts, chunks, job.options.language)
     return RecordingPlan(

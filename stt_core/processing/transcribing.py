@@ -85,6 +85,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
                 groups += [left[1:], left[:1]]
             elif error and left:
                 run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
+        if waiting and job.lane is Lane.BACKFILL:
+            started += let_uploads_pass(services.jobs)
         run.hear_again(Path(folder))
     return BatchResult(
         job_id=batch.job_id,
