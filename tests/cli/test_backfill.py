@@ -151,9 +151,12 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
             env=os.environ | {"STT_DAGSTER_URL": str(client.base_url)},
             cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert watching.stderr and "1 object launched" in watching.stderr.readline()
-        watching.send_signal(signal.SIGINT)
-        said = watching.communicate(timeout=120)[1]
+        try:
+            assert watching.stderr and "1 object launched" in watching.stderr.readline()
+            watching.send_signal(signal.SIGINT)
+            said = watching.communicate(timeout=120)[1]
+        finally:
+            watching.kill()
 
     assert f"The backfill goes on: {str(client.base_url).rstrip('/')}/runs/b/new" in said
     assert watching.returncode != 0

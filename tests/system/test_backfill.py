@@ -104,8 +104,11 @@ def test_bucket_when_backfilled_from_the_browser_and_the_terminal_then_its_parti
         env=stack.environment, cwd=stack.temporary, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
-    expect(page.get_by_text(re.compile(r"^Materialized \([34]\)$"))).to_be_visible(timeout=1000 * DAEMON_PATIENCE)
-    output, said = terminal.communicate(timeout=DAEMON_PATIENCE)
+    try:
+        expect(page.get_by_text(re.compile(r"^Materialized \([34]\)$"))).to_be_visible(timeout=1000 * DAEMON_PATIENCE)
+        output, said = terminal.communicate(timeout=DAEMON_PATIENCE)
+    finally:
+        terminal.kill()
     assert terminal.returncode == 0, said
     assert len(output.split()) == 1
     assert "Backfill of 1 object launched: http" in said
