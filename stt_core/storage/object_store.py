@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
-import logging
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import BinaryIO, Self, cast
 from urllib.parse import urlsplit
 
 import urllib3
@@ -39,25 +36,13 @@ from stt_core.errors import (
 )
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.storage.connections import is_silence, patient_connections, probing_connections
 
 logger = get_logger(__name__)
-# It would tell of every try of a request that fails, which is told of in one line when no try is left.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-
 #: Part size of uploads, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
 PART_SIZE = 16 * 1024**2
 #: Block size of downloads, bytes.
 BLOCK_SIZE = 1024**2
-#: Block size of requests' bodies, bytes: the limit on silence holds for each block of a slow upload.
-_SEND_SIZE = 64 * 1024
-#: How long a server may be silent, seconds: while a connection opens or a block is sent, and before an answer or its
-#: next bytes. A transfer that goes on may take as long as it takes.
-_CONNECT_SECONDS = 5.0
-_SILENCE_SECONDS = 8.0
-#: The same for listings: the embedded server reads a folder of 100 000 files, 5 to 12 s, before it answers.
-_LISTING_SECONDS = 30.0
-#: The same for questions that are answered at once or not at all: signs of life, and tidying up after an error.
-_PROBE_SECONDS = 3.0
 
 #: Characters that XML cannot hold: some servers name the start of a listing in their answer as they were given it.
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -115,60 +100,9 @@ def _reason(error: Exception) -> str:
     """Return in plain words why the store did not answer; urllib3 tells of its pools and puts causes into causes."""
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
         error = error.reason
-    if _is_silence(error):
+    if is_silence(error):
         return "no answer in time"
     return str(error).rpartition(": ")[2]
-
-
-def _is_silence(error: Exception | None) -> bool:
-    """Return whether a server let a limit of time pass, unlike one that refused or broke a connection."""
-    refused = isinstance(error, urllib3.exceptions.NewConnectionError)
-    sending = isinstance(error, urllib3.exceptions.ProtocolError) and isinstance(error.args[-1], TimeoutError)
-    return sending or (isinstance(error, urllib3.exceptions.TimeoutError) and not refused)
-
-
-class _Retry(urllib3.Retry):
-    """Asks again what was refused or broken off, but not a server that is silent: it was waited for already."""
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: urllib3.BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: TracebackType | None = None,
-    ) -> Self:
-        if error is not None and _is_silence(error):
-            raise error
-        return super().increment(method, url, response, error, _pool, _stacktrace)
-
-
-class _Connections(urllib3.PoolManager):
-    """Connections that send block by block, tidy up soon or not at all, and call XML by its S3 name.
-
-    Some servers label errors `text/xml`, which the client does not read, and some do not say that their disk is full:
-    a failed write is put down to the disk of `home`, where the embedded server's data lies, if it has no room for it.
-    """
-
-    def __init__(self, home: Path, **options: Any) -> None:
-        super().__init__(**options)
-        self._home = home
-
-    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
-        body: bytes = kw.get("body") or b""
-        if body:
-            kw["body"] = io.BytesIO(body)
-        if method == "DELETE":
-            kw["timeout"] = _PROBE_SECONDS
-        elif "list-type=" in url:
-            kw["timeout"] = _LISTING_SECONDS
-        response = super().urlopen(method, url, redirect, **kw)
-        if response.status >= 500 and self._home.is_dir() and shutil.disk_usage(self._home).free < len(body):
-            raise DiskFullError(f"The object store failed, and the disk of {self._home} is full.", mend="Free space.")
-        if response.status >= 400 and response.headers.get("content-type", "").startswith("text/xml"):
-            response.headers["content-type"] = "application/xml"
-        return response
 
 
 @dataclass(frozen=True)
@@ -200,20 +134,8 @@ class ObjectStore:
                 mend="Set both to the credentials of your object store; `stt up` makes its own for the embedded one.",
             )
         self.bucket = settings.minio_bucket
-        self._connections = _Connections(
-            settings.stt_home,
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_SILENCE_SECONDS),
-            blocksize=_SEND_SIZE,
-            maxsize=10,
-            retries=_Retry(
-                total=2,
-                backoff_factor=0.2,
-                status_forcelist=[500, 502, 503, 504],
-                raise_on_status=False,  # the last answer says why
-                respect_retry_after_header=False,  # a server may ask for minutes
-            ),
-        )
-        self._probe_connections = _Connections(settings.stt_home, timeout=_PROBE_SECONDS, retries=False)
+        self._connections = patient_connections(settings.stt_home)
+        self._probe_connections = probing_connections(settings.stt_home)
         inside = f"{'https' if settings.minio_secure else 'http'}://{settings.minio_endpoint}"
         self._client, self._probe, self._public = (
             Minio(

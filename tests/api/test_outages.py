@@ -198,8 +198,8 @@ def test_redis_when_it_hangs_then_jobs_are_shown_at_once_and_uploads_refused_unr
 def test_object_store_when_it_hangs_then_what_needs_it_is_refused_in_time_and_the_rest_served(
     serve: Serve, settings: Settings, services: Services, own_home: StackHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stt_core.storage.object_store._SILENCE_SECONDS", 2.0)
-    monkeypatch.setattr("stt_core.storage.object_store._PROBE_SECONDS", 1.0)
+    monkeypatch.setattr("stt_core.storage.connections._SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr("stt_core.storage.connections._PROBE_SECONDS", 1.0)
     monkeypatch.setattr("api.slots._PATIENCE_SECONDS", 1.0)
     server = EmbeddedS3(own_home)
     process = start_server(server)

@@ -40,7 +40,7 @@ def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(setti
 def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stt_core.storage.object_store._PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("stt_core.storage.connections._PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = {"minio_endpoint": f"127.0.0.1:{silent.getsockname()[1]}"}
         store = ObjectStore(settings.model_copy(update=address))
@@ -91,8 +91,8 @@ Serve = Callable[[Callable[[socket.socket], None]], ObjectStore]
 @pytest.fixture
 def odd_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Hand out a store whose server does with each connection as told: named faults, spoken in real HTTP."""
-    monkeypatch.setattr("stt_core.storage.object_store._SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr("stt_core.storage.object_store._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("stt_core.storage.connections._SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("stt_core.storage.connections._CONNECT_SECONDS", 0.5)
     with ExitStack() as stack:
 
         def serve(handle: Callable[[socket.socket], None]) -> ObjectStore:
