@@ -56,6 +56,8 @@ logger = get_logger(__name__)
 #: beat is followed at once by the next, so that a job almost always finds one waiting. A code server that is told to
 #: end waits for its ticks, which is why it is not longer.
 QUEUE_WAIT_SECONDS = 4.0
+#: How often it is looked for objects that wait for a run; without sources there are those that a removed one left.
+_BACKFILL_SECONDS = get_settings().reconcile_seconds if get_settings().backfill_sources else 3600
 #: How often it is looked for webhooks to send; each beat of the daemon.
 WEBHOOK_SECONDS = 5
 #: How often it is looked for runs that failed: every other beat. A tick without news costs 0.1 s of CPU, and the next
@@ -149,7 +151,7 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
 @sensor(
     name=BACKFILL_SENSOR,
     target=bucket_transcripts,
-    minimum_interval_seconds=get_settings().reconcile_seconds,
+    minimum_interval_seconds=_BACKFILL_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @logged
