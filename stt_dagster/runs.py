@@ -18,12 +18,12 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_N
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
-from stt_core.errors import JobNotFoundError, PartitionNotFoundError
+from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError
 from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger, log_exception, logged
 from stt_core.services import Services
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.failures import why_run_ended
@@ -180,7 +180,8 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
 def release_transcripts(instance: DagsterInstance, services: Services) -> int:
     """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had; return how many.
 
-    Their partitions then are materialised by no run. The others have been told of by their runs.
+    Their partitions then are materialised by no run. The others have been told of by their runs. One that cannot be
+    passed on, since its output is not there or refuses its name, is tried again at every look, and keeps back no other.
     """
     jobs = services.jobs.find_jobs_to_release()
     run_ids = [job.run_id or "" for job in jobs]
@@ -192,24 +193,34 @@ def release_transcripts(instance: DagsterInstance, services: Services) -> int:
             continue
         if run is None or run.status is not DagsterRunStatus.SUCCESS:
             logger.warning("job {} completed, and its run {} ended before it had told", job.job_id, job.run_id)
-            shown = describe_transcript(job, SttResource()) | {"current": release_transcript(services, job)}
-            event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
-            instance.report_runless_asset_event(event)
-            for check in describe_checks(job):
-                instance.report_runless_asset_event(
-                    AssetCheckEvaluation(
-                        asset_key=bucket_transcripts.key,
-                        check_name=check.check_name or "",
-                        passed=check.passed,
-                        metadata=check.metadata,
-                        severity=check.severity,
-                        description=check.description,
-                        partition=job.partition,
-                    )
-                )
+            try:
+                is_current = release_transcript(services, job)
+            except PermanentError as error:
+                log_exception(logger, f"passing on the transcript of job {job.job_id}", error)
+                continue
+            _report(instance, job, is_current)
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
     return released
+
+
+def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
+    """Tell Dagster of a transcript and its checks, as the run that completed the job would have."""
+    shown = describe_transcript(job, SttResource()) | {"current": is_current}
+    event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
+    instance.report_runless_asset_event(event)
+    for check in describe_checks(job):
+        instance.report_runless_asset_event(
+            AssetCheckEvaluation(
+                asset_key=bucket_transcripts.key,
+                check_name=check.check_name or "",
+                passed=check.passed,
+                metadata=check.metadata,
+                severity=check.severity,
+                description=check.description,
+                partition=job.partition,
+            )
+        )
 
 
 def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:

@@ -23,6 +23,7 @@ from stt_core.errors import StoreUnavailableError
 from stt_core.jobs.models import JobStatus, JobUpdate
 from stt_core.services import Services
 from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.formats import FORMATS
 from stt_core.transcript.quality import CHECKS
 from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, EngineCalls, script
@@ -290,6 +291,35 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
     }
     assert services.objects.get(partition).current_job_id == job.job_id
     assert release_transcripts(instance, current()) == 0
+
+
+def test_transcript_when_its_output_is_not_there_keeps_back_no_other_and_is_passed_on_later(
+    services: Services,
+    bucket: ObjectStore,
+    put: Put,
+    materialize: Materialize,
+    instance: DagsterInstance,
+    configure: Configure,
+    current: Callable[[], Services],
+) -> None:
+    from stt_dagster.runs import release_transcripts
+
+    output = bucket.in_bucket(f"{bucket.bucket}-texts")
+    to_nowhere = BackfillSource(bucket=bucket.bucket, prefix="2026/", language="en", model=MODEL, output=output.bucket)
+    other = BackfillSource(bucket=bucket.bucket, prefix="2027/", language="en", model=MODEL, output="not-there-either")
+    configure(backfill_sources=(to_nowhere, other))
+    partitions = [put(), put("2027/copy.mp3")]
+    for partition in partitions:
+        assert not materialize(partition).success
+    assert release_transcripts(instance, current()) == 0
+
+    output.ensure_bucket()
+    assert release_transcripts(instance, current()) == 1
+
+    assert materialized(instance) == {partitions[0]}
+    assert len(output.list_keys("")) == len(FORMATS)
+    [left] = services.jobs.find_jobs_to_release()
+    assert left.partition == partitions[1]
 
 
 def test_waiting_job_when_its_partition_is_gone_is_cancelled(
