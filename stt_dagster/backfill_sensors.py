@@ -54,11 +54,11 @@ def discovery_sensor(context: SensorEvaluationContext) -> SkipReason:
 
 
 def _tell(instance: DagsterInstance, page: DiscoveredPage) -> None:
-    """Let Dagster know the partitions of a page, and which of them have a transcript of other bytes."""
+    """Let Dagster know the partitions of a page, and which of them have other bytes than were seen before."""
     if page.present:
         instance.add_dynamic_partitions(str(BUCKET_OBJECTS.name), page.present)
     for change in page.changed:
-        if change.outdates_transcript:
+        if change.concerns_transcript:
             instance.report_runless_asset_event(observe_object(change.known.partition, str(change.update.etag)))
     for partition in page.vanished:
         instance.delete_dynamic_partition(str(BUCKET_OBJECTS.name), partition)

@@ -45,9 +45,9 @@ class Change:
     update: ObjectUpdate
 
     @property
-    def outdates_transcript(self) -> bool:
-        """Whether there is a transcript, and it is of other bytes."""
-        return self.known.current_etag is not None and self.update.etag not in (None, self.known.current_etag)
+    def concerns_transcript(self) -> bool:
+        """Whether there is a transcript, which is now of other bytes, or of the same again."""
+        return self.known.current_etag is not None and self.update.etag is not None
 
 
 @dataclass(frozen=True)

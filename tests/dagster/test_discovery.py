@@ -202,6 +202,13 @@ def test_partition_when_its_object_changes_then_it_is_stale_until_it_is_transcri
 
     assert "0 new, 1 changed, 0 gone." in message
     assert staleness(instance, partition) == ("STALE", ["bucket_objects has a new data version"])
+    bucket.put_bytes("a ü.ogg", RECORDING)  # as it was
+    _, cursor = tick(instance, cursor)
+    assert staleness(instance, partition) == ("FRESH", [])
+
+    bucket.put_bytes("a ü.ogg", (DATA / "sample-01.mp3").read_bytes())
+    _, cursor = tick(instance, cursor)
+    assert staleness(instance, partition) == ("STALE", ["bucket_objects has a new data version"])
     transcribe(instance, partition)
     assert staleness(instance, partition) == ("FRESH", [])
     assert "0 changed" in tick(instance, cursor)[0]

@@ -203,7 +203,9 @@ def test_discovery_when_a_run_writes_meanwhile_then_its_write_stays(open_core: O
     assert services.objects.get(partition).latest_job_id == "1" * 32
 
 
-def test_change_when_the_transcript_is_of_other_bytes_outdates_it(open_core: OpenCore, bucket: ObjectStore) -> None:
+def test_change_when_there_is_a_transcript_concerns_it_be_it_of_those_bytes_or_not(
+    open_core: OpenCore, bucket: ObjectStore
+) -> None:
     for key in ("never.wav", "of-old.wav", "of-new.wav"):
         bucket.put_bytes(key, b"1")
     services = open_core({})
@@ -218,5 +220,5 @@ def test_change_when_the_transcript_is_of_other_bytes_outdates_it(open_core: Ope
 
     page, _ = discover_next(services, Round())
 
-    outdated = {change.known.key: change.outdates_transcript for change in page.changed}
-    assert outdated == {"never.wav": False, "of-old.wav": True, "of-new.wav": False}
+    concerned = {change.known.key: change.concerns_transcript for change in page.changed}
+    assert concerned == {"never.wav": False, "of-old.wav": True, "of-new.wav": True}
