@@ -139,6 +139,14 @@ def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are
     assert "2 objects transcribed." in said.err
 
 
+#: The command line; where the tests are a background job of a shell, that had it ignore Ctrl-C.
+HEEDS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("stt_cli", run_name="__main__")
+"""
+
+
 def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_where(
     services: Services, tmp_path: Path
 ) -> None:
@@ -147,7 +155,7 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
     dagster.states = repeat("REQUESTED")
     with serve_app(dagster.app) as client:
         watching = subprocess.Popen(
-            [sys.executable, "-m", "stt_cli", "backfill", "calls", "--watch"],
+            [sys.executable, "-c", HEEDS_CTRL_C, "backfill", "calls", "--watch"],
             env=os.environ | {"STT_DAGSTER_URL": str(client.base_url)},
             cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

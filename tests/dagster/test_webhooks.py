@@ -35,7 +35,7 @@ def test_webhook_sensor_when_mongodb_is_away_then_the_tick_says_so(
     services: Services, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(webhook_secret=SecretStr(SECRET))
-    monkeypatch.setattr(services.database, "_database", Services.open(gone(services)).database._database)
+    monkeypatch.setattr(services.database, "jobs", Services.open(gone(services)).database.jobs)
     assert "MongoDB is not reachable" in tick()
 
 
