@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from rich.console import Console
@@ -15,6 +16,8 @@ out = Console()
 #: Progress, hints and errors. Soft wrapping keeps addresses and commands whole, to be copied.
 err = Console(stderr=True, soft_wrap=True)
 
+#: What a terminal obeys instead of showing it: control characters, and those that turn the direction of writing.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PART_STYLES = {
     "redis": "red",
     "s3": "yellow",
@@ -29,17 +32,23 @@ _WIDTH = max(map(len, _PART_STYLES))
 
 
 @logged
+def plain(text: str) -> Text:
+    """Return what others wrote, such as names of objects, as it can be shown: all of it is text to the terminal."""
+    return Text(_COMMANDS.sub(lambda found: repr(found[0])[1:-1], text))
+
+
+@logged
 def show_error(error: SttError) -> None:
     """Say what is wrong and how to put it right."""
-    err.print(Text.assemble(("error: ", "bold red"), error.message))
+    err.print(Text.assemble(("error: ", "bold red"), plain(error.message)))
     if error.mend:
-        err.print(Text.assemble(("  mend: ", "bold green"), error.mend))
+        err.print(Text.assemble(("  mend: ", "bold green"), plain(error.mend)))
 
 
 @logged
 def note(text: str) -> None:
     """Say something that is not the result."""
-    err.print(Text(text))
+    err.print(plain(text))
 
 
 @logged

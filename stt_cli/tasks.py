@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stt_cli.client import ApiClient
-from stt_cli.console import note, out, write_result
+from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
 from stt_core.jobs.models import JobStatus, JobView, Priority
 from stt_core.jobs.options import Channels, Strategy
@@ -110,7 +110,7 @@ def list_jobs(
     table = Table("job", "status", "created (UTC)", "length", "file", box=None, header_style="bold")
     for job in page.tasks:
         length = clock(job.duration_seconds) if job.duration_seconds is not None else ""
-        table.add_row(job.job_id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", length, Text(job.filename))
+        table.add_row(job.job_id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", length, plain(job.filename))
     out.print(table)
     if page.next_cursor:
         note(f"older ones: --cursor {page.next_cursor}")
@@ -198,5 +198,5 @@ def _table(job: JobView) -> Table:
     table = Table(show_header=False, box=None)
     for name, value in rows.items():
         if value is not None:
-            table.add_row(Text(name, "bold"), Text(str(value)))  # not as markup: some of it is others' text
+            table.add_row(Text(name, "bold"), plain(str(value)))
     return table

@@ -171,10 +171,10 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
     assert "Traceback" not in said
 
 
-def test_backfill_when_objects_fail_then_says_which_and_why(
+def test_backfill_when_objects_fail_then_says_which_and_why_and_sends_the_terminal_none_of_their_names_commands(
     services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job_id = open_version(services, discover(services, "bad.wav"))
+    job_id = open_version(services, discover(services, "bad\x1b]0;\u202e[b].wav"))
     claim(services, job_id).fail(JobError(kind="no-audio", message="It is noise."))
     dagster = FakeDagster(under_way=[], failed=1)
     with serve_app(dagster.app) as client:
@@ -182,7 +182,7 @@ def test_backfill_when_objects_fail_then_says_which_and_why(
         with pytest.raises(backfill.BackfillFailedError, match="1 object has no new transcript"):
             backfill.run("calls", failed=True, watch=True)
 
-    assert "bad.wav: It is noise." in capsys.readouterr().err
+    assert r"bad\x1b]0;\u202e[b].wav: It is noise." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
