@@ -13,7 +13,7 @@ from stt_core.audio.formats import guess_format
 from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
 from stt_core.backfill.sources import BackfillSource, find_source
-from stt_core.errors import ObjectNotFoundError, PartitionNotFoundError
+from stt_core.errors import DatabaseUnavailableError, ObjectNotFoundError, PartitionNotFoundError
 from stt_core.jobs.models import JobModel, JobStatus, Lane, Priority, Source, new_job_id, utc_now
 from stt_core.jobs.recovery import cancel_job
 from stt_core.jobs.writes import until_won
@@ -76,11 +76,14 @@ def open_known_object(services: Services, partition: str, run_id: str, *, model:
 
 @logged
 def is_short_object(services: Services, partition: str) -> bool:
-    """Guess from its size whether an object lasts at most `IN_PROCESS_MAX_SECONDS`; one that is not known counts so."""
+    """Guess from its size whether an object lasts at most `IN_PROCESS_MAX_SECONDS`; one that is not known counts so.
+
+    So does every one while MongoDB is away: a run is not to end over that before its steps, which try again.
+    """
     try:
         item = services.objects.get(partition)
-    except PartitionNotFoundError as error:
-        logger.debug("{}", error)
+    except (PartitionNotFoundError, DatabaseUnavailableError) as error:
+        logger.info("{}", error)
         return True
     audio_format = guess_format(item.key)
     return is_short_size(item.size_bytes, audio_format.name if audio_format else None, services.settings)

@@ -12,7 +12,9 @@ from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ObjectNotFoundError, PartitionNotFoundError, SupersededError
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, Lane, new_job_id
+from stt_core.local_stack.home import free_port
 from stt_core.services import Services
+from stt_core.settings import Settings
 from stt_core.storage.object_store import ObjectStore
 from tests.core.backfill.conftest import OpenCore
 
@@ -123,6 +125,21 @@ def test_open_object_when_its_own_run_asks_again_gives_it_its_job(services: Serv
     claim = ensure_claim(services.jobs, job.job_id, "run", attempt=None)
     claim.fail(JobError(kind="store-unavailable", message="away", transient=True))
     assert open_object(services, partition, "run").job_id == job.job_id
+
+
+def test_is_short_object_when_mongodb_is_away_or_the_object_is_long(
+    services: Services, partition: str, settings: Settings
+) -> None:
+    open_object(services, partition, "run")
+    services.objects.change(partition, lambda _: ObjectUpdate(size_bytes=2**40))
+    assert not is_short_object(services, partition)
+    away = Services.open(
+        settings.model_copy(
+            update={"mongodb_url": f"mongodb://127.0.0.1:{free_port()}", "mongodb_timeout_seconds": 0.2}
+        )
+    )
+    assert is_short_object(away, partition)
+    away.close()
 
 
 def test_open_object_when_it_is_gone_or_nobodys_says_so(
