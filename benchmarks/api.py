@@ -22,18 +22,17 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import psutil
+from stack import Stack
 from ways_in import MOST_GROWTH_MB, PROMISED, TASKS, Upload, as_wav, cpu_seconds, job_of, measure_uploads
 
 from stt_core.access.keys import ApiKeys
@@ -41,63 +40,24 @@ from stt_core.access.models import Scope
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.models import SAMPLE_RATE
 from stt_core.jobs.database import Database
-from stt_core.local_stack.home import StackHome, free_port
 from stt_core.settings import Settings
 
-ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "stt_cli" / "data" / "demo.flac"
+DEMO = Path(__file__).parents[1] / "stt_cli" / "data" / "demo.flac"
 #: The recording that is transcribed meanwhile: long enough for both rounds of polling.
 TRANSCRIBED_MINUTES = 60
 #: Of the code server, its runs, and the engines that they start.
 NICENESS = 15
+VARIABLES = {"SOURCE_URL_ALLOW": "127.0.0.1", "WHISPER_MODEL": "demo", "MAX_CONCURRENT_RUNS": "1"}
 WARM_UP_SECONDS = 2.0
 LEAST_REQUESTS, MOST_P99_MS = 200, 250
 
 
-class Stack:
-    """A stack of its own; a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("MONGODB_", "REDIS_", "MINIO_", "API_KEYS"))
-            },
-            "STT_HOME": str(folder / "home"),
-            "STT_API_PORT": str(free_port()),
-            "STT_DAGSTER_PORT": str(free_port()),
-            "SOURCE_URL_ALLOW": "127.0.0.1",
-            "WHISPER_MODEL": "demo",
-            "MAX_CONCURRENT_RUNS": "1",
-        }
-        self.url = f"http://127.0.0.1:{self.environment['STT_API_PORT']}"
-        self._home = folder / "home"
-        self._parts: dict[str, Any] = {}
-
-    def __enter__(self) -> Stack:
-        self._stt("up", "--detach")
-        home = StackHome.at(self._home)
-        self._parts = home.read(home.state_file)["parts"]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stt("down")
-
-    def process(self, part: str) -> psutil.Process:
-        """Return the process of a part."""
-        return psutil.Process(self._parts[part]["pid"])
-
-    def make_key(self) -> str:
-        """Make an API key, and return its token; from now on the API asks for one."""
-        url = f"mongodb://127.0.0.1:{self._parts['mongo']['port']}"
-        database = Database(Settings(_env_file=None, mongodb_url=url))  # type: ignore[call-arg]
-        token = ApiKeys(database).create("benchmark", [Scope.ADMIN], rate=1_000_000).token.get_secret_value()
-        database.close()
-        return token
-
-    def _stt(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self.environment, check=True, cwd=ROOT)
+def make_key(stack: Stack) -> str:
+    """Make an API key, and return its token; from now on the API asks for one."""
+    database = Database(stack.settings())
+    token = ApiKeys(database).create("benchmark", [Scope.ADMIN], rate=1_000_000).token.get_secret_value()
+    database.close()
+    return token
 
 
 @dataclass(frozen=True)
@@ -125,7 +85,7 @@ def main() -> None:
     options = parser.parse_args()
     polling: dict[str, Polling] = {}
     uploads: dict[str, Upload] = {}
-    with tempfile.TemporaryDirectory(prefix="stt-api-") as folder, Stack(Path(folder)) as stack:
+    with tempfile.TemporaryDirectory(prefix="stt-api-") as folder, Stack(Path(folder), **VARIABLES) as stack:
         if options.megabytes:
             daemon, api = stack.process("daemon"), stack.process("api")
             uploads = measure_uploads(stack.url, api, daemon, Path(folder), options.megabytes)
@@ -155,7 +115,7 @@ def measure_polling(stack: Stack, clients: int, seconds: float) -> dict[str, Pol
         waiting = [_send_form(client, as_wav(bytes(32_000)), priority="low") for _ in range(clients // 2)]
         jobs = waiting + [at_work] * (clients - len(waiting))
         rounds = {"off": poll_round(stack, jobs, seconds, None)}
-        token = stack.make_key()
+        token = make_key(stack)
         rounds["on"] = poll_round(stack, jobs, seconds, token)
         client.headers["X-API-Key"] = token
         view = client.get(f"{TASKS}/{at_work}").raise_for_status().json()

@@ -32,7 +32,8 @@ import wave
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 import numpy as np
@@ -42,16 +43,15 @@ from make_speed_model import make_speed_model
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
+from stack import ROOT, Stack
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.models import SAMPLE_RATE
-from stt_core.local_stack.home import free_port
 from stt_core.settings import Settings
 from stt_core.whisper.models import resolve_model
 from stt_core.whisper.process import find_executable
 from stt_core.whisper.transcriber import Transcriber
 
-ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "stt_cli" / "data" / "demo.flac"
 DEMO_TRUTH = ROOT / "benchmarks" / "data" / "demo.json"
 MODEL = "speed-base"
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("throughput.json"))
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in options.recordings}
-    with tempfile.TemporaryDirectory(prefix="stt-throughput-") as folder, Stack(Path(folder)) as stack:
+    with tempfile.TemporaryDirectory(prefix="stt-throughput-") as folder, MeasuredStack(Path(folder)) as stack:
         stack.transcribe(synthesise(Recording(0.5, 0.0, 0.0), 0, Path(folder)))  # the first run loads and hashes
         for name, number in ((name, number) for number in range(options.runs) for name in options.recordings):
             recording = synthesise(RECORDINGS[name], number + 1, Path(folder))
@@ -126,7 +126,7 @@ def main() -> None:
     sys.exit(0 if passed else 1)
 
 
-class Stack:
+class MeasuredStack(Stack):
     """A stack of its own, and the engine it uses; a context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -138,31 +138,19 @@ class Stack:
         wrapper = folder / "engine"
         wrapper.write_text(f'#!/bin/sh\n"{self._engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
         wrapper.chmod(0o755)
-        self._environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("MONGODB_", "REDIS_", "MINIO_"))
-            },
-            "STT_HOME": str(folder / "home"),
-            "STT_API_PORT": str(free_port()),
-            "STT_DAGSTER_PORT": str(free_port()),
-            "WHISPER_MODELS_DIR": str(folder / "models"),
-            "WHISPER_CPP_EXECUTABLE": str(wrapper),
-        }
+        super().__init__(folder, WHISPER_MODELS_DIR=str(folder / "models"), WHISPER_CPP_EXECUTABLE=str(wrapper))
         self._settings = Settings(_env_file=None, whisper_models_dir=folder / "models")  # type: ignore[call-arg]
-        self._client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self._environment['STT_API_PORT']}/api/v1/tasks", timeout=600, trust_env=False
-        )
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1/tasks", timeout=600, trust_env=False)
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._stt("up", "--detach")
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._client.close()
-        self._stt("down")
+        super().__exit__(kind, error, trace)
 
     def transcribe(self, recording: Path) -> tuple[float, float, float, int]:
         """Send a recording and wait for its transcript: wall, CPU of the stack and of its engines, chunks."""
@@ -211,9 +199,6 @@ class Stack:
     def _count_alive() -> int:
         children = psutil.Process().children(recursive=True)
         return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
-
-    def _stt(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self._environment, check=True, cwd=ROOT)
 
 
 def synthesise(recording: Recording, seed: int, folder: Path) -> Path:
