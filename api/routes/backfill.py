@@ -16,6 +16,7 @@ from stt_core.errors import (
     ConflictError,
     DatabaseUnavailableError,
     InvalidInputError,
+    PartitionNotFoundError,
     StoreUnavailableError,
 )
 from stt_core.logs import logged
@@ -45,6 +46,7 @@ def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: Serv
     responses=problem_responses(
         InvalidInputError,
         BucketNotConfiguredError,
+        PartitionNotFoundError,
         ConflictError,
         DatabaseUnavailableError,
         StoreUnavailableError,

@@ -136,9 +136,11 @@ def test_object_when_changed_then_the_transcript_of_its_old_bytes_is_not_promote
     assert services.objects.get(partition).current_job_id == current
 
 
-def test_object_when_not_known_then_promoting_it_is_404(client: httpx.Client) -> None:
+def test_object_when_not_known_then_promoting_it_is_404_as_the_description_says(client: httpx.Client) -> None:
     refused = client.post(PROMOTE, json={"bucket": "calls", "key": "absent.wav", "model": "base"})
     assert (refused.status_code, kind_of(refused)) == (404, "partition-not-found")
+    answers = client.get("/openapi.json").json()["paths"][PROMOTE]["post"]["responses"]
+    assert "partition-not-found" in answers["404"]["content"]["application/problem+json"]["examples"]
 
 
 def test_examples_of_the_documentation_when_executed_then_each_is_answered(
