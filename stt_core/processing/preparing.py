@@ -9,10 +9,10 @@ from typing import BinaryIO, cast
 from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
 from stt_core.audio.models import AudioInfo
 from stt_core.audio.prepare import RecordingStream
-from stt_core.errors import AudioTooLongError, ObjectNotFoundError
+from stt_core.errors import AudioTooLongError, FileTooLargeError, ObjectNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobUpdate
+from stt_core.jobs.models import JobUpdate, Source
 from stt_core.jobs.options import Channels
 from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
@@ -32,12 +32,14 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
 
     Raises:
         UnreadableAudioError, NoAudioError, AudioTooLongError: The recording cannot be transcribed.
+        FileTooLargeError: What lies in a bucket is larger than an upload may be.
         ObjectNotFoundError: The recording is gone from the object store.
         ObjectChangedError: It is another one by now.
     """
     job = claim.job()
     if job.source is None:
         raise ObjectNotFoundError(f"Job {job.job_id} has no recording.", mend="Upload it again.")
+    _refuse_too_large(job.source, services.settings.max_upload_bytes)
     dequeue_job(services.queue, job)
     failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
@@ -59,6 +61,15 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     failpoint(Failpoint.AUDIO_PREPARED)
     logger.info("prepared: {:.1f} s of audio, codec {}, {} tracks", audio.duration_seconds, audio.codec, len(tracks))
     return PreparedAudio(job_id=job.job_id, tracks=tracks, audio=audio)
+
+
+def _refuse_too_large(source: Source, limit: int) -> None:
+    """Refuse what was in a bucket before anybody asked for its size: it would fill the disk, again in each attempt."""
+    if source.bucket and source.size_bytes > limit:
+        raise FileTooLargeError(
+            f"The recording has {source.size_bytes} bytes; at most {limit} are taken.",
+            mend="Raise MAX_UPLOAD_BYTES, if the disk for temporary files has room for several of them.",
+        )
 
 
 def _decode(

@@ -203,6 +203,16 @@ def test_partition_when_its_object_is_no_recording_fails_for_good_and_waits_for_
     assert materialized(instance) == set()
 
 
+def test_partition_when_its_object_is_larger_than_uploads_may_be_fails_for_good(
+    services: Services, put: Put, materialize: Materialize, configure: Configure
+) -> None:
+    partition = put()
+    configure(max_upload_bytes=len(RECORDING) - 1)
+    assert not materialize(partition).success
+    [job] = services.jobs.find_versions([partition])
+    assert job.status is JobStatus.FAILED and job.error is not None and job.error.kind == "file-too-large"
+
+
 def test_run_when_its_engine_dies_gets_its_next_attempt_from_the_sensor_in_the_same_backfill(
     services: Services,
     put: Put,
