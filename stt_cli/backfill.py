@@ -239,6 +239,10 @@ def _ensure_done(state: BackfillState, api: ApiClient, bucket: str, prefix: str,
     for failed in islice(_objects(api, bucket, prefix, ObjectState.FAILED), _TOLD):
         error = failed.versions[0].error if failed.versions else None
         note(f"  {failed.key}: {error.message if error else 'cancelled'}")
+    if waiting := sum(1 for _ in _objects(api, bucket, prefix, ObjectState.RUNNING)):
+        note(
+            f"{_count(waiting)} there {'has' if waiting == 1 else 'have'} not ended: a next attempt follows by itself."
+        )
     raise BackfillFailedError(
         f"{_count(left)} {'has' if left == 1 else 'have'} no new transcript; the backfill is over ({_word(state)}).",
         mend=f"{url} shows why; `stt backfill {bucket}/{prefix} --failed` tries those again that failed.",

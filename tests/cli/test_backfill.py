@@ -176,13 +176,16 @@ def test_backfill_when_objects_fail_then_says_which_and_why_and_sends_the_termin
 ) -> None:
     job_id = open_version(services, discover(services, "bad\x1b]0;\u202e[b].wav"))
     claim(services, job_id).fail(JobError(kind="no-audio", message="It is noise."))
+    open_version(services, discover(services, "waits for its next attempt.wav"))
     dagster = FakeDagster(under_way=[], failed=1)
     with serve_app(dagster.app) as client:
         monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
         with pytest.raises(backfill.BackfillFailedError, match="1 object has no new transcript"):
             backfill.run("calls", failed=True, watch=True)
 
-    assert r"bad\x1b]0;\u202e[b].wav: It is noise." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert r"bad\x1b]0;\u202e[b].wav: It is noise." in said
+    assert "1 object there has not ended: a next attempt follows by itself." in said
 
 
 @pytest.mark.parametrize(
