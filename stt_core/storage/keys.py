@@ -6,6 +6,7 @@ Transcripts of a bucket's objects are exported under the names of these, so that
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 from stt_core.logs import logged
 
@@ -14,6 +15,8 @@ CHUNK_RESULTS = "chunks/"
 #: Prefixes of what belongs to a job: each is followed by the job's id.
 OF_JOBS = (UPLOADS := "uploads/", "audio/", "runs/", "results/")
 
+#: What S3 takes as a key, and MinIO (as a file system does) between two of its slashes, bytes, less a dot and `json`.
+_LONGEST_NAME, _LONGEST_PART = 1024 - 5, 255 - 5
 _OF_JOB = re.compile(rf"(?:{'|'.join(OF_JOBS)})([0-9a-f]{{32}})/.+")
 _CHUNK_RESULT = re.compile(rf"{CHUNK_RESULTS}[0-9a-f]{{2}}/[0-9a-f]+\.json")
 
@@ -105,7 +108,13 @@ def transcript(prefix: str, extension: str) -> str:
 
 @logged
 def exported(prefix: str, bucket: str, key: str, extension: str) -> str:
-    """Return the key of an object's transcript in one format, under the prefix of its source's output."""
+    """Return the key of an object's transcript in one format, under the prefix of its source's output.
+
+    Where the object's own key leaves no room for that, its hash takes its place, for every format.
+    """
+    name = f"{prefix}{bucket}/{key}".encode()
+    if len(name) > _LONGEST_NAME or max(map(len, name.split(b"/"))) > _LONGEST_PART:
+        key = f"long-names/{sha256(key.encode()).hexdigest()}"
     return f"{prefix}{bucket}/{key}.{extension}"
 
 

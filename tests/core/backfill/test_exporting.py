@@ -12,6 +12,7 @@ from stt_core.jobs.models import JobModel, JobResult
 from stt_core.services import Services
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.formats import FORMATS
 from tests.core.backfill.conftest import OpenCore
 
 KEY = "2026/a b's.ogg"
@@ -103,3 +104,15 @@ def test_release_transcript_when_the_object_is_forgotten_changes_nothing(
     services.objects.remove_many([job.partition or ""])
     assert not release_transcript(services, job)
     assert output.list_keys("") == []
+
+
+@pytest.mark.parametrize("key", ["d/" + "ü" * 124 + ".ogg", "/".join(["a" * 100] * 10) + ".ogg"])
+def test_exported_when_a_name_leaves_no_room_for_an_ending_is_its_hash_in_every_format(
+    output: ObjectStore, key: str
+) -> None:
+    places = [keys.exported("out/", "calls", key, extension) for extension in FORMATS]
+    for place in places:
+        output.put_bytes(place, b"text")
+    assert output.list_keys("out/calls/long-names/") == sorted(places)
+    assert keys.exported("out/", "calls", f"another{key}", "json") not in places
+    assert keys.exported("out/", "calls", "d/" + "ü" * 123 + ".ogg", "json") == "out/calls/d/" + "ü" * 123 + ".ogg.json"
