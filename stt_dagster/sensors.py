@@ -158,10 +158,14 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
 def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
     """Launch the next attempt for each object whose run failed, and tell of transcripts that no run could tell of."""
     services, instance = SttResource().services, open_instance(context)
-    with noting_outages("looking after objects") as outages:
-        released = release_transcripts(instance, services)
-        return next_runs(instance, services) or SkipReason(f"No object waits; {released} transcripts were passed on.")
-    return SkipReason(" ".join(outages))
+    # Each by itself: a transcript that its output does not take must keep no object from its next attempt.
+    with noting_outages("passing on transcripts") as passing:
+        passing.append(f"{release_transcripts(instance, services)} transcripts were passed on.")
+    with noting_outages("looking after objects") as waiting:
+        if requests := next_runs(instance, services):
+            return requests
+        waiting.append("No object waits.")
+    return SkipReason(" ".join(passing + waiting))
 
 
 @sensor(

@@ -14,6 +14,7 @@ from dagster import (
     DagsterRunStatus,
     ExecuteInProcessResult,
     RunRequest,
+    build_sensor_context,
 )
 from dagster._core.test_utils import create_run_for_test
 
@@ -330,6 +331,30 @@ def test_transcript_when_its_output_is_not_there_keeps_back_no_other_and_is_pass
     assert len(output.list_keys("")) == len(FORMATS)
     [left] = services.jobs.find_jobs_to_release()
     assert left.partition == partitions[1]
+
+
+def test_sensor_when_a_transcript_cannot_be_passed_on_launches_the_objects_that_wait(
+    put: Put,
+    materialize: Materialize,
+    instance: DagsterInstance,
+    current: Callable[[], Services],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stt_core.backfill.opening import open_object
+    from stt_dagster.sensors import backfill_sensor
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailableError("The object store is away.")
+
+    monkeypatch.setattr("stt_dagster.ops.release_transcript", away)
+    monkeypatch.setattr("stt_dagster.runs.release_transcript", away)
+    assert not materialize(put()).success
+    job = open_object(current(), put("copy.mp3"), "a run that died before it claimed it")
+
+    with build_sensor_context(instance=instance) as context:
+        [request] = backfill_sensor(context)  # type: ignore[misc]
+
+    assert request.run_key == f"{job.job_id}:1"
 
 
 def test_waiting_job_when_its_partition_is_gone_is_cancelled(
