@@ -22,7 +22,7 @@ from stt_core.logs import logged
 
 #: The longest JSON, bytes.
 _JSON_BYTES = 64 * 1024
-#: What of a recording is kept in memory, and written at a time, bytes.
+#: What of a recording is kept in memory, bytes.
 _SPOOL_BYTES = 1024**2
 #: The name of a recording that has none.
 _NAMELESS = "recording"
@@ -63,13 +63,8 @@ async def read_recording(request: Request) -> FormData:
     upload = new_spool()
     try:
         with spooling():
-            block = bytearray()
-            async for part in request.stream():
-                block += part
-                if len(block) >= _SPOOL_BYTES:
-                    await upload.write(bytes(block))
-                    block.clear()
-            await upload.write(bytes(block))
+            async for block in request.stream():
+                await upload.write(block)
             await upload.seek(0)
     except BaseException:
         await upload.close()
@@ -102,7 +97,7 @@ async def read_json(request: Request) -> FormData:
 
 async def _read_short(request: Request) -> bytes:
     body = bytearray()
-    async for part in request.stream():
+    async for part in Request.stream(request):  # as it comes, and not in the blocks of an upload
         body += part
         if len(body) > _JSON_BYTES:
             raise InvalidInputError(f"The JSON has more than {_JSON_BYTES} bytes.", mend="Send less metadata.")
