@@ -60,9 +60,11 @@ QUEUE_WAIT_SECONDS = 4.0
 _BACKFILL_SECONDS = get_settings().reconcile_seconds if get_settings().backfill_sources else 3600
 #: How often it is looked for webhooks to send; each beat of the daemon.
 WEBHOOK_SECONDS = 5
-#: How often it is looked for runs that failed: every other beat. A tick without news costs 0.1 s of CPU, and the next
+#: How often it is looked for runs that failed: every third beat. A tick without news costs 0.1 s of CPU, and the next
 #: attempt waits for its backoff anyway.
-_FAILURE_SECONDS = 9
+_FAILURE_SECONDS = 14
+#: The same for runs that were cancelled, which have stopped by then: the reconciler finds those that had their job.
+_CANCELLATION_SECONDS = 29
 
 
 class Observations(BaseModel):
@@ -114,7 +116,7 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipRe
 
 @run_status_sensor(
     run_status=DagsterRunStatus.CANCELED,
-    minimum_interval_seconds=10,  # the run has stopped already; a tick without news costs 70 ms of CPU
+    minimum_interval_seconds=_CANCELLATION_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @logged

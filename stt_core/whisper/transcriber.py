@@ -35,6 +35,9 @@ logger = get_logger(__name__)
 OnTranscript = Callable[[int, ChunkTranscript], None]
 #: How much sound before a loop the second decoding hears, seconds: enough for the first consonant.
 _RUN_UP_SECONDS = 0.2
+#: How often `should_stop` is asked, seconds: it asks MongoDB. A step of a run is interrupted sooner, by what watches
+#: its claim.
+_STOP_SECONDS = 4.0
 #: Temperature of the second decoding: it must differ also where the loop begins with the chunk.
 _RETRY_FLAGS = ("-tp", "0.4")
 
@@ -105,7 +108,7 @@ class Transcriber:
             model: From `resolve_model`.
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
             threads: Threads of the process.
-            should_stop: Asked every second; true ends the engine.
+            should_stop: Asked every few seconds; true ends the engine.
             on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on;
                 also of those that were finished when it failed.
 
@@ -191,10 +194,16 @@ class Transcriber:
             def begun(position: int) -> bool:
                 return position < len(jobs) and bases[position].with_suffix(".json").exists()
 
+            asked_at = time.monotonic()
+
             def look() -> bool:
+                nonlocal asked_at
                 while begun(len(read) + 1):  # the engine writes its files in order: the one before is whole
                     read_one(len(read))
-                return should_stop is not None and should_stop()
+                if should_stop is None or time.monotonic() - asked_at < _STOP_SECONDS:
+                    return False
+                asked_at = time.monotonic()
+                return should_stop()
 
             def read_finished() -> None:
                 try:
