@@ -69,6 +69,7 @@ def measure_uploads(
 
         def measure(way: Callable[[], str]) -> tuple[float, float, float]:
             """Return seconds, growth of the API (MB) and its CPU seconds."""
+            os.sync()  # what was written before would be on its way to the disk meanwhile
             with growth_of(api) as growth:
                 cpu, started = cpu_seconds([api]), time.perf_counter()
                 job = way()
