@@ -131,7 +131,9 @@ def test_operation_when_the_server_is_busy_asks_again_soon_whatever_the_server_s
 
     def refuse(connection: socket.socket) -> None:
         asked.append(connection.recv(65536))
-        connection.sendall(b"HTTP/1.1 503 Slow Down\r\nRetry-After: 600\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 503 Slow Down\r\nRetry-After: 600\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
         connection.close()
 
     started = time.monotonic()
