@@ -72,7 +72,9 @@ class SharedJob:
         with self._lock:
             if view.status is JobStatus.PROCESSING and view.progress.chunks_done > len(self._heard):
                 try:
-                    self._texts += take_new_texts(self._services.jobs, self._services.store, self._job_id, self._heard)
+                    self._texts += take_new_texts(
+                        self._services.chunks, self._services.store, self._job_id, self._heard
+                    )
                 except SttError as error:  # a later look brings them: what else is known of the job goes on
                     logger.warning("what was heard of job {} cannot be read: {}", self._job_id, error)
         return Snapshot(view, self._texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated
@@ -104,7 +105,7 @@ def run(
     settings = load_settings()
     bucket, prefix = _split(where)
     which = _only_one(missing, failed, all_)
-    with _api(api_url, settings) as api, DagsterClient(settings.dagster_url) as dagster:
+    with _api(api_url, settings) as api, closing(DagsterClient(settings.dagster_url)) as dagster:
         if model is not None and model not in (there := api.models()):
             raise ModelNotFoundError(
                 f"The model {model} is not there.",

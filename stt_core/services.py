@@ -14,6 +14,7 @@ from stt_core.access.keys import ApiKeys
 from stt_core.access.limits import Limits
 from stt_core.backfill.objects import BucketObjects
 from stt_core.errors import SttError
+from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.database import Database
 from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
@@ -42,6 +43,7 @@ class Services:
     settings: Settings
     database: Database
     jobs: JobRepository
+    chunks: ChunkRepository
     heartbeats: Heartbeats
     queue: JobQueue
     store: ObjectStore
@@ -61,11 +63,11 @@ class Services:
         """
         # The database last: it starts threads at once, and nothing after it can fail.
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
-        jobs, heartbeats = JobRepository(database), Heartbeats(database, settings)
+        jobs, chunks, heartbeats = JobRepository(database), ChunkRepository(database), Heartbeats(database, settings)
         tasks = JobService(settings, jobs, queue, store)
         keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
         objects = BucketObjects(database, jobs)
-        return cls(settings, database, jobs, heartbeats, queue, store, tasks, keys, limits, tallies, objects)
+        return cls(settings, database, jobs, chunks, heartbeats, queue, store, tasks, keys, limits, tallies, objects)
 
     @logged
     def prepare(self) -> None:

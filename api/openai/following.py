@@ -103,7 +103,7 @@ class FollowedJob:
         job = self._job()
         if job.status is not JobStatus.PROCESSING:
             return job, []
-        return job, partial_texts(self._services.jobs, self._services.store, self.job_id, first)
+        return job, partial_texts(self._services.chunks, self._services.store, self.job_id, first)
 
     async def _result(self) -> Transcript:
         async with self._slots.store.taken():

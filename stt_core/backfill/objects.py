@@ -19,8 +19,8 @@ from pymongo.errors import BulkWriteError
 from stt_core.errors import ConflictError, PartitionNotFoundError
 from stt_core.jobs.database import Database, mongo_errors
 from stt_core.jobs.models import Document, JobModel, JobStatus
-from stt_core.jobs.repository import DUPLICATE_KEY, JobRepository
-from stt_core.jobs.writes import replace_as_read, until_won
+from stt_core.jobs.repository import JobRepository
+from stt_core.jobs.writes import DUPLICATE_KEY, replace_as_read, until_won
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from stt_core.errors import ObjectNotFoundError
+from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.models import ChunkModel
-from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.models import ChunkTranscript
@@ -32,7 +32,7 @@ class ChunkText(BaseModel):
 
 
 @logged
-def partial_texts(jobs: JobRepository, store: ObjectStore, job_id: str, first: int = 0) -> list[str]:
+def partial_texts(chunks: ChunkRepository, store: ObjectStore, job_id: str, first: int = 0) -> list[str]:
     """Return the texts of the job's chunks from the one numbered `first` on, up to one that has none yet.
 
     A job that has ended has no need of this: its texts may be swept.
@@ -41,7 +41,7 @@ def partial_texts(jobs: JobRepository, store: ObjectStore, job_id: str, first: i
         TransientError: A server is away.
     """
     texts: list[str] = []
-    for chunk in jobs.get_chunks(job_id)[first : first + _PAGE]:
+    for chunk in chunks.get_chunks(job_id)[first : first + _PAGE]:
         text = _text(store, chunk)
         if text is None:
             break
@@ -50,7 +50,7 @@ def partial_texts(jobs: JobRepository, store: ObjectStore, job_id: str, first: i
 
 
 @logged
-def take_new_texts(jobs: JobRepository, store: ObjectStore, job_id: str, heard: set[int]) -> list[ChunkText]:
+def take_new_texts(chunks: ChunkRepository, store: ObjectStore, job_id: str, heard: set[int]) -> list[ChunkText]:
     """Return the texts of chunks that are not in `heard`, a page of them at most, and put their numbers in.
 
     They come as they are finished, not in order; one that is swept is left out.
@@ -58,7 +58,7 @@ def take_new_texts(jobs: JobRepository, store: ObjectStore, job_id: str, heard: 
     Raises:
         TransientError: A server is away; what was read until then is read again.
     """
-    new = [chunk for chunk in jobs.get_chunks(job_id) if chunk.result_key and chunk.index not in heard][:_PAGE]
+    new = [chunk for chunk in chunks.get_chunks(job_id) if chunk.result_key and chunk.index not in heard][:_PAGE]
     texts = []
     for chunk in new:
         text = _text(store, chunk)

@@ -1,4 +1,4 @@
-"""Jobs and chunks in MongoDB: whole-document writes, each a compare-and-set.
+"""Jobs in MongoDB: whole-document writes, each a compare-and-set.
 
 A job is replaced on `(_id, version)`; whoever read an older version loses with `ConflictError` and overwrites nothing.
 Every write carries a fresh `write_id`. Where the server fell silent before it confirmed a write, the write is sent once
@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import (
     ConflictError,
@@ -24,20 +24,17 @@ from stt_core.errors import (
     InvalidTransitionError,
     JobDeletedError,
     JobNotFoundError,
-    SupersededError,
 )
+from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.database import Database, mongo_errors
 from stt_core.jobs.models import (
     JOB_ID_PATTERN,
     TRANSITIONS,
-    ChunkModel,
-    ChunkStatus,
     JobCreate,
     JobModel,
     JobStatus,
     JobUpdate,
     Lane,
-    Progress,
     utc_now,
 )
 from stt_core.jobs.options import JobOptions
@@ -50,8 +47,6 @@ logger = get_logger(__name__)
 _NOT_DELETED: dict[str, Any] = {"deleted_at": {"$eq": None}}
 #: Jobs read at a time by whoever reads very many.
 _PAGE = 500
-#: The error code of a MongoDB server for a unique key that is taken.
-DUPLICATE_KEY = 11000
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class JobEnding:
 
 
 class JobRepository:
-    """The only place that reads and writes the `jobs` and `chunks` collections."""
+    """The only place that reads and writes the `jobs` collection; a job that goes takes its chunks with it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -186,7 +181,7 @@ class JobRepository:
             deleted_at=deleted_at,
         )
         self._replace(job, tombstone)
-        self.replace_chunks(job.job_id, [])
+        ChunkRepository(self._database).replace_chunks(job.job_id, [])
         with mongo_errors(f"removing the delivery of job {job.job_id}"):
             self._database.deliveries.delete_one({"_id": job.job_id})
         logger.info("job {} is deleted, but for its tombstone", job.job_id)
@@ -375,67 +370,6 @@ class JobRepository:
             deleted = self._database.jobs.delete_one({"_id": job_id}).deleted_count
         logger.info("job deleted: job_id={} existed={}", job_id, bool(deleted))
         return bool(deleted)
-
-    @logged
-    def replace_chunks(self, job_id: str, chunks: Iterable[ChunkModel]) -> None:
-        """Make `chunks` the plan of the job, whatever an earlier attempt had planned.
-
-        Raises:
-            ConflictError: Another attempt writes its plan; a later one's is never touched.
-        """
-        documents = [chunk.to_document() for chunk in chunks]
-        earlier: dict[str, Any] = {"attempt": {"$lte": documents[0]["attempt"]}} if documents else {}
-        with mongo_errors(f"writing the chunks of job {job_id}"):
-            self._database.chunks.delete_many({"job_id": job_id, **earlier})
-            if documents:
-                try:
-                    self._database.chunks.insert_many(documents)  # ordered: it stops at the first that is taken
-                except BulkWriteError as error:
-                    if not any(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
-                        raise
-                    raise ConflictError(f"Another attempt writes the chunks of job {job_id}.") from error
-        logger.info("job {}: {} chunks planned", job_id, len(documents))
-
-    @logged
-    def update_chunk(self, chunk: ChunkModel) -> None:
-        """Write one chunk whole. Each chunk has one writer at a time: the step that transcribes it.
-
-        An earlier attempt's chunk becomes this one's: a run re-executed from its failure goes on with the plan it has.
-
-        Raises:
-            SupersededError: The job's plan was replaced: a later attempt is at work.
-        """
-        with mongo_errors(f"updating chunk {chunk.chunk_id}"):
-            replaced = self._database.chunks.replace_one(
-                {"_id": chunk.chunk_id, "attempt": {"$lte": chunk.attempt}}, chunk.to_document()
-            )
-        if not replaced.matched_count:
-            raise SupersededError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")
-
-    @logged
-    def get_chunks(self, job_id: str) -> list[ChunkModel]:
-        """Return the job's chunks in order."""
-        with mongo_errors(f"reading the chunks of job {job_id}"):
-            found = self._database.chunks.find({"job_id": job_id}).sort("index", 1)
-            return [ChunkModel.from_document(document) for document in found]
-
-    @logged
-    def get_progress(self, job_id: str) -> Progress:
-        """Return how much of the job's speech is transcribed, from the state of its chunks."""
-        pipeline: list[dict[str, Any]] = [
-            {"$match": {"job_id": job_id}},
-            {"$group": {"_id": "$status", "chunks": {"$sum": 1}, "seconds": {"$sum": "$speech_seconds"}}},
-        ]
-        progress = Progress()
-        with mongo_errors(f"reading the progress of job {job_id}"):
-            for group in self._database.chunks.aggregate(pipeline):
-                progress.chunks_total += group["chunks"]
-                progress.audio_seconds_total += group["seconds"]
-                if group["_id"] == ChunkStatus.DONE.value:
-                    progress.chunks_done = group["chunks"]
-                    progress.audio_seconds_done = round(group["seconds"], 3)
-        progress.audio_seconds_total = round(progress.audio_seconds_total, 3)
-        return progress
 
 
 def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:

@@ -134,7 +134,7 @@ def _is_needed(key: str, ending: JobEnding, re_executable: datetime | None) -> b
 def _chunk_results_in_use(services: Services) -> set[str | None]:
     """Return the keys of the texts that runs at work have found or made: they are read again by the merge."""
     at_work = services.jobs.list_jobs(status=JobStatus.PROCESSING, limit=_MOST_JOBS).jobs
-    return {chunk.result_key for job in at_work for chunk in services.jobs.get_chunks(job.job_id)}
+    return {chunk.result_key for job in at_work for chunk in services.chunks.get_chunks(job.job_id)}
 
 
 def _remove(services: Services, report: SweepReport, objects: list[StoredObject]) -> None:

@@ -21,6 +21,7 @@ from stt_core.errors import (
     ResultNotReadyError,
     SttError,
 )
+from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.claims import ended_error
 from stt_core.jobs.intake import Intake, Wishes
 from stt_core.jobs.models import JobModel, JobStatus, JobUpdate, JobView, Progress, Source, utc_now
@@ -73,6 +74,7 @@ class JobService:
     def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
         self._settings = settings
         self._jobs = jobs
+        self._chunks = ChunkRepository(jobs.database)
         self._queue = queue
         self._store = store
         self._intake = Intake(settings, jobs, queue, store)
@@ -225,7 +227,7 @@ class JobService:
                 f"Job {job_id} is {job.status}; there is no result yet.",
                 mend=f"Ask GET /api/v1/tasks/{job_id} until its status is completed.",
                 job_status=job.status.value,
-                progress=self._jobs.get_progress(job_id).model_dump(),
+                progress=self._chunks.get_progress(job_id).model_dump(),
             )
         return Transcript.model_validate_json(self._store.get_bytes(keys.transcript(job.result.prefix, "json")))
 
@@ -254,7 +256,7 @@ class JobService:
             JobNotFoundError: No job has this id.
         """
         self._jobs.get_job(job_id, owner=owner)
-        return ChunkList(job_id=job_id, chunks=[ChunkView.of(chunk) for chunk in self._jobs.get_chunks(job_id)])
+        return ChunkList(job_id=job_id, chunks=[ChunkView.of(chunk) for chunk in self._chunks.get_chunks(job_id)])
 
     @logged
     def get_task_source(self, job_id: str, *, owner: str | None = None) -> Source:
@@ -353,7 +355,7 @@ class JobService:
     def view(self, job: JobModel) -> JobView:
         """Return a job as its owner sees it, with its progress and its place in the queue."""
         # Most of those that are asked for wait, and have no chunks yet: one question less.
-        return self._view(job, self._jobs.get_progress(job.job_id) if job.started_at else Progress())
+        return self._view(job, self._chunks.get_progress(job.job_id) if job.started_at else Progress())
 
     def _view(self, job: JobModel, progress: Progress) -> JobView:
         run_url = f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None

@@ -25,6 +25,9 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
+#: The error code of a MongoDB server for a unique key that is taken.
+DUPLICATE_KEY = 11000
+
 T = TypeVar("T")
 
 #: How often `until_won` tries, and up to how long it steps aside after a lost race (random, doubling, seconds). A

@@ -77,7 +77,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
             first_index=len(chunks),
         )
         chunks += planned.chunks
-    services.jobs.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
+    services.chunks.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
     if job.lane is Lane.BACKFILL:  # the language may have to be heard

@@ -224,4 +224,4 @@ class _BatchRun:
 
     def _write(self, document: ChunkModel, **changes: object) -> None:
         """Tell MongoDB what became of a chunk."""
-        self.services.jobs.update_chunk(document.model_copy(update=changes | {"updated_at": utc_now()}))
+        self.services.chunks.update_chunk(document.model_copy(update=changes | {"updated_at": utc_now()}))

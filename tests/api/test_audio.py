@@ -146,7 +146,7 @@ def test_chunks_when_planned_then_are_listed_in_order(client: httpx.Client, serv
     path = f"/api/v1/tasks/{job_id}/chunks"
     assert client.get(path).json() == {"job_id": job_id, "chunks": []}
 
-    services.jobs.replace_chunks(
+    services.chunks.replace_chunks(
         job_id,
         [
             ChunkModel(

@@ -81,7 +81,7 @@ def finish_chunk(services: Services, job_id: str, text: str) -> None:
         chunk_id=f"{job_id}:0", job_id=job_id, index=0, attempt=1, start_seconds=0.5, end_seconds=2.0,
         speech_seconds=1.5, status=ChunkStatus.DONE, result_key=key, language="de", words=2,
     )  # fmt: skip
-    services.jobs.replace_chunks(job_id, [chunk])
+    services.chunks.replace_chunks(job_id, [chunk])
 
 
 def test_wait_when_the_job_ends_meanwhile_then_answers_with_its_end(

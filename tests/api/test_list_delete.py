@@ -90,14 +90,14 @@ def test_delete_when_completed_then_everything_goes_but_the_memory_of_it(
     chunk = ChunkModel(
         chunk_id=f"{job_id}:0", job_id=job_id, index=0, attempt=1, start_seconds=0, end_seconds=1, speech_seconds=1
     )
-    services.jobs.replace_chunks(job_id, [chunk])
+    services.chunks.replace_chunks(job_id, [chunk])
     assert len(objects_of(services, job_id)) == 3
 
     response = client.delete(f"{TASKS}/{job_id}")
 
     assert (response.status_code, response.content) == (204, b"")
     assert objects_of(services, job_id) == []
-    assert services.jobs.get_chunks(job_id) == []
+    assert services.chunks.get_chunks(job_id) == []
     left = services.database.jobs.find_one({"_id": job_id})
     assert left is not None
     assert (left["status"], left["source"], left["result"], left["attempts"]) == ("completed", None, None, [])

@@ -67,10 +67,10 @@ def test_stream_when_a_chunk_is_done_then_its_text_comes_before_the_end(
         )
         for index in range(2)
     ]
-    services.jobs.replace_chunks(job_id, chunks)
+    services.chunks.replace_chunks(job_id, chunks)
     heard = ChunkTranscript(language="de", segments=[ChunkSegment(start=0, end=1, text=" Guten")])
     services.store.put_bytes(key := keys.chunk_result(job_id * 2), heard.model_dump_json().encode())
-    services.jobs.update_chunk(chunks[0].model_copy(update={"status": ChunkStatus.DONE, "result_key": key}))
+    services.chunks.update_chunk(chunks[0].model_copy(update={"status": ChunkStatus.DONE, "result_key": key}))
 
     first = next(stream)
     assert first.type == "transcript.text.delta" and first.delta == "Guten"

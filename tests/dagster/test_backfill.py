@@ -162,7 +162,7 @@ def test_partition_when_its_bytes_were_heard_under_another_key_needs_no_engine(
     assert materialize(copy).success
     assert len(engine_calls()) == calls == 1
     [job] = services.jobs.find_versions([copy])
-    assert all(chunk.cached for chunk in services.jobs.get_chunks(job.job_id))
+    assert all(chunk.cached for chunk in services.chunks.get_chunks(job.job_id))
 
 
 def test_partition_when_another_model_hears_it_keeps_the_first_transcript_as_the_current_one(

@@ -52,7 +52,7 @@ def test_run_when_a_chunk_fails_for_good_fails_and_names_the_chunk_and_its_time(
     assert re.match(
         r"No text for chunk 1 \(00:00:1\d to 00:00:\d\d\): The engine was ended by SIGSEGV", job.error.message
     )
-    chunks = services.jobs.get_chunks(job_id)
+    chunks = services.chunks.get_chunks(job_id)
     assert [chunk.status for chunk in chunks[:2]] == [ChunkStatus.DONE, ChunkStatus.FAILED]
     assert chunks[BAD].error is not None
     assert chunks[BAD].error.message == job.error.message
@@ -63,7 +63,7 @@ def test_run_when_gaps_are_allowed_keeps_every_other_text_and_names_the_gap(
 ) -> None:
     job_id = upload("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)
     assert run_job(job_id).success
-    chunks = services.jobs.get_chunks(job_id)
+    chunks = services.chunks.get_chunks(job_id)
     others = [chunk.index for chunk in chunks if chunk.index != BAD]
     assert len(others) > 1
     assert [chunk.index for chunk in chunks if chunk.status is ChunkStatus.DONE] == others
@@ -94,7 +94,7 @@ def test_run_when_a_chunk_fails_tries_it_by_itself_and_repeats_no_other(
     job_id = upload("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)
     result = run_job(job_id)
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 2
-    rest = [chunk.index for chunk in services.jobs.get_chunks(job_id)][BAD:]
+    rest = [chunk.index for chunk in services.chunks.get_chunks(job_id)][BAD:]
     first = [[0, *rest], [0], rest, [BAD]]
     again = [rest, [BAD]]
     assert chunks_of(bad_chunk()) == [*first, *again, *again, rest[1:]]

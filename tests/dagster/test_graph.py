@@ -64,7 +64,7 @@ def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
     second = upload("sample-01.mp3")
     configure(whisper_cpp_executable="/bin/false")
     assert run_job(second).success
-    assert all(chunk.cached for chunk in services.jobs.get_chunks(second))
+    assert all(chunk.cached for chunk in services.chunks.get_chunks(second))
     assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(second).text
 
 
@@ -114,7 +114,7 @@ def test_run_when_engine_always_crashes_keeps_a_transient_error_with_the_job(
     job = services.jobs.get_job(job_id)
     assert job.status is JobStatus.PROCESSING and job.error is not None
     assert job.error.kind == "engine-failed" and job.error.transient
-    assert {chunk.status for chunk in services.jobs.get_chunks(job_id)} == {ChunkStatus.FAILED}
+    assert {chunk.status for chunk in services.chunks.get_chunks(job_id)} == {ChunkStatus.FAILED}
 
 
 def test_run_when_job_was_cancelled_stops_and_changes_nothing(

@@ -21,7 +21,7 @@ def test_run_when_language_is_auto_detects_it_on_the_first_chunk_and_holds_it(
 ) -> None:
     job_id = upload("noisy.ogg", model=MODEL)
     assert run_job(job_id).success
-    chunks = services.jobs.get_chunks(job_id)
+    chunks = services.chunks.get_chunks(job_id)
     assert len(chunks) > 1
     assert languages_of(engine_calls()) == [("auto", 1), (LANGUAGE, len(chunks) - 1)]
     assert [chunk.cached for chunk in chunks] == [True] + [False] * (len(chunks) - 1)
@@ -47,7 +47,7 @@ def test_run_when_language_is_auto_per_chunk_lets_each_chunk_detect_its_own(
 ) -> None:
     job_id = upload("noisy.ogg", model=MODEL, language="auto-per-chunk")
     assert run_job(job_id).success
-    chunks = services.jobs.get_chunks(job_id)
+    chunks = services.chunks.get_chunks(job_id)
     assert languages_of(engine_calls()) == [("auto", len(chunks))]
     assert {chunk.language for chunk in chunks} == {LANGUAGE}
     assert services.tasks.get_task_result(job_id).language == LANGUAGE
@@ -58,7 +58,7 @@ def test_run_when_channels_are_split_holds_one_language_for_both(
 ) -> None:
     job_id = upload("call.ogg", model=MODEL, channels="split")
     assert run_job(job_id).success
-    assert languages_of(engine_calls()) == [("auto", 1), (LANGUAGE, len(services.jobs.get_chunks(job_id)) - 1)]
+    assert languages_of(engine_calls()) == [("auto", 1), (LANGUAGE, len(services.chunks.get_chunks(job_id)) - 1)]
 
 
 @pytest.mark.parametrize("asked", ["auto", "auto-per-chunk"])

@@ -58,7 +58,7 @@ def test_run_when_channels_are_split_gives_each_sentence_to_its_channel(
     starts = [segment.start for segment in transcript.segments]
     assert starts == sorted(starts)
     assert render(transcript, "txt").startswith("Channel 1: ")
-    assert {chunk.channel for chunk in services.jobs.get_chunks(job_id)} == {0, 1}
+    assert {chunk.channel for chunk in services.chunks.get_chunks(job_id)} == {0, 1}
     assert services.store.list_keys(f"audio/{job_id}/") == []
 
 
@@ -68,7 +68,7 @@ def test_run_when_a_recording_with_one_channel_is_split_gives_what_the_mix_gives
     mixed, split = upload("sample-08.ogg"), upload("sample-08.ogg", channels="split")
     assert run_job(mixed).success
     assert run_job(split).success
-    assert all(chunk.cached for chunk in services.jobs.get_chunks(split))
+    assert all(chunk.cached for chunk in services.chunks.get_chunks(split))
     segments = services.tasks.get_task_result(split).segments
     assert segments == services.tasks.get_task_result(mixed).segments
     assert {segment.speaker for segment in segments} == {None}
@@ -121,7 +121,7 @@ def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
     job_id = upload(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
     assert run_job(job_id).success
     [call] = engine_calls()
-    chunks = services.jobs.get_chunks(job_id)
+    chunks = services.chunks.get_chunks(job_id)
     windows = len(cut_fixed(int(seconds * 16_000), max_seconds=5.0))
     assert call.count("-f") == len(chunks) < windows
     spoken = [s for s in json.loads((DATA / "pauses.json").read_text())["segments"] if s["end"] < seconds]
@@ -139,7 +139,7 @@ def test_run_when_a_strategy_is_asked_for_cuts_by_it(
 ) -> None:
     job_id = upload("sample-08.ogg", strategy=strategy, model=MODEL, language=LANGUAGE)
     assert run_job(job_id).success
-    [chunk] = services.jobs.get_chunks(job_id)
+    [chunk] = services.chunks.get_chunks(job_id)
     duration = services.tasks.get_task_result(job_id).duration_seconds
     assert (chunk.end_seconds - chunk.start_seconds == pytest.approx(duration, abs=1e-3)) is (strategy == "fixed")
     assert (chunk.words, chunk.language) == (len(WORDS), LANGUAGE)

@@ -147,7 +147,7 @@ def test_reexecution_from_failure_when_the_job_waits_in_its_backoff_takes_it_and
     assert {event.step_key for event in result.get_step_success_events()} == {"transcribe[b0]", "merge", "publish"}
     job = services.jobs.get_job(job_id)
     assert (job.status, job.attempt, job.not_before) == (JobStatus.COMPLETED, 3, None)
-    assert services.tasks.get_task_status(job_id).progress.chunks_done == len(services.jobs.get_chunks(job_id)) > 1
+    assert services.tasks.get_task_status(job_id).progress.chunks_done == len(services.chunks.get_chunks(job_id)) > 1
 
 
 @pytest.mark.parametrize("left", ["prepared audio", "step outputs"])

@@ -10,6 +10,7 @@ from uuid import uuid4
 import mongomock
 import pytest
 
+from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.database import Database
 from stt_core.jobs.models import JobModel, JobOptions
 from stt_core.jobs.queue import JobQueue
@@ -48,6 +49,11 @@ def any_database(request: pytest.FixtureRequest) -> Iterator[Database]:
 @pytest.fixture
 def any_jobs(any_database: Database) -> JobRepository:
     return JobRepository(any_database)
+
+
+@pytest.fixture
+def any_chunks(any_database: Database) -> ChunkRepository:
+    return ChunkRepository(any_database)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def store(services: Services) -> Callable[..., JobModel]:
                 words=1, segments=1, text_preview="secret",
             )  # fmt: skip
         services.database.jobs.insert_one(job.to_document())
-        services.jobs.replace_chunks(job.job_id, [chunk_of(job)])
+        services.chunks.replace_chunks(job.job_id, [chunk_of(job)])
         for stored in everything_of(job):
             services.store.put_bytes(stored, b"x")
         return job
@@ -155,12 +155,12 @@ def test_sweep_when_whoever_deleted_a_job_died_before_its_chunks_were_gone_then_
 ) -> None:
     job, kept = store(JobStatus.COMPLETED), store(JobStatus.COMPLETED)
     services.jobs.bury_job(job, utc_now())
-    services.jobs.replace_chunks(job.job_id, [chunk_of(job)])
+    services.chunks.replace_chunks(job.job_id, [chunk_of(job)])
 
     assert after(366).jobs_forgotten == 1
 
-    assert services.jobs.get_chunks(job.job_id) == []
-    assert [chunk.job_id for chunk in services.jobs.get_chunks(kept.job_id)] == [kept.job_id]
+    assert services.chunks.get_chunks(job.job_id) == []
+    assert [chunk.job_id for chunk in services.chunks.get_chunks(kept.job_id)] == [kept.job_id]
 
 
 @pytest.mark.parametrize("status", UNFINISHED)
@@ -184,7 +184,7 @@ def test_sweep_when_results_are_kept_for_days_then_deletes_the_job_and_forgets_i
 
     assert report.jobs_deleted == 1
     assert stored(services) == everything_of(unfinished)
-    assert services.jobs.get_chunks(job.job_id) == []
+    assert services.chunks.get_chunks(job.job_id) == []
     with pytest.raises(JobDeletedError):
         services.jobs.get_job(job.job_id)
     assert [left.job_id for left in services.jobs.list_jobs().jobs] == [unfinished.job_id]
@@ -222,7 +222,7 @@ def test_sweep_when_chunk_texts_are_old_then_removes_them_unless_a_run_relies_on
     for key in (idle, in_use, "chunks/readme.txt"):
         services.store.put_bytes(key, b"{}")
     job = store(JobStatus.PROCESSING)
-    services.jobs.replace_chunks(job.job_id, [chunk_of(job, in_use)])
+    services.chunks.replace_chunks(job.job_id, [chunk_of(job, in_use)])
 
     for report in (after(29), after(9000, chunk_cache_days=0.0)):
         assert report == SweepReport()
