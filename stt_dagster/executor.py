@@ -26,6 +26,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from stt_core.backfill.opening import is_short_object
 from stt_core.logs import logged
 from stt_core.scratch import own_temporary_folder
+from stt_dagster.fork_server import share_fork_server
 from stt_dagster.orphans import executes_run
 from stt_dagster.resources import SttResource
 
@@ -37,6 +38,7 @@ class _BeatingExecutor(Executor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         services, run = SttResource().services, plan_context.dagster_run
         executes_run()
+        share_fork_server()
         partition = run.tags.get(PARTITION_NAME_TAG)
         if partition and "execution" not in run.run_config:  # people launch these, and give no config
             slots = 1 if is_short_object(services, partition) else services.settings.max_concurrent_steps

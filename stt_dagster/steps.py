@@ -25,6 +25,7 @@ from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.processing.lanes import lower_priority
+from stt_core.scratch import own_temporary_folder
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.failures import failure_of
@@ -78,7 +79,7 @@ def job_step(
     end_with_run()
     job_id: str | None = None
     claim: Claim | None = None
-    with run_event_log(), ExitStack() as logging_context:
+    with own_temporary_folder(), run_event_log(), ExitStack() as logging_context:
         logging_context.enter_context(log_context(run_id=context.run_id))
         try:
             job_id, attempt = (job, attempt) if isinstance(job, str) else job()

@@ -105,7 +105,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
             Part(
                 name="code",
                 command=[
-                    *(*dagster, "dagster", "api", "grpc"),
+                    *(*dagster, "stt_dagster.code_server"),
                     *("--module-name", "stt_dagster.definitions"),
                     *("--host", "127.0.0.1"),
                     *("--port", str(code_port)),

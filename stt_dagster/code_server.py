@@ -1,0 +1,41 @@
+"""Dagster's code server, with a fork server for the processes of runs (`stt_dagster.fork_server`).
+
+    python -m stt_dagster.code_server --module-name stt_dagster.definitions …     as `dagster api grpc` is called
+
+Dagster itself starts each run as a fresh interpreter: most of what a short recording took.
+"""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from dagster._cli import cli
+from dagster._grpc import server
+from dagster._serdes import ConfigurableClassData
+
+from stt_dagster.fork_server import start_fork_server
+
+#: What this program and our definitions are called wherever they are not the main program.
+_THIS, _DEFINITIONS = "stt_dagster.code_server", "stt_dagster.definitions"
+
+
+class ForkingServer(server.DagsterApiServer):
+    """Dagster's own, but for where it starts processes."""
+
+    _mp_ctx: BaseContext  # type: ignore[assignment]  # Dagster means SpawnContext
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._mp_ctx = start_fork_server([_THIS, _DEFINITIONS, *self._modules_of_instance()])
+
+    def _modules_of_instance(self) -> set[str]:
+        """Return the modules of the storage and all else that dagster.yaml names."""
+        parts = self._instance.get_ref() if self._instance else ()
+        return {part.module_name for part in parts if isinstance(part, ConfigurableClassData)}
+
+
+if __name__ == "__main__":
+    server.DagsterApiServer = ForkingServer  # type: ignore[misc]
+    cli(["api", "grpc", *sys.argv[1:]])
