@@ -134,6 +134,7 @@ _object = ObjectView(
             status=JobStatus.COMPLETED,
             etag="9b2cf535f27731c974343645a3985328",
             error=None,
+            passed_on=True,
             words=5,
             created_at=_CREATED,
             completed_at=_CREATED + timedelta(seconds=6),
