@@ -16,7 +16,7 @@ from stt_cli.tasks import ApiUrl
 from stt_cli.watching import LaunchedBackfill, count_of, watch_backfill
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.views import ObjectView
-from stt_core.errors import InvalidInputError, ModelNotFoundError
+from stt_core.errors import InvalidInputError, ModelNotFoundError, PermanentError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 
@@ -37,6 +37,13 @@ _STATES = {
     Which.FAILED: (ObjectState.FAILED,),
     Which.ALL: tuple(state for state in ObjectState if state is not ObjectState.RUNNING),
 }
+
+
+class PromotionFailedError(PermanentError):
+    """Some of the objects that have a transcript by the model did not get it."""
+
+    kind = "promotion-failed"
+    expected = True
 
 
 class _RunByDefault(TyperGroup):
@@ -116,14 +123,20 @@ def promote(
 ) -> None:
     """Make the transcripts of a model the current ones, of the objects that have one by it."""
     bucket, prefix = _split(where)
-    promoted = current = without = 0
-    cursor: str | None = ""
     with _api(api_url, load_settings()) as api:
-        while cursor is not None:
-            page = api.promote(bucket=bucket, prefix=prefix, model=model, cursor=cursor)
-            promoted, current, without = promoted + page.promoted, current + page.current, without + page.without
-            cursor = page.next_cursor
+        pages = list(api.promote(bucket=bucket, prefix=prefix, model=model))
+    promoted, current, without = (
+        sum(numbers) for numbers in zip(*((page.promoted, page.current, page.without) for page in pages), strict=True)
+    )
     note(f"{count_of(promoted)} promoted to {model}; {current} had it before, {without} have no transcript by it.")
+    failed = [one for page in pages for one in page.failed]
+    for one in failed:
+        note(f"  {one.key}: {one.error.message}" + (f" {one.error.mend}" if one.error.mend else ""))
+    if failed:
+        raise PromotionFailedError(
+            f"{count_of(len(failed))} could not be promoted.",
+            mend="Put right what stands there, and promote again: what is promoted already stays so.",
+        )
 
 
 def _split(where: str) -> tuple[str, str]:

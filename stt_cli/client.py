@@ -178,21 +178,25 @@ class ApiClient:
             cursor = page.next_cursor
 
     @logged
-    def promote(self, *, bucket: str, prefix: str, model: str, cursor: str = "") -> Promotion:
-        """Make the transcripts of a model the current ones, for a page of objects.
+    def promote(self, *, bucket: str, prefix: str, model: str) -> Iterator[Promotion]:
+        """Make the transcripts of a model the current ones, page by page, and yield what became of each page.
 
         Args:
             bucket: One that `BACKFILL_SOURCES` names.
-            prefix: What their keys begin with.
+            prefix: What the keys of the objects begin with.
             model: Whose transcripts.
-            cursor: `next_cursor` of the answer before.
 
         Raises:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: No source is in that bucket.
         """
-        asked = {"bucket": bucket, "prefix": prefix, "model": model, "cursor": cursor}
-        return self._ask("POST", f"{self._url}/api/v1/backfill/promote", Promotion, json=asked)
+        asked = {"bucket": bucket, "prefix": prefix, "model": model}
+        cursor: str | None = ""
+        while cursor is not None:
+            url = f"{self._url}/api/v1/backfill/promote"
+            page = self._ask("POST", url, Promotion, json=asked | {"cursor": cursor})
+            yield page
+            cursor = page.next_cursor
 
     @logged
     def models(self) -> set[str]:

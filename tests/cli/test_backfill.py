@@ -26,6 +26,7 @@ from stt_core.jobs.models import JobError, JobUpdate
 from stt_core.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.storage import keys
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import claim, publish, serve_app
 
@@ -92,6 +93,30 @@ def test_promote_when_a_model_has_transcribed_some_then_says_how_many(
     assert services.objects.get("calls/a.wav").current_job_id == better
 
 
+def test_promote_when_some_cannot_be_then_promotes_the_others_and_names_each_with_its_mend(
+    services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
+    better = {}
+    for name in "abcd":
+        partition = discover(services, f"{name}.wav")
+        complete_version(services, partition, model="base")
+        better[name] = complete_version(services, partition, model="large")
+    for lost in "ac":
+        services.store.remove_prefix(keys.result_prefix(better[lost], 1))
+
+    with pytest.raises(SttError, match="2 objects could not be promoted") as caught:
+        backfill.promote("calls", model="large")
+
+    assert caught.value.mend
+    said = capsys.readouterr().err
+    assert "2 objects promoted to large; 0 had it before, 0 have no transcript by it." in said
+    for lost in "ac":
+        assert f"  {lost}.wav: There is no such object" in said
+    for name in "bd":
+        assert services.objects.get(f"calls/{name}.wav").current_job_id == better[name]
+        assert better[name].encode() in services.store.get_bytes(f"transcripts/calls/{name}.wav.json")
+
+
 class FakeDagster:
     """Plays Dagster's GraphQL, the edge that is not ours: one backfill under way, and the one that is launched.
 
@@ -126,16 +151,16 @@ class FakeDagster:
 def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are_left_out(
     services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys = [discover(services, f"{name}.wav") for name in "abc"]
-    dagster = FakeDagster(under_way=keys[:1])
+    partitions = [discover(services, f"{name}.wav") for name in "abc"]
+    dagster = FakeDagster(under_way=partitions[:1])
     with serve_app(dagster.app) as client:
         monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
         backfill.run("calls", watch=True)
         backfill.run("calls", model="demo")
 
     same, other = dagster.launched
-    assert (same["partitionNames"], same["tags"]) == (keys[1:], [])
-    assert (other["partitionNames"], other["tags"]) == (keys, [{"key": "stt/model", "value": "demo"}])
+    assert (same["partitionNames"], same["tags"]) == (partitions[1:], [])
+    assert (other["partitionNames"], other["tags"]) == (partitions, [{"key": "stt/model", "value": "demo"}])
     said = capsys.readouterr()
     assert said.out == "new\nnew\n"
     assert "1 of them are in a backfill under way already." in said.err
