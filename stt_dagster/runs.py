@@ -177,17 +177,23 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
 
 
 @logged
-def release_transcripts(instance: DagsterInstance, services: Services) -> int:
-    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had; return how many.
+def release_transcripts(
+    instance: DagsterInstance, services: Services, cursor: str | None = None
+) -> tuple[int, str | None]:
+    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had.
 
     Their partitions then are materialised by no run. The others have been told of by their runs. One that cannot be
-    passed on, since its output is not there or refuses its name, is tried again at every look, and keeps back no other.
+    passed on, since its output is not there or refuses its name, is tried again when its turn comes round, and keeps
+    back no other.
+
+    Returns:
+        How many were passed on, and where the next look goes on: its `cursor`.
     """
-    jobs = services.jobs.find_jobs_to_release()
-    run_ids = [job.run_id or "" for job in jobs]
-    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if jobs else {}
+    page = services.jobs.find_jobs_to_release(cursor)
+    run_ids = [job.run_id or "" for job in page.jobs]
+    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if run_ids else {}
     released = 0
-    for job in jobs:
+    for job in page.jobs:
         run = runs.get(job.run_id or "")
         if run is not None and not run.is_finished:
             continue
@@ -201,7 +207,7 @@ def release_transcripts(instance: DagsterInstance, services: Services) -> int:
             _report(instance, job, is_current)
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
-    return released
+    return released, page.next_cursor
 
 
 def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
