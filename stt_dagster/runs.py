@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dagster import (
     AssetCheckEvaluation,
     AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
     RunRequest,
     RunsFilter,
 )
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.events import StepMaterializationData
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
@@ -211,22 +215,29 @@ def release_transcripts(
 
 
 def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
-    """Tell Dagster of a transcript and its checks, as the run that completed the job would have."""
+    """Tell Dagster of a transcript and its checks, in the name of the run that completed the job.
+
+    Without a run, Dagster takes what a check found of a partition once, and refuses it for ever after.
+    """
+
+    def report(kind: DagsterEventType, found: StepMaterializationData | AssetCheckEvaluation) -> None:
+        event = DagsterEvent(kind.value, job_name=IMPLICIT_ASSET_JOB_NAME, event_specific_data=found)
+        instance.report_dagster_event(event, run_id=job.run_id or "")
+
     shown = describe_transcript(job, SttResource()) | {"current": is_current}
-    event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
-    instance.report_runless_asset_event(event)
+    transcript = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
+    report(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(transcript))
     for check in describe_checks(job):
-        instance.report_runless_asset_event(
-            AssetCheckEvaluation(
-                asset_key=bucket_transcripts.key,
-                check_name=check.check_name or "",
-                passed=check.passed,
-                metadata=check.metadata,
-                severity=check.severity,
-                description=check.description,
-                partition=job.partition,
-            )
+        evaluation = AssetCheckEvaluation(
+            asset_key=bucket_transcripts.key,
+            check_name=check.check_name or "",
+            passed=check.passed,
+            metadata=check.metadata,
+            severity=check.severity,
+            description=check.description,
+            partition=job.partition,
         )
+        report(DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
 
 
 def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:

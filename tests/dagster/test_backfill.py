@@ -306,6 +306,30 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
     assert release_transcripts(instance, current()) == (0, None)
 
 
+def test_runs_when_they_die_after_each_version_of_an_object_are_all_spoken_for(
+    put: Put,
+    materialize: Materialize,
+    instance: DagsterInstance,
+    current: Callable[[], Services],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stt_dagster.runs import release_transcripts
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailableError("The object store is away.")
+
+    partition = put()
+    monkeypatch.setattr("stt_dagster.ops.release_transcript", away)
+    for model in (MODEL, "demo"):
+        run = materialize(partition, **{"stt/model": model})
+        assert not run.success
+        assert release_transcripts(instance, current()) == (1, None)
+        assert latest_metadata(instance, partition)["model"] == model
+        for name in CHECKS:
+            [told] = instance.event_log_storage.get_asset_check_execution_history(AssetCheckKey(ASSET, name), limit=1)
+            assert told.run_id == run.run_id
+
+
 def test_transcript_when_its_output_is_not_there_keeps_back_no_other_and_is_passed_on_later(
     services: Services,
     bucket: ObjectStore,
