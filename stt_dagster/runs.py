@@ -23,6 +23,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_N
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
 from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
@@ -209,6 +210,7 @@ def release_transcripts(
                 log_exception(logger, f"passing on the transcript of job {job.job_id}", error)
                 continue
             _report(instance, job, is_current)
+            failpoint(Failpoint.CHECKS_TOLD)
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
     return released, page.next_cursor
@@ -227,6 +229,7 @@ def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
     shown = describe_transcript(job, SttResource()) | {"current": is_current}
     transcript = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
     report(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(transcript))
+    failpoint(Failpoint.TRANSCRIPT_TOLD)
     for check in describe_checks(job):
         evaluation = AssetCheckEvaluation(
             asset_key=bucket_transcripts.key,

@@ -11,6 +11,7 @@ from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.views import ensure_source
 from stt_core.errors import PermanentError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error
 from stt_core.jobs.models import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger, log_exception, logged
@@ -115,6 +116,7 @@ def promote(services: Services, version: JobModel) -> bool:
         return None if is_current else ObjectUpdate(current_job_id=version.job_id, current_etag=etag)
 
     item = services.objects.change(version.partition or "", change)
+    failpoint(Failpoint.VERSION_PROMOTED)
     export_current(services, version)
     logger.info("{}: job {} is promoted over {}", item.partition, version.job_id, before)
     return before != version.job_id
