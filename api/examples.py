@@ -8,9 +8,9 @@ from typing import Any
 from api.openai.schemas import Model, ModelList
 from api.schemas import Alive, Ready
 from stt_core.backfill.objects import ObjectState
-from stt_core.backfill.promoting import Promotion
+from stt_core.backfill.promoting import Promotion, PromotionFailure
 from stt_core.backfill.views import ObjectList, ObjectView, VersionView
-from stt_core.jobs.models import ChunkStatus, JobResult, JobStatus, JobView, Priority, Progress
+from stt_core.jobs.models import ChunkStatus, JobError, JobResult, JobStatus, JobView, Priority, Progress
 from stt_core.jobs.partial import ChunkText
 from stt_core.jobs.service import PresignedPut, PresignedUpload
 from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
@@ -134,6 +134,7 @@ _object = ObjectView(
             status=JobStatus.COMPLETED,
             etag="9b2cf535f27731c974343645a3985328",
             error=None,
+            passed_on=True,
             words=5,
             created_at=_CREATED,
             completed_at=_CREATED + timedelta(seconds=6),
@@ -141,6 +142,17 @@ _object = ObjectView(
         )
     ],
     dagster_url="http://127.0.0.1:3000/assets/bucket_transcripts?view=partitions&partition=calls%2F2026%2Fmeeting.m4a",
+)
+
+_lost = PromotionFailure(
+    key="2026/interview.wav",
+    error=JobError(
+        kind="bucket-not-found",
+        message="There is no such bucket (copying stt/results/01a20493cee4dbe221a88909bc521cbf/1/transcript.json to "
+        "texts/calls/2026/interview.wav.json).",
+        mend="Create it, or correct its name in MINIO_BUCKET or BACKFILL_SOURCES.",
+        occurred_at=_CREATED,
+    ),
 )
 
 _ready = Ready(
@@ -161,7 +173,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         [_page],
         [ChunkList(job_id=_JOB_ID, chunks=[_chunk])],
         [ObjectList(objects=[_object], next_cursor="2026/meeting.m4a")],
-        [Promotion(promoted=87, current=12, without=1, next_cursor="2026/meeting.m4a")],
+        [Promotion(promoted=87, current=12, without=1, failed=[_lost], next_cursor="2026/meeting.m4a")],
         [_transcript],
         [verbose(_transcript)],
         [ModelList(data=_models)],

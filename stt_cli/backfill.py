@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
-from itertools import islice
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
 from stt_cli.client import ApiClient
-from stt_cli.console import err, note, write_result
-from stt_cli.dagster import BackfillState, DagsterClient, DagsterUnreachableError
+from stt_cli.console import note, write_result
+from stt_cli.dagster import DagsterClient
 from stt_cli.tasks import ApiUrl
+from stt_cli.watching import LaunchedBackfill, count_of, watch_backfill
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import InvalidInputError, ModelNotFoundError, PermanentError
@@ -24,13 +21,6 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 
 logger = get_logger(__name__)
-
-#: How often a backfill is looked at, seconds: Dagster's daemon itself looks at it every few seconds.
-_INTERVAL = 2.0
-#: How long a Dagster that went away (a restart) is waited for, seconds.
-_PATIENCE = 60.0
-#: Objects that failed, of which the end of a backfill tells why.
-_TOLD = 5
 
 
 class Which(StrEnum):
@@ -48,22 +38,11 @@ _STATES = {
     Which.ALL: tuple(state for state in ObjectState if state is not ObjectState.RUNNING),
 }
 
-#: What Dagster's states of a backfill are called.
-_WORDS = {
-    "REQUESTED": "running",
-    "CANCELING": "cancelling",
-    "CANCELED": "cancelled",
-    "FAILING": "failing",
-    "COMPLETED": "done",
-    "COMPLETED_SUCCESS": "done",
-    "COMPLETED_FAILED": "failed",
-}
 
+class PromotionFailedError(PermanentError):
+    """Some of the objects that have a transcript by the model did not get it."""
 
-class BackfillFailedError(PermanentError):
-    """Some of the objects of a backfill have no transcript."""
-
-    kind = "backfill-failed"
+    kind = "promotion-failed"
     expected = True
 
 
@@ -111,22 +90,24 @@ def run(
                 f"The model {model} is not there.",
                 mend=f"There are {', '.join(sorted(there))}; `stt models download NAME` fetches one.",
             )
-        partitions = _select(api, bucket, prefix, which, model)
-        if not partitions:
+        selected = _select(api, bucket, prefix, which, model)
+        if not selected:
             return
         under_way = dagster.under_way(model)
-        chosen = [partition for partition in partitions if partition not in under_way]
-        if len(chosen) < len(partitions):
-            note(f"{len(partitions) - len(chosen)} of them are in a backfill under way already.")
+        chosen = {one.partition: one for one in selected if one.partition not in under_way}
+        if len(chosen) < len(selected):
+            note(f"{len(selected) - len(chosen)} of them are in a backfill under way already.")
         if not chosen:
             return
-        backfill_id = dagster.launch(chosen, title=f"{where}, {which}" + (f", {model}" if model else ""), model=model)
+        title = f"{where}, {which}" + (f", {model}" if model else "")
+        backfill_id = dagster.launch(list(chosen), title=title, model=model)
         url = dagster.backfill_url(backfill_id)
         write_result(f"{backfill_id}\n")
         try:
-            note(f"Backfill of {_count(len(chosen))} launched: {url}")
+            note(f"Backfill of {count_of(len(chosen))} launched: {url}")
             if watch:
-                _ensure_done(_watch(dagster, backfill_id), api, bucket, prefix, url)
+                launched = LaunchedBackfill(backfill_id, url, bucket, prefix, model, chosen)
+                watch_backfill(launched, dagster, api)
         except KeyboardInterrupt:
             logger.info("watching {} was interrupted", backfill_id)
             note(f"The backfill goes on: {url}")
@@ -142,14 +123,20 @@ def promote(
 ) -> None:
     """Make the transcripts of a model the current ones, of the objects that have one by it."""
     bucket, prefix = _split(where)
-    promoted = current = without = 0
-    cursor: str | None = ""
     with _api(api_url, load_settings()) as api:
-        while cursor is not None:
-            page = api.promote(bucket=bucket, prefix=prefix, model=model, cursor=cursor)
-            promoted, current, without = promoted + page.promoted, current + page.current, without + page.without
-            cursor = page.next_cursor
-    note(f"{_count(promoted)} promoted to {model}; {current} had it before, {without} have no transcript by it.")
+        pages = list(api.promote(bucket=bucket, prefix=prefix, model=model))
+    promoted, current, without = (
+        sum(numbers) for numbers in zip(*((page.promoted, page.current, page.without) for page in pages), strict=True)
+    )
+    note(f"{count_of(promoted)} promoted to {model}; {current} had it before, {without} have no transcript by it.")
+    failed = [one for page in pages for one in page.failed]
+    for one in failed:
+        note(f"  {one.key}: {one.error.message}" + (f" {one.error.mend}" if one.error.mend else ""))
+    if failed:
+        raise PromotionFailedError(
+            f"{count_of(len(failed))} could not be promoted.",
+            mend="Put right what stands there, and promote again: what is promoted already stays so.",
+        )
 
 
 def _split(where: str) -> tuple[str, str]:
@@ -167,13 +154,14 @@ def _api(api_url: str | None, settings: Settings) -> ApiClient:
     return ApiClient(api_url or settings.api_url, settings.stt_api_key)
 
 
-def _select(api: ApiClient, bucket: str, prefix: str, which: Which, model: str | None) -> list[str]:
-    """Return the partitions to run; where there are none, say why."""
-    known, partitions = 0, []
-    for seen in _objects(api, bucket, prefix):
+def _select(api: ApiClient, bucket: str, prefix: str, which: Which, model: str | None) -> list[ObjectView]:
+    """Return the objects to transcribe; where there are none, say why."""
+    known = 0
+    selected: list[ObjectView] = []
+    for seen in api.objects(bucket=bucket, prefix=prefix):
         known += 1
         if (seen.state_with(model) if model else seen.state) in _STATES[which]:
-            partitions.append(seen.partition)
+            selected.append(seen)
     if not known:
         raise InvalidInputError(
             f"No object of {bucket} is known whose key begins with {prefix!r}."
@@ -181,78 +169,6 @@ def _select(api: ApiClient, bucket: str, prefix: str, which: Which, model: str |
             else f"No object of {bucket} is known.",
             mend="discovery_sensor looks for them: the Dagster UI, Automation, shows when and what it found.",
         )
-    if not partitions:
-        note(f"Nothing to do: of {_count(known)} none is {' or '.join(_STATES[which])}.")
-    return partitions
-
-
-def _objects(api: ApiClient, bucket: str, prefix: str, state: ObjectState | None = None) -> Iterator[ObjectView]:
-    cursor: str | None = ""
-    while cursor is not None:
-        page = api.objects(bucket=bucket, prefix=prefix, state=state, cursor=cursor)
-        yield from page.objects
-        cursor = page.next_cursor
-
-
-def _watch(dagster: DagsterClient, backfill_id: str) -> BackfillState:
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
-        bar = progress.add_task("launched", total=None, facts="")
-        last_answer = time.monotonic()
-        while True:
-            try:
-                state = dagster.state(backfill_id)
-                last_answer = time.monotonic()
-                _show(state, progress, bar)
-                if state.is_over:
-                    return state
-            except DagsterUnreachableError as error:
-                if time.monotonic() - last_answer > _PATIENCE:
-                    raise
-                logger.debug("waiting for Dagster: {}", error)
-                progress.update(bar, description="waiting", facts="for Dagster")
-            time.sleep(_INTERVAL)
-
-
-def _show(state: BackfillState, progress: Progress, bar: TaskID) -> None:
-    facts = [f"{state.running} running"] if state.running else []
-    facts += [f"{state.failed} failed"] if state.failed else []
-    progress.update(
-        bar,
-        description=_word(state),
-        completed=state.done + state.failed,
-        total=state.targeted or None,
-        facts=", ".join(facts),
-    )
-
-
-def _ensure_done(state: BackfillState, api: ApiClient, bucket: str, prefix: str, url: str) -> None:
-    left = state.targeted - state.done
-    note(f"{_count(state.done)} transcribed." + (f" {state.error}" if state.error else ""))
-    if not left:
-        return
-    for failed in islice(_objects(api, bucket, prefix, ObjectState.FAILED), _TOLD):
-        error = failed.versions[0].error if failed.versions else None
-        note(f"  {failed.key}: {error.message if error else 'cancelled'}")
-    if waiting := sum(1 for _ in _objects(api, bucket, prefix, ObjectState.RUNNING)):
-        note(
-            f"{_count(waiting)} there {'has' if waiting == 1 else 'have'} not ended: a next attempt follows by itself."
-        )
-    raise BackfillFailedError(
-        f"{_count(left)} {'has' if left == 1 else 'have'} no new transcript; the backfill is over ({_word(state)}).",
-        mend=f"{url} shows why; `stt backfill {bucket}/{prefix} --failed` tries those again that failed.",
-    )
-
-
-def _word(state: BackfillState) -> str:
-    return _WORDS.get(state.status, state.status.lower())
-
-
-def _count(objects: int) -> str:
-    return "1 object" if objects == 1 else f"{objects} objects"
+    if not selected:
+        note(f"Nothing to do: of {count_of(known)} none is {' or '.join(_STATES[which])}.")
+    return selected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -11,7 +12,7 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from stt_core.backfill.promoting import Promotion
-from stt_core.backfill.views import ObjectList
+from stt_core.backfill.views import ObjectList, ObjectView
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.jobs.views import JobList
@@ -41,7 +42,7 @@ class _Models(BaseModel):
 
 
 class ApiUnreachableError(TransientError):
-    """The API does not answer."""
+    """The API does not answer, or a server that it needs is away."""
 
     kind = "api-unreachable"
     expected = True
@@ -157,39 +158,45 @@ class ApiClient:
         self._send("DELETE", _path(job_id))
 
     @logged
-    def objects(self, *, bucket: str, prefix: str, state: str | None = None, cursor: str = "") -> ObjectList:
-        """Return a page of the objects of a bucket that backfills transcribe.
+    def objects(self, *, bucket: str, prefix: str) -> Iterator[ObjectView]:
+        """Yield the objects of a bucket that backfills transcribe, in the order of their keys.
 
         Args:
             bucket: One that `BACKFILL_SOURCES` names.
             prefix: What their keys begin with.
-            state: Only those in this state.
-            cursor: `next_cursor` of the page before.
 
         Raises:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: No source is in that bucket.
         """
-        asked = {"bucket": bucket, "prefix": prefix, "state": state, "cursor": cursor, "limit": _OBJECTS}
-        params = {name: value for name, value in asked.items() if value}
-        return self._ask("GET", f"{self._url}/api/v1/backfill/objects", ObjectList, params=params)
+        params = {"bucket": bucket, "prefix": prefix, "limit": _OBJECTS}
+        cursor: str | None = ""
+        while cursor is not None:
+            url = f"{self._url}/api/v1/backfill/objects"
+            page = self._ask("GET", url, ObjectList, params=params | {"cursor": cursor})
+            yield from page.objects
+            cursor = page.next_cursor
 
     @logged
-    def promote(self, *, bucket: str, prefix: str, model: str, cursor: str = "") -> Promotion:
-        """Make the transcripts of a model the current ones, for a page of objects.
+    def promote(self, *, bucket: str, prefix: str, model: str) -> Iterator[Promotion]:
+        """Make the transcripts of a model the current ones, page by page, and yield what became of each page.
 
         Args:
             bucket: One that `BACKFILL_SOURCES` names.
-            prefix: What their keys begin with.
+            prefix: What the keys of the objects begin with.
             model: Whose transcripts.
-            cursor: `next_cursor` of the answer before.
 
         Raises:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: No source is in that bucket.
         """
-        asked = {"bucket": bucket, "prefix": prefix, "model": model, "cursor": cursor}
-        return self._ask("POST", f"{self._url}/api/v1/backfill/promote", Promotion, json=asked)
+        asked = {"bucket": bucket, "prefix": prefix, "model": model}
+        cursor: str | None = ""
+        while cursor is not None:
+            url = f"{self._url}/api/v1/backfill/promote"
+            page = self._ask("POST", url, Promotion, json=asked | {"cursor": cursor})
+            yield page
+            cursor = page.next_cursor
 
     @logged
     def models(self) -> set[str]:
@@ -247,10 +254,11 @@ def _path(job_id: str) -> str:
     return f"/{job_id}"
 
 
-def _refusal(response: httpx.Response) -> ApiRefusedError:
+def _refusal(response: httpx.Response) -> ApiRefusedError | ApiUnreachableError:
+    is_away = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
     try:
         problem = response.json()
-        return ApiRefusedError(str(problem["detail"]), mend=problem.get("mend"))
+        return (ApiUnreachableError if is_away else ApiRefusedError)(str(problem["detail"]), mend=problem.get("mend"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         logger.debug("no problem document: {}", error)
         return ApiRefusedError(

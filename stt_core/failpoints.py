@@ -45,6 +45,15 @@ class Failpoint(StrEnum):
     FORMAT_STORED = "format-stored"
     RESULTS_STORED = "results-stored"
     JOB_COMPLETED = "job-completed"
+    # an object of a bucket: its job, and its transcript
+    JOB_PROMISED = "job-promised"
+    JOB_OPENED = "job-opened"
+    VERSION_CURRENT = "version-current"
+    VERSION_PROMOTED = "version-promoted"
+    FORMAT_EXPORTED = "format-exported"
+    TRANSCRIPT_EXPORTED = "transcript-exported"
+    TRANSCRIPT_TOLD = "transcript-told"
+    CHECKS_TOLD = "checks-told"
 
 
 @logged

@@ -7,18 +7,23 @@ from collections.abc import Mapping
 from dagster import (
     AssetCheckEvaluation,
     AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
     RunRequest,
     RunsFilter,
 )
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.events import StepMaterializationData
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
 from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
@@ -177,17 +182,23 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
 
 
 @logged
-def release_transcripts(instance: DagsterInstance, services: Services) -> int:
-    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had; return how many.
+def release_transcripts(
+    instance: DagsterInstance, services: Services, cursor: str | None = None
+) -> tuple[int, str | None]:
+    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had.
 
     Their partitions then are materialised by no run. The others have been told of by their runs. One that cannot be
-    passed on, since its output is not there or refuses its name, is tried again at every look, and keeps back no other.
+    passed on, since its output is not there or refuses its name, is tried again when its turn comes round, and keeps
+    back no other.
+
+    Returns:
+        How many were passed on, and where the next look goes on: its `cursor`.
     """
-    jobs = services.jobs.find_jobs_to_release()
-    run_ids = [job.run_id or "" for job in jobs]
-    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if jobs else {}
+    page = services.jobs.find_jobs_to_release(cursor)
+    run_ids = [job.run_id or "" for job in page.jobs]
+    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if run_ids else {}
     released = 0
-    for job in jobs:
+    for job in page.jobs:
         run = runs.get(job.run_id or "")
         if run is not None and not run.is_finished:
             continue
@@ -199,28 +210,37 @@ def release_transcripts(instance: DagsterInstance, services: Services) -> int:
                 log_exception(logger, f"passing on the transcript of job {job.job_id}", error)
                 continue
             _report(instance, job, is_current)
+            failpoint(Failpoint.CHECKS_TOLD)
             released += 1
         services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
-    return released
+    return released, page.next_cursor
 
 
 def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
-    """Tell Dagster of a transcript and its checks, as the run that completed the job would have."""
+    """Tell Dagster of a transcript and its checks, in the name of the run that completed the job.
+
+    Without a run, Dagster takes what a check found of a partition once, and refuses it for ever after.
+    """
+
+    def report(kind: DagsterEventType, found: StepMaterializationData | AssetCheckEvaluation) -> None:
+        event = DagsterEvent(kind.value, job_name=IMPLICIT_ASSET_JOB_NAME, event_specific_data=found)
+        instance.report_dagster_event(event, run_id=job.run_id or "")
+
     shown = describe_transcript(job, SttResource()) | {"current": is_current}
-    event = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
-    instance.report_runless_asset_event(event)
+    transcript = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
+    report(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(transcript))
+    failpoint(Failpoint.TRANSCRIPT_TOLD)
     for check in describe_checks(job):
-        instance.report_runless_asset_event(
-            AssetCheckEvaluation(
-                asset_key=bucket_transcripts.key,
-                check_name=check.check_name or "",
-                passed=check.passed,
-                metadata=check.metadata,
-                severity=check.severity,
-                description=check.description,
-                partition=job.partition,
-            )
+        evaluation = AssetCheckEvaluation(
+            asset_key=bucket_transcripts.key,
+            check_name=check.check_name or "",
+            passed=check.passed,
+            metadata=check.metadata,
+            severity=check.severity,
+            description=check.description,
+            partition=job.partition,
         )
+        report(DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
 
 
 def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:

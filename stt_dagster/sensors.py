@@ -162,7 +162,9 @@ def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | Skip
     services, instance = SttResource().services, open_instance(context)
     # Each by itself: a transcript that its output does not take must keep no object from its next attempt.
     with noting_outages("passing on transcripts") as passing:
-        passing.append(f"{release_transcripts(instance, services)} transcripts were passed on.")
+        released, cursor = release_transcripts(instance, services, context.cursor)
+        context.update_cursor(cursor or "")
+        passing.append(f"{released} transcripts were passed on.")
     with noting_outages("looking after objects") as waiting:
         if requests := next_runs(instance, services):
             return requests

@@ -12,6 +12,7 @@ from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
 from stt_core.backfill.sources import BackfillSource, find_source
 from stt_core.errors import PartitionNotFoundError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import JobModel
 from stt_core.logs import get_logger, logged
 from stt_core.storage import keys
@@ -48,7 +49,9 @@ def make_current(services: Services, job: JobModel) -> BucketObject:
             return None
         return ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
 
-    return services.objects.change(job.partition or "", change)
+    item = services.objects.change(job.partition or "", change)
+    failpoint(Failpoint.VERSION_CURRENT)
+    return item
 
 
 @logged
@@ -61,6 +64,7 @@ def export_current(services: Services, job: JobModel) -> JobModel:
     """
     while True:
         export_transcript(services, job)
+        failpoint(Failpoint.TRANSCRIPT_EXPORTED)
         now = services.objects.get(job.partition or "").current_job_id
         if now in (None, job.job_id):
             return job
@@ -82,6 +86,7 @@ def export_transcript(services: Services, job: JobModel) -> str:
         for extension in job.result.formats:
             transcript = keys.transcript(job.result.prefix, extension)
             output.copy_from(services.store, transcript, keys.exported(prefix, bucket, key, extension))
+            failpoint(Failpoint.FORMAT_EXPORTED)
     return f"{to_bucket}/{keys.exported(prefix, bucket, key, 'json')}"
 
 

@@ -14,6 +14,7 @@ from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
 from stt_core.backfill.sources import BackfillSource, find_source
 from stt_core.errors import DatabaseUnavailableError, ObjectNotFoundError, PartitionNotFoundError
+from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import JobModel, JobStatus, Lane, Priority, Source, new_job_id, utc_now
 from stt_core.jobs.recovery import cancel_job
 from stt_core.jobs.writes import until_won
@@ -163,8 +164,9 @@ def _create(services: Services, item: BucketObject, there: ObjectVersion, option
             latest_job_id=job_id, etag=there.etag, size_bytes=there.size_bytes, last_modified=there.modified_at
         )
         services.objects.update(item, update)
+        failpoint(Failpoint.JOB_PROMISED)
     audio_format = guess_format(item.key)
-    return services.jobs.insert_job(
+    job = services.jobs.insert_job(
         JobModel(
             job_id=job_id,
             status=JobStatus.QUEUED,
@@ -186,6 +188,8 @@ def _create(services: Services, item: BucketObject, there: ObjectVersion, option
             queued_at=utc_now(),
         )
     )
+    failpoint(Failpoint.JOB_OPENED)
+    return job
 
 
 def _etag(job: JobModel) -> str | None:

@@ -10,8 +10,11 @@ from stt_core.backfill.exporting import export_current
 from stt_core.backfill.objects import BucketObject, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.views import ensure_source
-from stt_core.jobs.models import JobModel, JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.errors import PermanentError
+from stt_core.failpoints import Failpoint, failpoint
+from stt_core.jobs.claims import describe_error
+from stt_core.jobs.models import JobError, JobModel, JobStatus
+from stt_core.logs import get_logger, log_exception, logged
 
 if TYPE_CHECKING:
     from stt_core.services import Services
@@ -22,6 +25,13 @@ logger = get_logger(__name__)
 _PAGE = 100
 
 
+class PromotionFailure(BaseModel):
+    """An object that did not get the transcript."""
+
+    key: str
+    error: JobError
+
+
 class Promotion(BaseModel):
     """What became of a page of objects, in numbers of them."""
 
@@ -30,6 +40,8 @@ class Promotion(BaseModel):
     current: int
     #: Those without a transcript of their present bytes by that model.
     without: int
+    #: Those that could not be promoted, and keep no other from it.
+    failed: list[PromotionFailure]
     #: Leads to the next page; None after the last.
     next_cursor: str | None
 
@@ -39,6 +51,8 @@ def promote_model(
     services: Services, *, bucket: str, model: str, key: str | None = None, prefix: str = "", cursor: str = ""
 ) -> Promotion:
     """Make a model's latest transcript the current one, for each object of a page that has one by it.
+
+    One that cannot be promoted, since its output is not there or its transcript is gone, keeps back no other.
 
     Args:
         services: The core.
@@ -51,6 +65,7 @@ def promote_model(
     Raises:
         BucketNotConfiguredError: No source is in that bucket.
         PartitionNotFoundError: No such object is known.
+        TransientError: A server is away.
     """
     ensure_source(services, bucket)
     if key is not None:
@@ -62,15 +77,20 @@ def promote_model(
     for job in services.jobs.find_versions(item.partition for item in items):  # the latest first
         if job.status is JobStatus.COMPLETED and job.options.model == model:
             versions.setdefault(job.partition, job)
-    result = Promotion(promoted=0, current=0, without=0, next_cursor=next_cursor)
+    result = Promotion(promoted=0, current=0, without=0, failed=[], next_cursor=next_cursor)
     for item in items:
         version = versions.get(item.partition)
         if version is None or version.source is None or version.source.etag != item.etag:
             result.without += 1
-        elif promote(services, version):
-            result.promoted += 1
-        else:
-            result.current += 1
+            continue
+        try:
+            was_another = promote(services, version)
+        except PermanentError as error:
+            log_exception(logger, f"promoting {item.partition}", error)
+            result.failed.append(PromotionFailure(key=item.key, error=describe_error(error)))
+            continue
+        result.promoted += was_another
+        result.current += not was_another
     return result
 
 
@@ -82,6 +102,8 @@ def promote(services: Services, version: JobModel) -> bool:
 
     Raises:
         PartitionNotFoundError: The object is gone.
+        ObjectNotFoundError: The transcript's files are.
+        StoreRefusedError: The output's bucket is not there, or not ours to write to.
         TransientError: A server is away.
     """
     etag = version.source.etag if version.source else None
@@ -94,6 +116,7 @@ def promote(services: Services, version: JobModel) -> bool:
         return None if is_current else ObjectUpdate(current_job_id=version.job_id, current_etag=etag)
 
     item = services.objects.change(version.partition or "", change)
+    failpoint(Failpoint.VERSION_PROMOTED)
     export_current(services, version)
     logger.info("{}: job {} is promoted over {}", item.partition, version.job_id, before)
     return before != version.job_id

@@ -32,6 +32,8 @@ class VersionView(BaseModel):
     #: Of the bytes that it is of.
     etag: str | None
     error: JobError | None
+    #: Whether its object has been given it, which takes some seconds: the files of the current one are in the output.
+    passed_on: bool
     words: int | None
     created_at: datetime
     completed_at: datetime | None
@@ -48,6 +50,7 @@ class VersionView(BaseModel):
             model=job.options.model,
             etag=job.source.etag if job.source else None,
             error=job.error,
+            passed_on=job.status is JobStatus.COMPLETED and not job.release_due,
             words=job.result.words if job.result else None,
             url=f"/api/v1/tasks/{job.job_id}",
         )

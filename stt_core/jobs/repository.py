@@ -51,7 +51,7 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class JobPage:
-    """One page of jobs, newest first, and the cursor of the next (None after the last)."""
+    """One page of jobs, and the cursor of the next (None after the last)."""
 
     jobs: list[JobModel]
     next_cursor: str | None
@@ -262,8 +262,7 @@ class JobRepository:
             query["_id"] = {"$lt": cursor}
         with mongo_errors("listing jobs"):
             documents = list(self._database.jobs.find(query).sort("_id", -1).limit(limit + 1))
-        page = documents[:limit]
-        return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
+        return _page(documents, limit)
 
     @logged
     def find_broken_uploads(self, before: datetime, limit: int = _PAGE) -> list[JobModel]:
@@ -294,10 +293,17 @@ class JobRepository:
             return list(_readable(self._database.jobs.find(waiting).sort("_id", 1).limit(limit)))
 
     @logged
-    def find_jobs_to_release(self, limit: int = _PAGE) -> list[JobModel]:
-        """Return up to `limit` jobs that have completed, and whose objects may not have their transcript."""
+    def find_jobs_to_release(self, cursor: str | None = None, limit: int = _PAGE) -> JobPage:
+        """Return a page of the jobs that have completed, and whose objects may not have their transcript; oldest first.
+
+        Each has its turn, however many can never be passed on. `cursor` is the page before's `next_cursor`.
+        """
+        query: dict[str, Any] = {"release_due": True} | _NOT_DELETED
+        if cursor:  # else the embedded server, which takes the index of `_id` then, would read every job
+            query["_id"] = {"$gt": cursor}
         with mongo_errors("reading transcripts to pass on"):
-            return list(_readable(self._database.jobs.find({"release_due": True} | _NOT_DELETED).limit(limit)))
+            documents = list(self._database.jobs.find(query).sort("_id", 1).limit(limit + 1))
+        return _page(documents, limit)
 
     @logged
     def has_upload_at_work(self) -> bool:
@@ -370,6 +376,12 @@ class JobRepository:
             deleted = self._database.jobs.delete_one({"_id": job_id}).deleted_count
         logger.info("job deleted: job_id={} existed={}", job_id, bool(deleted))
         return bool(deleted)
+
+
+def _page(documents: list[dict[str, Any]], limit: int) -> JobPage:
+    """Return up to `limit` of the documents as jobs; there is a next page where there are more."""
+    page = documents[:limit]
+    return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
 
 
 def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:

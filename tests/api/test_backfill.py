@@ -117,10 +117,25 @@ def test_model_when_promoted_then_its_transcripts_are_the_current_ones_and_in_th
     first = client.post(PROMOTE, json=wanted).raise_for_status().json()
     again = client.post(PROMOTE, json=wanted | {"prefix": "bo"}).raise_for_status().json()
 
-    assert first == {"promoted": 1, "current": 0, "without": 1, "next_cursor": None}
-    assert again == {"promoted": 0, "current": 1, "without": 0, "next_cursor": None}
+    assert first == {"promoted": 1, "current": 0, "without": 1, "failed": [], "next_cursor": None}
+    assert again == {"promoted": 0, "current": 1, "without": 0, "failed": [], "next_cursor": None}
     assert services.objects.get(both).current_job_id == better
     assert better.encode() in services.store.get_bytes("transcripts/calls/both.wav.json")
+
+
+def test_object_when_its_output_is_not_there_then_fails_by_itself(
+    serve: Serve, services: Services, settings: Settings
+) -> None:
+    sources = [BackfillSource(bucket="calls", prefix="a"), BackfillSource(bucket="calls", prefix="b", output="nowhere")]
+    for key in ("a.wav", "b.wav"):
+        complete_version(services, discover(services, key), model="large")
+    with serve(settings.model_copy(update={"backfill_sources": tuple(sources)})) as client:
+        answer = client.post(PROMOTE, json={"bucket": "calls", "model": "large"}).raise_for_status().json()
+
+    [failed] = answer["failed"]
+    assert (failed["key"], failed["error"]["kind"]) == ("b.wav", "bucket-not-found")
+    assert "BACKFILL_SOURCES" in failed["error"]["mend"]
+    assert answer["current"] == 1
 
 
 def test_object_when_changed_then_the_transcript_of_its_old_bytes_is_not_promoted(

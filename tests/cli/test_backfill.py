@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from fastapi import FastAPI, Request
 
 from api.application import create_app
 from stt_cli import backfill
+from stt_cli.watching import BackfillFailedError
 from stt_core.backfill.sources import BackfillSource
 from stt_core.errors import SttError
-from stt_core.jobs.models import JobError
+from stt_core.jobs.claims import ensure_claim
+from stt_core.jobs.models import JobError, JobUpdate
 from stt_core.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.storage import keys
 from tests.api.backfills import complete_version, discover, open_version
-from tests.api.conftest import claim, serve_app
+from tests.api.conftest import claim, publish, serve_app
 
 
 @pytest.fixture
@@ -89,16 +93,40 @@ def test_promote_when_a_model_has_transcribed_some_then_says_how_many(
     assert services.objects.get("calls/a.wav").current_job_id == better
 
 
+def test_promote_when_some_cannot_be_then_promotes_the_others_and_names_each_with_its_mend(
+    services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
+    better = {}
+    for name in "abcd":
+        partition = discover(services, f"{name}.wav")
+        complete_version(services, partition, model="base")
+        better[name] = complete_version(services, partition, model="large")
+    for lost in "ac":
+        services.store.remove_prefix(keys.result_prefix(better[lost], 1))
+
+    with pytest.raises(SttError, match="2 objects could not be promoted") as caught:
+        backfill.promote("calls", model="large")
+
+    assert caught.value.mend
+    said = capsys.readouterr().err
+    assert "2 objects promoted to large; 0 had it before, 0 have no transcript by it." in said
+    for lost in "ac":
+        assert f"  {lost}.wav: There is no such object" in said
+    for name in "bd":
+        assert services.objects.get(f"calls/{name}.wav").current_job_id == better[name]
+        assert better[name].encode() in services.store.get_bytes(f"transcripts/calls/{name}.wav.json")
+
+
 class FakeDagster:
     """Plays Dagster's GraphQL, the edge that is not ours: one backfill under way, and the one that is launched.
 
     Its answers have the form that `tests/system/test_backfill.py` meets in the real one.
     """
 
-    def __init__(self, *, under_way: list[str], failed: int = 0) -> None:
+    def __init__(self, *, under_way: Sequence[str] = (), failed: int = 0) -> None:
         self.under_way, self.failed = under_way, failed
         self.launched: list[dict[str, Any]] = []
-        self.states: Iterator[str] = iter(["REQUESTED", "COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"])
+        self.states: Iterator[str] = chain(["REQUESTED"], repeat("COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"))
         self.app = FastAPI()
         self.app.post("/graphql")(self.answer)
 
@@ -108,7 +136,7 @@ class FakeDagster:
             self.launched.append(asked["variables"]["params"])
             return {"data": {"launchPartitionBackfill": {"__typename": "LaunchBackfillSuccess", "backfillId": "new"}}}
         if "partitionBackfillsOrError" in asked["query"]:
-            targeted = {"partitionKeys": self.under_way}
+            targeted = {"partitionKeys": list(self.under_way)}
             results = [{"tags": [], "partitionsTargetedForAssetKey": targeted}]
             return {"data": {"partitionBackfillsOrError": {"__typename": "PartitionBackfills", "results": results}}}
         partitions = len(self.launched[-1]["partitionNames"])
@@ -123,16 +151,16 @@ class FakeDagster:
 def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are_left_out(
     services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys = [discover(services, f"{name}.wav") for name in "abc"]
-    dagster = FakeDagster(under_way=keys[:1])
+    partitions = [discover(services, f"{name}.wav") for name in "abc"]
+    dagster = FakeDagster(under_way=partitions[:1])
     with serve_app(dagster.app) as client:
         monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
         backfill.run("calls", watch=True)
         backfill.run("calls", model="demo")
 
     same, other = dagster.launched
-    assert (same["partitionNames"], same["tags"]) == (keys[1:], [])
-    assert (other["partitionNames"], other["tags"]) == (keys, [{"key": "stt/model", "value": "demo"}])
+    assert (same["partitionNames"], same["tags"]) == (partitions[1:], [])
+    assert (other["partitionNames"], other["tags"]) == (partitions, [{"key": "stt/model", "value": "demo"}])
     said = capsys.readouterr()
     assert said.out == "new\nnew\n"
     assert "1 of them are in a backfill under way already." in said.err
@@ -151,7 +179,7 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
     services: Services, tmp_path: Path
 ) -> None:
     discover(services, "a.wav")
-    dagster = FakeDagster(under_way=[])
+    dagster = FakeDagster()
     dagster.states = repeat("REQUESTED")
     with serve_app(dagster.app) as client:
         watching = subprocess.Popen(
@@ -171,21 +199,99 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
     assert "Traceback" not in said
 
 
-def test_backfill_when_objects_fail_then_says_which_and_why_and_sends_the_terminal_none_of_their_names_commands(
-    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+Watch = Callable[..., None]
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Run `stt backfill calls --watch` on a Dagster of which one run has failed, and in which this happens then."""
+    monkeypatch.setattr("stt_cli.watching._INTERVAL", 0.05)
+
+    def watch(*happens: Callable[[], object], **wanted: bool) -> None:
+        dagster = FakeDagster(failed=1)
+
+        def states() -> Iterator[str]:
+            for happen in happens:
+                happen()
+                yield "COMPLETED_FAILED"
+            yield from repeat("COMPLETED_FAILED")
+
+        dagster.states = states()
+        with serve_app(dagster.app) as client:
+            monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
+            backfill.run("calls", watch=True, **wanted)
+
+    return watch
+
+
+def fail(services: Services, job_id: str, message: str) -> None:
+    """End a job's latest attempt as a run does that no other is to follow."""
+    claim(services, job_id).fail(JobError(kind="no-audio", message=message))
+
+
+def test_watching_when_a_run_failed_then_goes_on_until_a_later_attempt_has_passed_on_its_transcript(
+    services: Services, watch: Watch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job_id = open_version(services, discover(services, "bad\x1b]0;\u202e[b].wav"))
-    claim(services, job_id).fail(JobError(kind="no-audio", message="It is noise."))
-    open_version(services, discover(services, "waits for its next attempt.wav"))
-    dagster = FakeDagster(under_way=[], failed=1)
-    with serve_app(dagster.app) as client:
-        monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
-        with pytest.raises(backfill.BackfillFailedError, match="1 object has no new transcript"):
-            backfill.run("calls", failed=True, watch=True)
+    partition = discover(services, "a.wav")
+    job_id = ""
+
+    def open_job() -> None:
+        nonlocal job_id
+        job_id = open_version(services, partition)
+
+    watch(
+        lambda: None,  # the failed run left no job: a sensor opens it
+        open_job,
+        lambda: publish(services, job_id),
+        lambda: services.jobs.modify_job(job_id, lambda _: JobUpdate(release_due=False)),
+    )
 
     said = capsys.readouterr().err
-    assert r"bad\x1b]0;\u202e[b].wav: It is noise." in said
-    assert "1 object there has not ended: a next attempt follows by itself." in said
+    assert re.search(r"done\W+1/1 +\d", said), said
+    assert "1 object transcribed." in said
+
+
+def test_watching_when_an_object_failed_before_then_tells_its_failure_of_now(
+    services: Services, watch: Watch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = open_version(services, discover(services, "bad\x1b]0;\u202e[b].wav"))
+    fail(services, job_id, "It is noise.")
+
+    def take_again() -> None:
+        again = ensure_claim(services.jobs, job_id, "run-2", attempt=None)
+        again.fail(JobError(kind="no-audio", message="It is still noise."))
+
+    with pytest.raises(BackfillFailedError, match="1 object has no new transcript"):
+        watch(lambda: None, take_again, failed=True)
+
+    said = capsys.readouterr().err
+    assert r"bad\x1b]0;\u202e[b].wav: It is still noise." in said
+    assert "0 objects transcribed." in said
+
+
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (lambda services, partition: None, "No run got as far as a job for it."),
+        (lambda services, partition: publish(services, open_version(services, partition)), "is not in the output"),
+        (lambda services, partition: services.objects.remove_many([partition]), "not in its bucket any more"),
+    ],
+    ids=["no-job", "not-passed-on", "vanished"],
+)
+def test_watching_when_nobody_sees_to_what_a_run_left_then_gives_up_and_says_why(
+    services: Services,
+    watch: Watch,
+    happens: Callable[[Services, str], object],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("stt_cli.watching._NOTICE_SECONDS", 0.2)
+    partition = discover(services, "a.wav")
+    complete_version(services, partition)  # which is not a new one
+    with pytest.raises(BackfillFailedError):
+        watch(lambda: happens(services, partition), all_=True)
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.application import create_app
-from stt_cli.client import ApiClient, ApiRefusedError
+from stt_cli.client import ApiClient, ApiRefusedError, ApiUnreachableError
 from stt_cli.demo import word_error_rate
 from stt_core.errors import InvalidInputError
 from stt_core.local_stack.home import free_port
@@ -178,6 +178,14 @@ def test_client_when_the_key_has_asked_too_often_then_comes_back_when_told() -> 
         with pytest.raises(ApiRefusedError, match="No job"):
             client.job("0" * 32)
     assert seen == ["Bearer stt_x"] * 2
+
+
+def test_client_when_a_server_behind_the_api_is_away_then_takes_it_for_an_api_that_is() -> None:
+    away = httpx.Response(503, json={"detail": "MongoDB is away.", "mend": "Wait."})
+    with ApiClient("http://127.0.0.1:1") as client:
+        client._http = httpx.Client(transport=httpx.MockTransport(lambda _: away), base_url="http://api")
+        with pytest.raises(ApiUnreachableError, match="MongoDB is away"):
+            client.job("0" * 32)
 
 
 def test_delete_when_a_job_is_listed_then_takes_it_off_the_list(stt: Stt, settings: Settings) -> None:

@@ -21,6 +21,7 @@ import pytest
 import redis
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from stt_core.backfill.sources import BackfillSource
 from stt_core.failpoints import VARIABLE, Failpoint
 from stt_core.jobs.models import JobModel
 from stt_core.local_stack.home import StackHome
@@ -148,6 +149,7 @@ def system(server_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("crash")
     (folder / "tmp").mkdir()
     own = f"crash{os.urandom(6).hex()}"
+    source = BackfillSource(bucket=f"{own}-calls", language="en")
     engine = f'echo "$@" >> {folder}/engine-calls; exec {find_executable("stt-whisper-cli")} "$@"'
     settings = server_settings.model_copy(
         update={
@@ -162,12 +164,14 @@ def system(server_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
             "chunk_max_seconds": 5.0,
             "queue_lease_seconds": 5,
             "retry_backoff_seconds": 0.05,
+            "backfill_sources": (source,),
         }
     )
     home = StackHome.at(settings.stt_home)
     home.dagster.mkdir(parents=True, exist_ok=True)
     (home.dagster / "dagster.yaml").write_text(DAGSTER.format(folder=home.dagster))
     environment = environment_of(settings) | {
+        "BACKFILL_SOURCES": f"[{source.model_dump_json(exclude_none=True)}]",
         "DAGSTER_HOME": str(home.dagster),
         "TMPDIR": str(folder / "tmp"),
         VARIABLE: str(folder / "failpoint"),

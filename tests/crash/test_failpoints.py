@@ -43,5 +43,5 @@ def test_failpoints_when_listed_then_each_is_passed_by_the_code_once_and_tried_b
     packages = ("stt_core", "stt_dagster", "api", "stt_cli")
     code = [file for package in packages for file in (REPOSITORY / package).rglob("*.py")]
     assert sorted(named_in(code, r"failpoint\(Failpoint\.(\w+)\)")) == listed
-    tests = [Path(__file__).with_name(name) for name in ("test_runs.py", "test_uploads.py")]
+    tests = [Path(__file__).with_name(name) for name in ("test_runs.py", "test_uploads.py", "test_backfill.py")]
     assert sorted(set(named_in(tests, r"Failpoint\.([A-Z_]+)"))) == listed

@@ -2,7 +2,10 @@
 
     {"do": "run", "run_id": …}   a run worker: what Dagster's code server starts for a launched run
     {"do": "recover"}            the daemon's sensors that see to runs that failed, and the reconciler
-    {"do": "launch"}             the daemon's queue sensor; a run is created for each of its requests
+    {"do": "launch"}             the daemon's sensors that launch; a run is created for each of their requests
+    {"do": "discover"}           the daemon's discovery sensor: what lies in the bucket becomes partitions
+    {"do": "materialize", …}     the Dagster UI: a run for a `partition` is launched
+    {"do": "promote", …}         the API: transcripts by a `model` of objects in a `bucket` become the current ones
 
 `"clock": seconds` sets the clock of that process ahead (or behind). The exit code of the process is answered as a line
 of JSON; negative, it is the signal that ended it. Everything is imported once, here, so that a process costs little.
@@ -21,16 +24,20 @@ from dagster import (
     DagsterEventType,
     DagsterInstance,
     DagsterRunStatus,
+    RunRequest,
     RunsFilter,
     build_run_status_sensor_context,
     build_sensor_context,
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from dagster._grpc.impl import core_execute_run
 
+from stt_core.backfill.promoting import promote_model
 from stt_core.jobs import models
 from stt_dagster import sensors
+from stt_dagster.assets import bucket_transcripts
+from stt_dagster.backfill_sensors import discovery_sensor
 from stt_dagster.definitions import defs
 from stt_dagster.resources import SttResource
 from tests.crash.clock import clock_off_by
@@ -71,19 +78,44 @@ def recover(instance: DagsterInstance) -> None:
 def launch(instance: DagsterInstance) -> None:
     sensors.QUEUE_WAIT_SECONDS = 0.1
     with build_sensor_context(instance) as context:
-        requests = sensors.queue_sensor(context)
-    for request in requests if isinstance(requests, list) else []:
-        if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: request.run_key})):
-            instance.create_run_for_job(
-                defs.get_job_def(request.job_name),
-                run_config=request.run_config,
-                tags=request.tags | {RUN_KEY_TAG: request.run_key},
-            )
+        recordings = sensors.queue_sensor(context)
+    with build_sensor_context(instance) as context:
+        objects = sensors.backfill_sensor(context)
+    for request in requests_of(recordings) + requests_of(objects):
+        if instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: request.run_key})):
+            continue
+        tags = request.tags | {RUN_KEY_TAG: request.run_key}
+        if request.partition_key:
+            materialize(instance, request.partition_key, tags)
+        else:
+            instance.create_run_for_job(defs.get_job_def(request.job_name), run_config=request.run_config, tags=tags)
+
+
+def requests_of(answer: Any) -> list[RunRequest]:
+    return answer if isinstance(answer, list) else []
+
+
+def discover(instance: DagsterInstance) -> None:
+    with build_sensor_context(instance) as context:
+        discovery_sensor(context)
+
+
+def materialize(instance: DagsterInstance, partition: str, tags: dict[str, str] | None = None) -> None:
+    instance.create_run_for_job(
+        defs.get_implicit_global_asset_job_def(),
+        asset_selection=frozenset({bucket_transcripts.key}),
+        tags=(tags or {}) | {PARTITION_NAME_TAG: partition},
+    )
+
+
+def promote(instance: DagsterInstance, bucket: str, model: str) -> None:
+    promote_model(SttResource().services, bucket=bucket, model=model)
 
 
 def obey(instance: DagsterInstance, do: str, clock: float = 0, **details: Any) -> None:
     models.datetime = clock_off_by(clock)  # type: ignore[misc, assignment]
-    {"run": run, "recover": recover, "launch": launch}[do](instance, **details)
+    orders = (run, recover, launch, discover, materialize, promote)
+    {order.__name__: order for order in orders}[do](instance, **details)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
 from stt_core.errors import StoreUnavailableError
 from stt_core.jobs.models import JobStatus, JobUpdate
+from stt_core.jobs.repository import JobRepository
 from stt_core.services import Services
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
@@ -147,9 +149,9 @@ def test_partition_when_it_is_materialised_has_a_job_a_transcript_beside_the_pre
     assert (run.tags["stt/job_id"], run.tags["stt/lane"]) == (job.job_id, "backfill")
     assert services.queue.members() == set()
 
-    assert len(services.jobs.find_jobs_to_release()) == 1  # what its run has told of is not told again
-    assert release_transcripts(instance, current()) == 0
-    assert services.jobs.find_jobs_to_release() == []
+    assert len(services.jobs.find_jobs_to_release().jobs) == 1  # what its run has told of is not told again
+    assert release_transcripts(instance, current()) == (0, None)
+    assert services.jobs.find_jobs_to_release().jobs == []
     assert len(instance.fetch_materializations(ASSET, limit=5).records) == 1
 
 
@@ -293,7 +295,7 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
     [job] = services.jobs.find_versions([partition])
     assert job.status is JobStatus.COMPLETED and materialized(instance) == set()
 
-    assert release_transcripts(instance, current()) == 1
+    assert release_transcripts(instance, current()) == (1, None)
 
     assert materialized(instance) == {partition}
     assert latest_metadata(instance, partition)["current"] is True
@@ -301,7 +303,31 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
         check.name: check.passed for check in (job.result.checks if job.result else [])
     }
     assert services.objects.get(partition).current_job_id == job.job_id
-    assert release_transcripts(instance, current()) == 0
+    assert release_transcripts(instance, current()) == (0, None)
+
+
+def test_runs_when_they_die_after_each_version_of_an_object_are_all_spoken_for(
+    put: Put,
+    materialize: Materialize,
+    instance: DagsterInstance,
+    current: Callable[[], Services],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stt_dagster.runs import release_transcripts
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailableError("The object store is away.")
+
+    partition = put()
+    monkeypatch.setattr("stt_dagster.ops.release_transcript", away)
+    for model in (MODEL, "demo"):
+        run = materialize(partition, **{"stt/model": model})
+        assert not run.success
+        assert release_transcripts(instance, current()) == (1, None)
+        assert latest_metadata(instance, partition)["model"] == model
+        for name in CHECKS:
+            [told] = instance.event_log_storage.get_asset_check_execution_history(AssetCheckKey(ASSET, name), limit=1)
+            assert told.run_id == run.run_id
 
 
 def test_transcript_when_its_output_is_not_there_keeps_back_no_other_and_is_passed_on_later(
@@ -322,15 +348,50 @@ def test_transcript_when_its_output_is_not_there_keeps_back_no_other_and_is_pass
     partitions = [put(), put("2027/copy.mp3")]
     for partition in partitions:
         assert not materialize(partition).success
-    assert release_transcripts(instance, current()) == 0
+    assert release_transcripts(instance, current()) == (0, None)
 
     output.ensure_bucket()
-    assert release_transcripts(instance, current()) == 1
+    assert release_transcripts(instance, current()) == (1, None)
 
     assert materialized(instance) == {partitions[0]}
     assert len(output.list_keys("")) == len(FORMATS)
-    [left] = services.jobs.find_jobs_to_release()
+    [left] = services.jobs.find_jobs_to_release().jobs
     assert left.partition == partitions[1]
+
+
+def test_sensor_when_it_cannot_pass_on_the_transcripts_of_one_look_comes_to_the_others_with_the_next(
+    bucket: ObjectStore,
+    put: Put,
+    materialize: Materialize,
+    instance: DagsterInstance,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stt_dagster.sensors import backfill_sensor
+
+    texts = bucket.in_bucket(f"{bucket.bucket}-texts")
+    outputs = {"2026/": "not-there", "2027/": texts.bucket}
+    configure(
+        backfill_sources=tuple(
+            BackfillSource(bucket=bucket.bucket, prefix=prefix, language="en", model=MODEL, output=output)
+            for prefix, output in outputs.items()
+        )
+    )
+    partitions = [put("2026/first.mp3"), put("2027/second.mp3")]
+    for partition in partitions:
+        assert not materialize(partition).success
+    texts.ensure_bucket()
+    one_a_look = partialmethod(JobRepository.find_jobs_to_release, limit=1)
+    monkeypatch.setattr(JobRepository, "find_jobs_to_release", one_a_look)
+
+    cursor, seen = None, []
+    for _ in partitions:
+        with build_sensor_context(instance=instance, cursor=cursor) as context:
+            backfill_sensor(context)
+            cursor = context.cursor
+            seen.append(materialized(instance))
+
+    assert seen == [set(), {partitions[1]}]
 
 
 def test_sensor_when_a_transcript_cannot_be_passed_on_launches_the_objects_that_wait(

@@ -236,6 +236,20 @@ def test_list_jobs_when_a_job_is_created_between_pages_shows_none_twice(any_data
     assert second.next_cursor is None
 
 
+def test_find_jobs_to_release_when_none_of_a_page_can_be_then_the_next_look_sees_others(any_database: Database) -> None:
+    due = sorted(store_job(any_database, release_due=True).job_id for _ in range(5))
+    store_job(any_database)
+    jobs = JobRepository(any_database)
+    seen: list[list[str]] = []
+    cursor = None
+    for _ in range(4):
+        page = jobs.find_jobs_to_release(cursor, limit=2)
+        cursor = page.next_cursor
+        seen.append([job.job_id for job in page.jobs])
+
+    assert seen == [due[:2], due[2:4], due[4:], due[:2]]
+
+
 @pytest.mark.parametrize("cursor", ["x", "äöü", "0" * 31, "0" * 33, '{"$gt": ""}'])
 def test_list_jobs_when_the_cursor_is_not_ours_is_the_callers_mistake(any_jobs: JobRepository, cursor: str) -> None:
     with pytest.raises(InvalidInputError, match="cursor"):
