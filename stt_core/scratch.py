@@ -1,8 +1,8 @@
 """The temporary files of one process and its children, in a folder of their own that does not outlive them.
 
 What a killed process leaves behind, another must remove, and a pid in a name would not tell which: containers share
-folders, and know different processes by the same number. So the folder holds a file that its owner locks. The kernel
-frees the lock however the owner ends, and whoever can take it deletes the folder.
+folders, and know different processes by the same number. So the folder holds a file that its owner locks, and whoever
+else needs it. The kernel frees the lock however they end, and whoever can have it alone deletes the folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def own_temporary_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     lock = os.open(folder / "draft", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         (folder / "draft").rename(folder / _LOCK)  # nobody sees it before it is locked
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         yield folder
@@ -48,6 +48,22 @@ def own_temporary_folder() -> Iterator[Path]:
             os.environ["TMPDIR"] = before["TMPDIR"]
         # At the process's end, after `multiprocessing` has removed its own folder in there.
         Finalize(None, _remove, (folder, lock), exitpriority=-1000)
+
+
+@contextmanager
+def shared_temporary_folder(folder: Path) -> Iterator[None]:
+    """Keep the folder of another process while the block runs; should that be killed meanwhile, remove it then.
+
+    Raises:
+        FileNotFoundError: It is gone.
+    """
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+        remove_abandoned_folders()
 
 
 def _remove(folder: Path, lock: int) -> None:

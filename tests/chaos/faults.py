@@ -60,7 +60,7 @@ def find_victim(stack: ChaosStack, fault: Fault, *, linger: float, deadline: flo
     if fault in PARTS:
         return psutil.Process(stack.parts[PARTS[fault]]["pid"])
     while time.monotonic() < deadline:
-        for victim in _passing_processes(stack, _KINDS[fault]):
+        for victim in _passing_processes(stack, fault):
             try:
                 victim.wait(timeout=linger)
             except psutil.TimeoutExpired:
@@ -79,12 +79,9 @@ def kill(victim: psutil.Process) -> bool:
     return True
 
 
-def _is_run_worker(process: psutil.Process) -> bool:
-    return "multiprocessing.spawn" in " ".join(process.cmdline())
-
-
-def _is_step(process: psutil.Process) -> bool:
-    parent = process.parent()  # forked by the fork server, whose command line it keeps
+def _is_forked(process: psutil.Process) -> bool:
+    """Tell whether the fork server, whose command line it keeps, forked it: for a run, or for a step."""
+    parent = process.parent()
     return parent is not None and _is_fork_server(process) and _is_fork_server(parent)
 
 
@@ -96,19 +93,19 @@ def _is_engine(process: psutil.Process) -> bool:
     return "stt-whisper-cli" in " ".join(process.cmdline())
 
 
-_KINDS: dict[Fault, Callable[[psutil.Process], bool]] = {
-    Fault.RUN_WORKER: _is_run_worker,
-    Fault.STEP: _is_step,
-    Fault.WHISPER: _is_engine,
-}
-
-
-def _passing_processes(stack: ChaosStack, is_kind: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+def _passing_processes(stack: ChaosStack, fault: Fault) -> list[psutil.Process]:
     """Return the processes of a kind below the code server, the youngest first."""
+    workers = set() if fault is Fault.WHISPER else stack.run_workers()
+    is_kind: dict[Fault, Callable[[psutil.Process], bool]] = {
+        Fault.WHISPER: _is_engine,
+        Fault.RUN_WORKER: lambda process: process.pid in workers and _is_forked(process),
+        # Now and then it is that of a run which nobody was told of yet.
+        Fault.STEP: lambda process: bool(workers) and process.pid not in workers and _is_forked(process),
+    }
     found = []
     for process in psutil.Process(stack.parts["code"]["pid"]).children(recursive=True):
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and is_kind(process):
+            if process.status() != psutil.STATUS_ZOMBIE and is_kind[fault](process):
                 found.append((process.create_time(), process))
         except psutil.NoSuchProcess:  # gone meanwhile
             continue

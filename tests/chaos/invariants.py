@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
+import psutil
 
 from stt_core.errors import SttError
 from stt_core.jobs.models import JobModel, JobStatus
@@ -88,9 +89,18 @@ def _left_in_servers(stack: ChaosStack, jobs: list[JobModel]) -> Iterator[str]:
 
 
 def _left_on_this_host(stack: ChaosStack) -> Iterator[str]:
-    parts = {part["pid"] for part in stack.parts.values()}
+    parts = {name: part["pid"] for name, part in stack.parts.items()}
+    expected = {*parts.values(), *_children(parts["code"])}  # the code server has two to fork runs by
     for pid, command in stack.marked_processes().items():
-        if pid not in parts and "multiprocessing.resource_tracker" not in command:
+        if pid not in expected:
             yield f"process {pid} is left over: {command[:120]}"
-    for path in sorted(stack.temporary.iterdir()):
-        yield f"{path} is left over"
+    folders = sorted(stack.temporary.iterdir())
+    if len(folders) > 1:  # one is the code server's
+        yield f"{folders} are left over"
+
+
+def _children(pid: int) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(pid).children()}
+    except psutil.NoSuchProcess:  # killed, and not started again yet
+        return set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ _UNFINISHED_RUNS = (
     "{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) "
     "{ ... on Runs { results { runId status } } } }"
 )
+_STARTED_RUNS = (
+    "{ runsOrError(filter: {statuses: [STARTED]}) "
+    "{ ... on Runs { results { eventConnection(limit: 20) { events { ... on MessageEvent { message } } } } } } }"
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,18 @@ class ChaosStack(Stack):
 
     def unfinished_runs(self) -> list[str]:
         """Return the runs that Dagster does not know to be over."""
-        answer = httpx.post(f"{self.dagster_url}/graphql", json={"query": _UNFINISHED_RUNS}, timeout=10).json()
-        return [f"run {run['runId']} is {run['status']}" for run in answer["data"]["runsOrError"]["results"]]
+        return [f"run {run['runId']} is {run['status']}" for run in self._ask_for_runs(_UNFINISHED_RUNS)]
+
+    def run_workers(self) -> set[int]:
+        """Return the processes that execute runs, as Dagster was told of them."""
+        runs = self._ask_for_runs(_STARTED_RUNS)
+        messages = [event.get("message", "") for run in runs for event in run["eventConnection"]["events"]]
+        return {int(pid) for pid in re.findall(r"Started process for run \(pid: (\d+)\)", " ".join(messages))}
+
+    def _ask_for_runs(self, query: str) -> list[dict[str, Any]]:
+        answer = httpx.post(f"{self.dagster_url}/graphql", json={"query": query}, timeout=10).json()
+        runs: list[dict[str, Any]] = answer["data"]["runsOrError"]["results"]
+        return runs
 
     @property
     def dagster_url(self) -> str:
