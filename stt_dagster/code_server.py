@@ -2,7 +2,8 @@
 
     python -m stt_dagster.code_server --module-name stt_dagster.definitions …     as `dagster api grpc` is called
 
-Dagster itself starts each run as a fresh interpreter: most of what a short recording took.
+Dagster itself starts each run as a fresh interpreter: most of what a short recording took. So does this one where the
+path of TMPDIR leaves no room for that of a socket (107 characters; macOS: 103).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from dagster._cli import cli
 from dagster._grpc import server
 from dagster._serdes import ConfigurableClassData
 
+from stt_core.logs import get_logger
 from stt_dagster.fork_server import start_fork_server
+
+logger = get_logger(__name__)
 
 #: What this program and our definitions are called wherever they are not the main program.
 _THIS, _DEFINITIONS = "stt_dagster.code_server", "stt_dagster.definitions"
@@ -28,7 +32,10 @@ class ForkingServer(server.DagsterApiServer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._mp_ctx = start_fork_server([_THIS, _DEFINITIONS, *self._modules_of_instance()])
+        try:
+            self._mp_ctx = start_fork_server([_THIS, _DEFINITIONS, *self._modules_of_instance()])
+        except OSError as error:
+            logger.warning("each run takes an interpreter of its own, seconds more: {}. Set a short TMPDIR.", error)
 
     def _modules_of_instance(self) -> set[str]:
         """Return the modules of the storage and all else that dagster.yaml names."""

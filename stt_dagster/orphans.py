@@ -11,9 +11,12 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
 from stt_core.logs import get_logger, logged
+from stt_core.scratch import own_temporary_folder
 
 logger = get_logger(__name__)
 
@@ -28,12 +31,19 @@ def executes_run() -> None:
     _run_process = os.getpid()
 
 
-@logged
-def end_with_run() -> None:
-    """Watch the parent of this process, a step's, unless the run's own process executes the step."""
+@contextmanager
+def step_process() -> Iterator[None]:
+    """Execute a step in the block: in the process of its run, or in one that ends with that and has its own folder.
+
+    A process of its own does not inherit what its run has set for itself, the folder for temporary files among it.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None and _run_process != os.getpid():
-        threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
+    if parent is None or _run_process == os.getpid():
+        yield
+        return
+    threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
+    with own_temporary_folder():
+        yield
 
 
 @logged

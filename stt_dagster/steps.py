@@ -25,12 +25,11 @@ from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.processing.lanes import lower_priority
-from stt_core.scratch import own_temporary_folder
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.failures import failure_of
 from stt_dagster.logs import run_event_log
-from stt_dagster.orphans import end_with_run
+from stt_dagster.orphans import step_process
 from stt_dagster.tags import ATTEMPT, JOB_ID, run_tags
 
 logger = get_logger(__name__)
@@ -76,10 +75,9 @@ def job_step(
         Failure: The step cannot succeed when tried again.
         TransientError: It may.
     """
-    end_with_run()
     job_id: str | None = None
     claim: Claim | None = None
-    with own_temporary_folder(), run_event_log(), ExitStack() as logging_context:
+    with step_process(), run_event_log(), ExitStack() as logging_context:
         logging_context.enter_context(log_context(run_id=context.run_id))
         try:
             job_id, attempt = (job, attempt) if isinstance(job, str) else job()

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
+import pytest
+
 from stt_dagster.fork_server import shared_fork_server, start_fork_server
 
 ROOT = Path(__file__).parents[2]
@@ -53,12 +55,13 @@ def tell(*numbers: int) -> None:
 
 
 def test_step_when_its_run_was_forked_then_is_forked_there_too_even_if_the_code_server_is_killed(
-    tmp_path: Path, wait_until: Callable[..., None]
+    tmp_path_factory: pytest.TempPathFactory, wait_until: Callable[..., None]
 ) -> None:
+    folder = tmp_path_factory.mktemp("f")  # short: a socket lies in it
     server = subprocess.Popen(
         [sys.executable, "-c", CODE_SERVER],
         cwd=ROOT,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
+        env=os.environ | {"TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -69,7 +72,7 @@ def test_step_when_its_run_was_forked_then_is_forked_there_too_even_if_the_code_
         server.kill()
         server.wait()
         assert server.stdout.readline().split() == [of_run, of_run]
-        wait_until(lambda: not list(tmp_path.iterdir()), "no temporary folder", 10)
+        wait_until(lambda: not list(folder.iterdir()), "no temporary folder", 10)
     finally:
         server.kill()
         server.wait()

@@ -9,26 +9,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import psutil
 
-from stt_dagster.orphans import end_runs_with_code_server, end_with_run
+from stt_dagster.orphans import end_runs_with_code_server, executes_run, step_process
 
 ROOT = Path(__file__).parents[2]
 
 
-def step(executor: dict[str, Any]) -> None:
-    """A step of a run whose config names this executor."""
-    run = SimpleNamespace(run_config={"execution": {"config": executor}})
-    end_with_run(cast("Any", SimpleNamespace(run=run)))
-    time.sleep(600)
+def step(of_its_own: bool) -> None:
+    """A step in a process of its own, or in that of its run."""
+    if not of_its_own:
+        executes_run()
+    with step_process():
+        time.sleep(600)
 
 
-def run_worker(*executors: dict[str, Any]) -> None:
-    """The process of a run, whose steps are processes."""
-    children = [multiprocessing.get_context("forkserver").Process(target=step, args=(one,)) for one in executors]
+def run_worker(*of_their_own: bool) -> None:
+    """The process of a run, or of a code server, and its children."""
+    children = [multiprocessing.get_context("forkserver").Process(target=step, args=(one,)) for one in of_their_own]
     for child in children:
         child.start()
     announce(children)
@@ -68,7 +68,7 @@ def is_gone(process: psutil.Process) -> bool:
 def test_step_when_the_process_of_its_run_is_killed_then_ends_unless_it_is_that_process(
     wait_until: Callable[..., None],
 ) -> None:
-    parent, (own_process, in_process) = start("run_worker({'multiprocess': {}}, {'in_process': {}})")
+    parent, (own_process, in_process) = start("run_worker(True, False)")
     try:
         parent.kill()
         parent.wait()

@@ -137,7 +137,7 @@ def test_finished_jobs_leave_nothing_behind(stack: Stack, accepted: dict[str, An
     finally:
         services.close()
     # A run's process ends a moment after its job.
-    wait_until(lambda: not list(stack.temporary.glob("stt-*")), "no temporary folder")
+    wait_until(lambda: len(list(stack.temporary.glob("stt-*"))) <= 1, "no temporary folder but the code server's")
 
 
 def ask_dagster(run_url: str, query: str) -> Any:
