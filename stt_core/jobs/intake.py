@@ -370,6 +370,13 @@ class _HashingReader:
         self._thread.submit(self._hash.update, block)
         return block
 
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def seek(self, position: int) -> int:
+        self._hash = hashlib.sha256()  # what is left to hash goes into the old one
+        return self._stream.seek(position)
+
     def hexdigest(self) -> str:
         self._thread.shutdown()
         return self._hash.hexdigest()

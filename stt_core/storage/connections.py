@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import urllib3
 
-from stt_core.errors import DiskFullError
+from stt_core.errors import DiskFullError, StoreRefusedError
 from stt_core.logs import logged
 
 # It would tell of every try of a request that fails, which is told of in one line when no try is left.
@@ -19,6 +20,8 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 #: Block size of requests' bodies, bytes: the limit on silence holds for each block of a slow upload.
 _SEND_SIZE = 64 * 1024
+#: What of a file is read at once, bytes.
+_READ_SIZE = 1024**2
 #: How long a server may be silent, seconds: while a connection opens or a block is sent, and before an answer or its
 #: next bytes. A transfer that goes on may take as long as it takes.
 _CONNECT_SECONDS = 5.0
@@ -54,6 +57,41 @@ class _Retry(urllib3.Retry):
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
+class FileBody:
+    """The first bytes of a file as the body of a request, read anew each time that the request is made.
+
+    Args:
+        file: A file that can be sought.
+        size: How many bytes.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield what is sent at once.
+
+        Raises:
+            StoreRefusedError: The file is shorter, or cannot be read. (The connection's own errors are tried again.)
+        """
+        try:
+            self._file.seek(0)
+            left = self._size
+            while left:
+                block = memoryview(self._file.read(min(left, _READ_SIZE)))
+                if not block:
+                    raise StoreRefusedError(f"The stream has not enough bytes: {left} of {self._size} are missing.")
+                left -= len(block)
+                for begin in range(0, len(block), _SEND_SIZE):
+                    yield block[begin : begin + _SEND_SIZE]
+        except OSError as error:
+            raise StoreRefusedError(f"The stream cannot be read: {error}.") from error
+
+
 class _Connections(urllib3.PoolManager):
     """Connections that send block by block, tidy up soon or not at all, and call XML by its S3 name.
 
@@ -66,8 +104,8 @@ class _Connections(urllib3.PoolManager):
         self._home = home
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
-        body: bytes = kw.get("body") or b""
-        if body:
+        body: bytes | FileBody = kw.get("body") or b""
+        if body and isinstance(body, bytes):
             kw["body"] = io.BytesIO(body)
         if method == "DELETE":
             kw["timeout"] = _PROBE_SECONDS

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self, cast
@@ -36,11 +37,15 @@ from stt_core.errors import (
 )
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.storage.connections import is_silence, patient_connections, probing_connections
+from stt_core.storage.connections import FileBody, is_silence, patient_connections, probing_connections
 
 logger = get_logger(__name__)
 #: Part size of uploads, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
 PART_SIZE = 16 * 1024**2
+#: What S3 takes with one request, bytes.
+_REQUEST_SIZE = 5 * 1024**3
+#: How long the signature of a request holds, which may be made again after a slow upload broke off.
+_SIGNATURE_LIFE = timedelta(days=1)
 #: Block size of downloads, bytes.
 BLOCK_SIZE = 1024**2
 
@@ -195,23 +200,38 @@ class ObjectStore:
     ) -> None:
         """Write an object from a readable stream, in parts of `PART_SIZE`.
 
+        A file is sent as it is read, in one request, if its length is known: the client reads a part, hashes it for the
+        signature, and then sends it, one after the other.
+
         Args:
-            length: Bytes to take from the stream; -1 takes all there are.
+            length: Bytes to take from the stream, from the beginning of a file; -1 takes all there are.
 
         Raises:
             StoreRefusedError: The stream has fewer than `length` bytes; nothing was written.
         """
         with store_errors(f"writing {key}"):
-            self._client.put_object(
-                self.bucket,
-                key,
-                stream,
-                length,
-                content_type=content_type,
-                part_size=PART_SIZE,
-                num_parallel_uploads=1,  # more hold several parts each, and leave threads behind after an error
-            )
+            if PART_SIZE < length <= _REQUEST_SIZE and stream.seekable():
+                self._put_file(key, FileBody(stream, length), content_type)
+            else:
+                self._client.put_object(
+                    self.bucket,
+                    key,
+                    stream,
+                    length,
+                    content_type=content_type,
+                    part_size=PART_SIZE,
+                    num_parallel_uploads=1,  # more hold several parts each, and leave threads behind after an error
+                )
         logger.info("object written: {}", key)
+
+    def _put_file(self, key: str, body: FileBody, content_type: str) -> None:
+        url = self._client.presigned_put_object(self.bucket, key, expires=_SIGNATURE_LIFE)
+        headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        response = self._connections.urlopen("PUT", url, body=body, headers=headers)
+        if response.status != HTTPStatus.OK:
+            if "application/xml" not in response.headers.get("content-type", ""):
+                raise ServerError(f"the server answers {response.status}", response.status)
+            raise S3Error.fromxml(response)
 
     @logged
     def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -20,8 +22,9 @@ from stt_core.jobs.tallies import Tally
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
+from stt_core.storage.object_store import PART_SIZE, ObjectStore
 from tests.api.conftest import wav
+from tests.core.jobs.wire import Wire
 
 
 @pytest.fixture
@@ -87,6 +90,23 @@ def test_complete_when_the_store_is_down_then_the_job_waits_for_the_next_try(ser
 
     assert services.jobs.get_job(announced.job.job_id).status is JobStatus.PENDING
     assert services.tasks.complete_task(announced.job.job_id).status is JobStatus.QUEUED
+
+
+def test_submit_task_when_the_store_breaks_off_midway_then_all_of_it_is_sent_again_and_hashed_once(
+    services: Services,
+) -> None:
+    recording = wav() + random.Random(1).randbytes(PART_SIZE) + b"the middle" + random.Random(2).randbytes(PART_SIZE)
+    with Wire(services.settings.minio_endpoint) as wire:
+        store = ObjectStore(services.settings.model_copy(update={"minio_endpoint": wire.address}))
+        tasks = JobService(services.settings, services.jobs, services.queue, store)
+        wire.cut_before(b"the middle")
+        submission = tasks.submit_task(io.BytesIO(recording), filename="talk.wav", size_bytes=len(recording))
+        store.close()
+
+    source = services.jobs.get_job(submission.job.job_id).source
+    assert wire.cuts == 1
+    assert source is not None and source.sha256 == hashlib.sha256(recording).hexdigest()
+    assert services.store.get_bytes(source.key) == recording
 
 
 def test_sweep_when_something_beside_the_recording_is_left_then_it_is_removed(services: Services) -> None:

@@ -33,6 +33,7 @@ from stt_core.local_stack.servers import EmbeddedS3
 from stt_core.settings import Settings
 from stt_core.storage.object_store import PART_SIZE, ObjectStore, store_errors
 from tests.conftest import start_server
+from tests.core.jobs.wire import Wire
 
 MEGABYTE = 1024**2
 
@@ -41,7 +42,7 @@ class _Endless(io.RawIOBase):
     """A stream of `size` bytes that are never in memory together, and the hash of what was read."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self._size = self._left = size
         self._block = random.Random(7).randbytes(MEGABYTE + 1)
         self.hash = hashlib.sha256()
 
@@ -50,6 +51,18 @@ class _Endless(io.RawIOBase):
         self._left -= len(block)
         self.hash.update(block)
         return block
+
+
+class _EndlessFile(_Endless):
+    """The same, as a file."""
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        assert (position, whence) == (0, io.SEEK_SET)
+        self._left, self.hash = self._size, hashlib.sha256()
+        return position
 
 
 @pytest.mark.parametrize("data", [b"", b"x", os.urandom(100_000)], ids=["empty", "one", "many"])
@@ -84,14 +97,24 @@ def test_get_range_when_it_begins_beyond_the_end_is_refused(store: ObjectStore, 
         store.get_range("a/b", offset, 5)
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["known-length", "unknown-length"])
+@pytest.mark.parametrize(
+    ("kind", "known", "request_parts"),
+    [(_Endless, True, 100), (_Endless, False, 100), (_EndlessFile, True, 100), (_EndlessFile, True, 2)],
+    ids=["known-length", "unknown-length", "file", "file-beyond-one-request"],
+)
 def test_put_stream_when_large_goes_up_and_down_whole_in_bounded_memory(
-    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+    store: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[_Endless],
+    known: bool,
+    request_parts: int,
 ) -> None:
     part = 5 * MEGABYTE  # the least that S3 allows
     monkeypatch.setattr("stt_core.storage.object_store.PART_SIZE", part)
+    monkeypatch.setattr("stt_core.storage.object_store._REQUEST_SIZE", request_parts * part)
     size = 9 * part + 12_345  # ten parts
-    source = _Endless(size)
+    source = kind(size)
     tracemalloc.start()
     store.put_stream("big", cast("BinaryIO", source), length=size if known else -1)
     assert store.download("big", tmp_path / "big") == size
@@ -104,29 +127,58 @@ def test_put_stream_when_large_goes_up_and_down_whole_in_bounded_memory(
     assert store.get_range("big", size - 10, 100) == (tmp_path / "big").read_bytes()[-10:]
 
 
+def test_put_stream_when_a_file_is_large_holds_less_than_a_part_of_it(store: ObjectStore) -> None:
+    source = _EndlessFile(3 * PART_SIZE)
+    tracemalloc.start()
+    store.put_stream("big", cast("BinaryIO", source), length=3 * PART_SIZE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < PART_SIZE / 2
+    assert store.size("big") == 3 * PART_SIZE
+
+
 def test_put_stream_when_the_stream_is_shorter_than_announced_writes_nothing(store: ObjectStore) -> None:
     with pytest.raises(StoreRefusedError, match="not enough"):
         store.put_stream("short", io.BytesIO(b"x" * 10), length=20)
-    with pytest.raises(StoreRefusedError, match="not enough"):
-        store.put_stream("short", cast("BinaryIO", _Endless(PART_SIZE + 10)), length=2 * PART_SIZE)
+    for kind in (_Endless, _EndlessFile):
+        with pytest.raises(StoreRefusedError, match="not enough"):
+            store.put_stream("short", cast("BinaryIO", kind(PART_SIZE + 10)), length=2 * PART_SIZE)
 
     assert store.list_keys("") == []
 
 
-def test_put_stream_when_the_source_breaks_writes_nothing_and_leaves_no_thread(store: ObjectStore) -> None:
-    class Broken(_Endless):
+@pytest.mark.parametrize("kind", [_Endless, _EndlessFile], ids=["stream", "file"])
+def test_put_stream_when_the_source_breaks_writes_nothing_and_leaves_no_thread(
+    store: ObjectStore, kind: type[_Endless]
+) -> None:
+    class Broken(kind):  # type: ignore[misc,valid-type]
         def read(self, size: int = -1) -> bytes:
-            if self._left < MEGABYTE:
+            if self._left <= MEGABYTE:
                 raise OSError(errno.EIO, "the disk broke")
-            return super().read(size)
+            return bytes(super().read(size))
 
     threads = threading.active_count()
 
     with pytest.raises(StoreRefusedError, match="the disk broke"):
-        store.put_stream("broken", cast("BinaryIO", Broken(3 * PART_SIZE)))
+        store.put_stream("broken", cast("BinaryIO", Broken(3 * PART_SIZE)), length=3 * PART_SIZE)
 
     assert not store.exists("broken")
     assert threading.active_count() <= threads
+
+
+def test_put_stream_when_the_connection_breaks_off_sends_the_file_again_from_its_beginning(
+    store: ObjectStore, settings: Settings
+) -> None:
+    data = random.Random(1).randbytes(PART_SIZE) + b"the middle" + random.Random(2).randbytes(PART_SIZE)
+    with Wire(settings.minio_endpoint) as wire:
+        wired = ObjectStore(settings.model_copy(update={"minio_endpoint": wire.address}))
+        wire.cut_before(b"the middle")
+        wired.put_stream("again", io.BytesIO(data), length=len(data))
+        wired.close()
+
+    assert wire.cuts == 1
+    assert store.get_bytes("again") == data
 
 
 def test_open_streams_and_gives_its_connection_back(store: ObjectStore) -> None:
@@ -212,8 +264,9 @@ def test_ensure_bucket_when_called_again_or_by_many_is_quiet(settings: Settings)
 def test_put_bytes_when_there_is_no_bucket_is_refused_for_good(settings: Settings) -> None:
     store = ObjectStore(settings)
 
-    with pytest.raises(BucketNotFoundError, match="no such bucket"):
-        store.put_bytes("a", b"1")
+    for size in (1, 2 * PART_SIZE):
+        with pytest.raises(BucketNotFoundError, match="no such bucket"):
+            store.put_bytes("a", bytes(size))
 
 
 @pytest.mark.parametrize("wrong", [{"minio_secret_key": SecretStr("x" * 20)}, {"minio_access_key": "nobody"}])
@@ -229,6 +282,7 @@ def test_every_operation_when_the_credentials_are_wrong_is_refused_for_good(
         lambda: intruder.get_bytes("a"),
         lambda: intruder.exists("a"),
         lambda: intruder.put_bytes("a", b"2"),
+        lambda: intruder.put_bytes("a", bytes(2 * PART_SIZE)),
         lambda: intruder.list_keys(""),
         lambda: intruder.remove("a"),
         lambda: intruder.remove_prefix("a"),
@@ -258,8 +312,9 @@ def test_put_when_the_server_fails_and_its_disk_is_full_says_so(
         with pytest.raises(StoreUnavailableError):  # there is room: something else is wrong
             store.put_bytes("a", bytes(2 * MEGABYTE))
         monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=MEGABYTE))
-        with pytest.raises(DiskFullError, match=str(tmp_path)):
-            store.put_bytes("a", bytes(2 * MEGABYTE))
+        for size in (2 * MEGABYTE, 2 * PART_SIZE):
+            with pytest.raises(DiskFullError, match=str(tmp_path)):
+                store.put_bytes("a", bytes(size))
         store.put_bytes("b", b"small")
         store.close()
         process.kill()

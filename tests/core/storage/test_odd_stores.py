@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stt_core.errors import StoreUnavailableError
+from stt_core.errors import StoreRefusedError, StoreUnavailableError, SttError
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.storage.object_store import PART_SIZE, ObjectStore
 
 
 def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(settings: Settings) -> None:
@@ -156,8 +156,9 @@ def test_download_when_slow_takes_longer_than_the_server_may_be_silent(odd_serve
     assert (tmp_path / "a").read_bytes() == b"slowness"
 
 
-def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(odd_server: Serve) -> None:
-    size, received = 15 * 1024**2, list[int]()
+@pytest.mark.parametrize("size", [PART_SIZE - 1, PART_SIZE + 1], ids=["a-part", "a-file"])
+def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(odd_server: Serve, size: int) -> None:
+    received = list[int]()
 
     def sip(connection: socket.socket) -> None:
         started = time.monotonic()
@@ -174,3 +175,44 @@ def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(odd_server:
     odd_server(sip).put_bytes("a", bytes(size))
 
     assert received == [size]
+
+
+def test_upload_of_a_file_when_the_server_stops_reading_fails_in_time_and_is_not_made_again(odd_server: Serve) -> None:
+    asked: list[bytes] = []
+    store = odd_server(lambda connection: asked.append(connection.recv(65536)))
+    started = time.monotonic()
+
+    with pytest.raises(StoreUnavailableError, match=r"not reachable \(writing a\): no answer in time"):
+        store.put_bytes("a", bytes(4 * PART_SIZE))  # more than the sockets hold
+
+    assert time.monotonic() - started < 5
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "content", "expected", "requests"),
+    [
+        (b"503 Slow Down", b"text/plain", b"", StoreUnavailableError, 3),
+        (b"413 Too Large", b"text/html", b"<html>", StoreUnavailableError, 1),
+        (b"403 Forbidden", b"text/xml", b"<Error><Code>AccessDenied</Code></Error>", StoreRefusedError, 1),
+    ],
+    ids=["busy", "refused-by-a-proxy", "refused"],
+)
+def test_upload_of_a_file_when_it_is_not_taken_tells_why(
+    odd_server: Serve, status: bytes, content_type: bytes, content: bytes, expected: type[SttError], requests: int
+) -> None:
+    size, asked = PART_SIZE + 1, list[int]()
+
+    def refuse(connection: socket.socket) -> None:
+        arrived = len(connection.recv(65536).partition(b"\r\n\r\n")[2])
+        while arrived < size:
+            arrived += len(connection.recv(1024 * 1024))
+        asked.append(arrived)
+        headers = b"Content-Type: %b\r\nContent-Length: %d\r\nConnection: close" % (content_type, len(content))
+        connection.sendall(b"HTTP/1.1 %b\r\n%b\r\n\r\n%b" % (status, headers, content))
+        connection.close()
+
+    with pytest.raises(expected):
+        odd_server(refuse).put_bytes("a", bytes(size))
+
+    assert asked == [size] * requests
