@@ -17,6 +17,7 @@ from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.jobs.views import JobList
 from stt_core.logs import get_logger, logged
+from stt_core.settings import load_settings
 from stt_core.transcript.models import Transcript
 from stt_core.whisper.catalog import HOSTED
 
@@ -244,6 +245,17 @@ class ApiClient:
         if not response.is_success:
             raise _refusal(response)
         return response
+
+
+@logged
+def open_api(url: str | None) -> ApiClient:
+    """Return a client with the key of the settings, of the API at `url` or at their address.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong.
+    """
+    settings = load_settings()
+    return ApiClient(url or settings.api_url, settings.stt_api_key)
 
 
 def _path(job_id: str) -> str:
