@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from api.openai.errors import PREFIX as OPENAI_PREFIX
 from api.openai.errors import openai_response
 from api.schemas import Problem
-from stt_core.errors import InvalidInputError, SttError
+from stt_core.errors import InvalidInputError, SttError, UnexpectedError
 from stt_core.logs import get_logger, log_exception, logged
 
 logger = get_logger(__name__)
@@ -75,8 +75,8 @@ def unexpected_problem(request: Request) -> Response:
     """Return the answer to an exception that nobody named: nothing of its text leaves the process."""
     return problem_response(
         request,
-        kind="unexpected",
-        status=500,
+        kind=UnexpectedError.kind,
+        status=UnexpectedError.status,
         detail="Something went wrong on our side.",
         mend="Look for the request_id in the log of the API, and report it.",
     )

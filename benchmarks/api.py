@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import psutil
-from stack import Stack
+from stack import Stack, await_until
 from ways_in import MOST_GROWTH_MB, PROMISED, TASKS, Upload, as_wav, cpu_seconds, job_of, measure_uploads
 
 from stt_core.access.keys import ApiKeys
@@ -113,7 +113,7 @@ def measure_polling(stack: Stack, clients: int, seconds: float) -> dict[str, Pol
     """Poll while one job is transcribed and the others wait, without keys and then with one."""
     with httpx.Client(base_url=stack.url, timeout=60, trust_env=False) as client:
         at_work = _send_form(client, long_recording(), priority="high")
-        _await_stage(client, at_work, "transcribing")
+        await_until(lambda: _look_at(client, at_work)["stage"] == "transcribing", "the way to the first chunk")
         code = stack.process("code")
         for process in (code, *code.children(recursive=True)):
             process.nice(NICENESS)
@@ -124,7 +124,7 @@ def measure_polling(stack: Stack, clients: int, seconds: float) -> dict[str, Pol
         token = make_key(stack)
         rounds |= {f"on, {name}": poll_round(stack, jobs, seconds, rate, token) for name, rate in RATES.items()}
         client.headers["X-API-Key"] = token
-        view = client.get(f"{TASKS}/{at_work}").raise_for_status().json()
+        view = _look_at(client, at_work)
     if view["stage"] != "transcribing":
         sys.exit(f"the recording was too short: {view['status']} {view['stage']}")
     return rounds
@@ -189,12 +189,9 @@ def _send_form(client: httpx.Client, recording: bytes, priority: str) -> str:
     return job_of(answer.content)
 
 
-def _await_stage(client: httpx.Client, job: str, stage: str) -> None:
-    deadline = time.monotonic() + 120
-    while (view := client.get(f"{TASKS}/{job}").raise_for_status().json())["stage"] != stage:
-        if time.monotonic() > deadline:
-            sys.exit(f"the recording is not transcribed: {view['status']} {view['stage']}")
-        time.sleep(0.2)
+def _look_at(client: httpx.Client, job: str) -> dict[str, str]:
+    view: dict[str, str] = client.get(f"{TASKS}/{job}").raise_for_status().json()
+    return view
 
 
 def show(polling: dict[str, Polling], uploads: dict[str, Upload]) -> bool:

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-import wave
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,12 +30,12 @@ from typing import Any
 
 import jiwer
 import numpy as np
-from minio import Minio
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth, split_words
-from stack import Stack
+from stack import Stack, await_until, make_bucket
 from throughput import DEMO_TRUTH, read_sentences
+from ways_in import as_wav
 
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.partitions import partition_key
@@ -85,10 +84,10 @@ def measure(stack: Stack, services: Services, objects: int, backfilled: int) -> 
     """Fill the bucket, wait for its discovery, backfill a part of it, and look at what came of each object."""
     truths = put_objects(services.settings, objects, backfilled)
     started, idle_cpu = time.monotonic(), cpu_seconds(stack)
-    while (known := services.database.bucket_objects.count_documents({})) < objects:
-        if time.monotonic() - started > MOST_DISCOVERY_SECONDS:
-            raise TimeoutError(f"{known} of {objects} objects were discovered in {MOST_DISCOVERY_SECONDS:.0f} s")
-        time.sleep(1)
+    known = services.database.bucket_objects
+    await_until(
+        lambda: known.count_documents({}) >= objects, f"the discovery of {objects} objects", MOST_DISCOVERY_SECONDS
+    )
     discovered = time.monotonic() - started
     cpu, began = cpu_seconds(stack), time.monotonic()
     stack.stt("backfill", f"{BUCKET}/{BACKFILLED}", "--watch")
@@ -107,23 +106,18 @@ def measure(stack: Stack, services: Services, objects: int, backfilled: int) -> 
 
 def put_objects(settings: Settings, objects: int, backfilled: int) -> dict[str, str]:
     """Put the recordings; return the text of each that is to be backfilled, by key."""
-    client = Minio(
-        settings.minio_endpoint,
-        access_key=settings.minio_access_key,
-        secret_key=settings.minio_secret_key.get_secret_value(),
-        secure=settings.minio_secure,
-    )
-    client.make_bucket(BUCKET)
+    client = make_bucket(settings, BUCKET)
     sentences = read_sentences()
     texts = [sentence.text for sentence in Truth.read(DEMO_TRUTH).segments]
-    shared = as_wav(sentences[0])
+    shared = as_wav(sentences[0].tobytes())
 
     def put(number: int) -> None:
         name = f"{BACKFILLED}{number:05d}.wav" if number < backfilled else f"{REGISTERED}{number:05d}.wav"
         content = shared
         if number < backfilled:
             samples = sentences[number % len(sentences)]
-            content = as_wav(samples ^ np.random.default_rng(number).integers(0, 2, len(samples), np.int16))
+            noise = np.random.default_rng(number).integers(0, 2, len(samples), np.int16)
+            content = as_wav((samples ^ noise).tobytes())
         client.put_object(BUCKET, name, io.BytesIO(content), len(content), content_type="audio/wav")
 
     with ThreadPoolExecutor(PUTTERS) as threads:
@@ -186,14 +180,6 @@ def cpu_seconds(stack: Stack) -> float:
     supervisor = stack.process("api").parent()
     assert supervisor is not None
     return sum(sum(process.cpu_times()[:4]) for process in [supervisor, *supervisor.children(recursive=True)])
-
-
-def as_wav(samples: np.ndarray[Any, np.dtype[np.int16]]) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(samples.astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,10 +25,9 @@ import httpx
 import numpy as np
 from dagster import DagsterInstance
 from make_speed_model import make_speed_model
-from minio import Minio
 from rich.console import Console
 from rich.table import Table
-from stack import Stack
+from stack import Stack, await_until, make_bucket
 from throughput import MODEL, Recording, synthesise
 
 BUCKET = "archive"
@@ -37,8 +35,6 @@ SOURCES = json.dumps([{"bucket": BUCKET, "language": "en", "model": MODEL}])
 #: Long enough that the backfill never ends while uploads are measured.
 BACKFILLED, BACKFILLED_MINUTES = 2, 45
 UPLOADED = Recording(1, 0.15, 0)
-#: How long the parts of the stack may take for what is waited for here, seconds.
-PATIENCE_SECONDS = 300.0
 FINAL = ("completed", "failed", "cancelled")
 
 
@@ -102,14 +98,7 @@ def measure(stack: Stack, client: httpx.Client, uploads: int, folder: Path) -> L
 
 
 def put_recordings(stack: Stack, folder: Path) -> None:
-    settings = stack.settings()
-    store = Minio(
-        settings.minio_endpoint,
-        access_key=settings.minio_access_key,
-        secret_key=settings.minio_secret_key.get_secret_value(),
-        secure=settings.minio_secure,
-    )
-    store.make_bucket(BUCKET)
+    store = make_bucket(stack.settings(), BUCKET)
     for number in range(BACKFILLED):
         recording = synthesise(Recording(BACKFILLED_MINUTES, 0.15, 0), number, folder)
         store.fput_object(BUCKET, f"{number}.wav", str(recording))
@@ -149,14 +138,6 @@ def batch_seconds(stack: Stack) -> list[float]:
             and (event := record.get_dagster_event()).is_successful_output
             and "engine_seconds" in (output := event.step_output_data).metadata
         ]
-
-
-def await_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} took more than {PATIENCE_SECONDS:.0f} s")
-        time.sleep(1)
 
 
 def show(lanes: Lanes) -> None:

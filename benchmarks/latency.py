@@ -10,11 +10,9 @@ of medians and writes `latency.json`. Compare legs within one table only: absolu
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import time
-import wave
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import numpy as np
 from dagster import DagsterEventType, DagsterInstance
 from rich.console import Console
 from rich.table import Table
+from ways_in import as_wav
 
 from stt_core.audio.decode import PcmStream
 from stt_core.audio.formats import detect_format
@@ -36,13 +35,7 @@ STEPS = ("prepare_audio", "plan_chunks", "transcribe", "merge", "publish")
 def variant(pcm: bytes, seed: int) -> bytes:
     """Return the recording as a WAV file whose lowest bits are random."""
     samples = np.frombuffer(pcm, np.int16) ^ np.random.default_rng(seed).integers(0, 2, len(pcm) // 2, np.int16)
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(16_000)
-        audio.writeframes(samples.tobytes())
-    return buffer.getvalue()
+    return as_wav(samples.tobytes())
 
 
 def measure(client: httpx.Client, instance: DagsterInstance, recording: bytes) -> dict[str, float]:

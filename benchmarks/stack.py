@@ -1,15 +1,20 @@
-"""A stack of one's own to measure: `stt up --detach` in a folder, on free ports, away from the user's own servers."""
+"""A stack of one's own to measure: `stt up --detach` in a folder, on free ports, away from the user's own servers.
+
+And what measuring one takes: a bucket beside its own, and patience.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from minio import Minio
 
 from stt_core.local_stack.home import StackHome, free_port
 from stt_core.settings import Settings
@@ -43,9 +48,7 @@ class Stack:
         self.stt("up", "--detach")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stt("down")
 
     @property
@@ -69,3 +72,24 @@ class Stack:
     def stt(self, *arguments: str) -> None:
         """Run the command line against this stack; its errors are raised."""
         subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self.environment, check=True, cwd=ROOT)
+
+
+def make_bucket(settings: Settings, name: str) -> Minio:
+    """Make a bucket in the object store; return a client of it."""
+    client = Minio(
+        settings.minio_endpoint,
+        access_key=settings.minio_access_key,
+        secret_key=settings.minio_secret_key.get_secret_value(),
+        secure=settings.minio_secure,
+    )
+    client.make_bucket(name)
+    return client
+
+
+def await_until(condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
+    """Wait until a condition holds, which is asked once a second; one that takes longer than `seconds` is an error."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} took more than {seconds:.0f} s")
+        time.sleep(1)

@@ -32,7 +32,6 @@ import wave
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -146,11 +145,9 @@ class MeasuredStack(Stack):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._client.close()
-        super().__exit__(kind, error, trace)
+        super().__exit__(*failure)
 
     def transcribe(self, recording: Path) -> tuple[float, float, float, int]:
         """Send a recording and wait for its transcript: wall, CPU of the stack and of its engines, chunks."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from stt_cli.client import ApiClient
+from stt_cli.client import ApiClient, open_api
 from stt_cli.console import note, write_result
 from stt_cli.dagster import DagsterClient
 from stt_cli.tasks import ApiUrl
@@ -18,7 +18,7 @@ from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import InvalidInputError, ModelNotFoundError, PermanentError
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Settings, load_settings
+from stt_core.settings import load_settings
 
 logger = get_logger(__name__)
 
@@ -81,10 +81,9 @@ def run(
     api_url: ApiUrl = None,
 ) -> None:
     """Launch a backfill in Dagster, and write its id to standard output."""
-    settings = load_settings()
     bucket, prefix = _split(where)
     which = _only_one(missing, failed, all_)
-    with _api(api_url, settings) as api, closing(DagsterClient(settings.dagster_url)) as dagster:
+    with open_api(api_url) as api, closing(DagsterClient(load_settings().dagster_url)) as dagster:
         if model is not None and model not in (there := api.models()):
             raise ModelNotFoundError(
                 f"The model {model} is not there.",
@@ -123,7 +122,7 @@ def promote(
 ) -> None:
     """Make the transcripts of a model the current ones, of the objects that have one by it."""
     bucket, prefix = _split(where)
-    with _api(api_url, load_settings()) as api:
+    with open_api(api_url) as api:
         pages = list(api.promote(bucket=bucket, prefix=prefix, model=model))
     promoted, current, without = (
         sum(numbers) for numbers in zip(*((page.promoted, page.current, page.without) for page in pages), strict=True)
@@ -148,10 +147,6 @@ def _only_one(missing: bool, failed: bool, all_: bool) -> Which:
     if missing + failed + all_ > 1:
         raise InvalidInputError("--missing, --failed and --all exclude each other.", mend="Give one of them.")
     return Which.FAILED if failed else Which.ALL if all_ else Which.MISSING
-
-
-def _api(api_url: str | None, settings: Settings) -> ApiClient:
-    return ApiClient(api_url or settings.api_url, settings.stt_api_key)
 
 
 def _select(api: ApiClient, bucket: str, prefix: str, which: Which, model: str | None) -> list[ObjectView]:

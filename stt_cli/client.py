@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
@@ -17,6 +16,7 @@ from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.models import JOB_ID_PATTERN, JobView
 from stt_core.jobs.views import JobList
 from stt_core.logs import get_logger, logged
+from stt_core.settings import load_settings
 from stt_core.transcript.models import Transcript
 from stt_core.whisper.catalog import HOSTED
 
@@ -216,9 +216,7 @@ class ApiClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _ask(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
@@ -244,6 +242,17 @@ class ApiClient:
         if not response.is_success:
             raise _refusal(response)
         return response
+
+
+@logged
+def open_api(url: str | None) -> ApiClient:
+    """Return a client with the key of the settings, of the API at `url` or at their address.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong.
+    """
+    settings = load_settings()
+    return ApiClient(url or settings.api_url, settings.stt_api_key)
 
 
 def _path(job_id: str) -> str:

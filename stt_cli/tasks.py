@@ -10,13 +10,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from stt_cli.client import ApiClient
+from stt_cli.client import open_api
 from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
 from stt_core.jobs.models import JobStatus, JobView, Priority
 from stt_core.jobs.options import Channels, Strategy
 from stt_core.logs import get_logger, logged
-from stt_core.settings import load_settings
 from stt_core.transcript.formats import SUBTITLES, clock, render
 from stt_core.transcript.models import Transcript
 from stt_core.transcript.subtitles import CueLayout
@@ -64,7 +63,7 @@ def transcribe(
 ) -> None:
     """Transcribe a recording: upload it, wait for it, write the transcript to standard output."""
     layout = _layout(output, max_line_width, max_line_count)
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         job = upload_and_wait(
             client,
             file,
@@ -90,7 +89,7 @@ def transcribe(
 @logged
 def status(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Show where a job stands."""
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         job = client.job(job_id)
         out.print(_table(job))
         if job.status is JobStatus.FAILED:
@@ -105,7 +104,7 @@ def list_jobs(
     api_url: ApiUrl = None,
 ) -> None:
     """List jobs, newest first."""
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         page = client.jobs(status=status, limit=limit, cursor=cursor)
     table = Table("job", "status", "created (UTC)", "length", "file", box=None, header_style="bold")
     for job in page.tasks:
@@ -119,7 +118,7 @@ def list_jobs(
 @logged
 def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Delete a job with its recording and its transcript; one that has not ended is cancelled."""
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         client.delete(job_id)
         note(f"job {job_id} is deleted")
 
@@ -127,14 +126,14 @@ def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
 @logged
 def cancel(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Cancel a job that has not ended."""
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         out.print(_table(client.cancel(job_id)))
 
 
 @logged
 def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Send a failed job again; what was transcribed is not repeated."""
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         out.print(_table(client.retry(job_id)))
 
 
@@ -148,7 +147,7 @@ def result(
 ) -> None:
     """Write the transcript of a completed job to standard output."""
     layout = _layout(output, max_line_width, max_line_count)
-    with _client(api_url) as client:
+    with open_api(api_url) as client:
         write_result(format_transcript(client.transcript(job_id), output, layout))
 
 
@@ -165,11 +164,6 @@ def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:
     if count and not width:
         raise typer.BadParameter("--max-line-count needs a --max-line-width.")
     return CueLayout(width, count)
-
-
-def _client(api_url: str | None) -> ApiClient:
-    settings = load_settings()
-    return ApiClient(api_url or settings.api_url, settings.stt_api_key)
 
 
 def _table(job: JobView) -> Table:

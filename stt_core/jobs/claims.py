@@ -10,7 +10,14 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from stt_core.errors import JobFailedError, JobNotFoundError, ObjectNotFoundError, SttError, SupersededError
+from stt_core.errors import (
+    JobFailedError,
+    JobNotFoundError,
+    ObjectNotFoundError,
+    SttError,
+    SupersededError,
+    UnexpectedError,
+)
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
 from stt_core.jobs.repository import JobRepository
@@ -35,7 +42,7 @@ def describe_error(error: BaseException, stage: JobStage | None = None) -> JobEr
             outage=error.outage,
             stage=stage,
         )
-    return JobError(kind="unexpected", message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
+    return JobError(kind=UnexpectedError.kind, message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
 
 
 @logged

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
-from types import TracebackType
 from typing import Any, Self
 
 from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
@@ -157,9 +156,7 @@ class Supervisor(AbstractContextManager["Supervisor"]):
             _require_free_port(life.part)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         servers, *others = self._layers
         _end([life.process for life in chain.from_iterable(others) if life.process])

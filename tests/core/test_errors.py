@@ -12,7 +12,7 @@ from stt_core.errors import FileTooLargeError, PermanentError, SttError, Transie
 
 def every_kind(base: type[SttError] = SttError) -> Iterator[type[SttError]]:
     for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__:
+        if kind.__module__.startswith(f"{errors.__name__}."):
             yield kind
         yield from every_kind(kind)
 
@@ -37,6 +37,10 @@ def test_kind_when_it_becomes_a_problem_document_then_name_and_status_are_fit(ki
 def test_kinds_when_named_then_no_two_share_a_name() -> None:
     names = [kind.kind for kind in KINDS]
     assert len(names) == len(set(names)) > 30
+
+
+def test_kinds_when_listed_then_the_package_shows_each() -> None:
+    assert {kind.__name__ for kind in KINDS} | {SttError.__name__} == set(errors.__all__)
 
 
 def test_callers_mistakes_when_answered_then_they_are_4xx_and_expected() -> None:

@@ -1,0 +1,143 @@
+"""The errors of the system, as one tree.
+
+Every failure that leaves `stt_core` is an `SttError`, and the first question anybody asks of it is answered by its
+branch: a `TransientError` may succeed when tried again unchanged (a server is away, a process was killed), a
+`PermanentError` never will (the file is not audio, the model does not exist). Retries, HTTP statuses and dead letters
+follow from the branch and the class; nothing else in the code base decides whether to try again.
+
+Each class names its `kind` (stable, part of the API) and the HTTP `status` of its problem document. Each instance says
+what is wrong and, as `mend`, what the reader can do about it.
+
+A module here is about one noun. Whoever raises or catches an error takes it from the package.
+"""
+
+from stt_core.errors.access import (
+    ForbiddenError,
+    KeyNotFoundError,
+    RateLimitedError,
+    TooManyUploadsError,
+    UnauthorizedError,
+)
+from stt_core.errors.backfills import BucketNotConfiguredError, PartitionNotFoundError
+from stt_core.errors.base import PermanentError, SttError, TransientError, UnexpectedError
+from stt_core.errors.engine import (
+    DecoderError,
+    EngineError,
+    EngineStoppedError,
+    EngineTimeoutError,
+    MissingChunksError,
+    ModelDownloadError,
+    ModelInvalidError,
+    ModelNotFoundError,
+    TranslationUnsupportedError,
+    UnknownLanguageError,
+)
+from stt_core.errors.jobs import (
+    ConflictError,
+    InvalidTransitionError,
+    JobDeletedError,
+    JobFailedError,
+    JobNotFoundError,
+    QueueFullError,
+    ResultNotReadyError,
+    SupersededError,
+)
+from stt_core.errors.machine import ConfigurationError, DiskFullError, ExecutableNotFoundError, RunInterruptedError
+from stt_core.errors.recordings import (
+    AudioTooLongError,
+    EmptyFileError,
+    FileTooLargeError,
+    ForbiddenAddressError,
+    NoAudioError,
+    RecordingGoneError,
+    SourceUnavailableError,
+    UnknownHostError,
+    UnreadableAudioError,
+    UnsupportedFormatError,
+    UploadMissingError,
+)
+from stt_core.errors.requests import (
+    BusyError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    NotAcceptableError,
+    RangeNotSatisfiableError,
+    RequestInProgressError,
+    StillAtWorkError,
+)
+from stt_core.errors.servers import (
+    BucketNotFoundError,
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    InvalidDocumentError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+
+__all__ = [
+    "AudioTooLongError",
+    "BucketNotConfiguredError",
+    "BucketNotFoundError",
+    "BusyError",
+    "ConfigurationError",
+    "ConflictError",
+    "DatabaseRefusedError",
+    "DatabaseUnavailableError",
+    "DecoderError",
+    "DiskFullError",
+    "EmptyFileError",
+    "EngineError",
+    "EngineStoppedError",
+    "EngineTimeoutError",
+    "ExecutableNotFoundError",
+    "FileTooLargeError",
+    "ForbiddenAddressError",
+    "ForbiddenError",
+    "IdempotencyMismatchError",
+    "InvalidDocumentError",
+    "InvalidInputError",
+    "InvalidTransitionError",
+    "JobDeletedError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "KeyNotFoundError",
+    "MissingChunksError",
+    "ModelDownloadError",
+    "ModelInvalidError",
+    "ModelNotFoundError",
+    "NoAudioError",
+    "NotAcceptableError",
+    "ObjectChangedError",
+    "ObjectNotFoundError",
+    "PartitionNotFoundError",
+    "PermanentError",
+    "QueueFullError",
+    "QueueRefusedError",
+    "QueueUnavailableError",
+    "RangeNotSatisfiableError",
+    "RateLimitedError",
+    "RecordingGoneError",
+    "RequestInProgressError",
+    "ResultNotReadyError",
+    "RunInterruptedError",
+    "SourceUnavailableError",
+    "StillAtWorkError",
+    "StoreRefusedError",
+    "StoreUnavailableError",
+    "SttError",
+    "SupersededError",
+    "TooManyUploadsError",
+    "TransientError",
+    "TranslationUnsupportedError",
+    "UnauthorizedError",
+    "UnexpectedError",
+    "UnknownHostError",
+    "UnknownLanguageError",
+    "UnreadableAudioError",
+    "UnsupportedFormatError",
+    "UploadMissingError",
+]
