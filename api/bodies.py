@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, BinaryIO, cast
 
@@ -63,8 +63,9 @@ async def read_recording(request: Request) -> FormData:
     upload = new_spool()
     try:
         with spooling():
-            async for block in request.stream():
-                await upload.write(block)
+            async with aclosing(request.stream()) as stream:
+                async for block in stream:
+                    await upload.write(block)
             await upload.seek(0)
     except BaseException:
         await upload.close()

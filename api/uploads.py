@@ -7,6 +7,7 @@ spooled to an unnamed temporary file (over 1 MiB, in `TMPDIR`), which the operat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
@@ -124,14 +125,20 @@ class _CountedRequest(Request):
         return self._form
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body in large blocks: writing each to the disk costs a change of threads."""
-        block = bytearray()
-        async for part in super().stream():
-            block += part
-            if len(block) >= _BLOCK_BYTES:
-                yield bytes(block)
-                block.clear()
-        yield bytes(block)
+        """Yield the body in large blocks, since writing one to the disk costs a change of threads.
+
+        While one is written, the next is received already.
+        """
+        parts = super().stream()
+        following = asyncio.create_task(_gather(parts))
+        try:
+            while block := await following:
+                following = asyncio.create_task(_gather(parts))
+                yield block
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        yield b""
 
     async def _receive_counted(self) -> Message:
         message = await self._receive_next()
@@ -139,6 +146,17 @@ class _CountedRequest(Request):
         if self._seen > self._limit:
             raise self._tasks.too_large(self._seen - FORM_BYTES)
         return message
+
+
+async def _gather(parts: AsyncGenerator[bytes, None]) -> bytes:
+    """Return the next block of a body; an empty one at its end."""
+    block, size = [], 0
+    async for part in parts:
+        block.append(part)
+        size += len(part)
+        if size >= _BLOCK_BYTES:
+            break
+    return b"".join(block)
 
 
 def _media_type(request: Request) -> str:
