@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +49,7 @@ from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.tallies import Tallies, Tally
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings
+from stt_core.spool import sha256_of
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.webhooks.posting import ensure_callback_allowed
@@ -162,7 +164,7 @@ class Intake:
         file.seek(0)
         detected = detect_format(head)
         create = self._checked(filename, wishes)
-        sha256 = _sha256(file) if idempotency_key or deduplicate else ""
+        sha256 = sha256_of(file)
         if idempotency_key:
             job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256)
             if job:
@@ -177,7 +179,7 @@ class Intake:
             logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
             try:
                 key = keys.source(job.job_id, detected.extension)
-                job = self._store_source(job, key, file, size_bytes, detected)
+                job = self._store_source(job, key, file, size_bytes, detected, lambda: sha256)
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
                 self._take_back(job.job_id, error)
@@ -235,7 +237,9 @@ class Intake:
                 with self._store.open(incoming) as stream:
                     # The client may put something else meanwhile, and ask for that to be taken over, too.
                     key = keys.taken_over(job.job_id, secrets.token_hex(4), detected.extension)
-                    job = self._store_source(job, key, stream, size_bytes, detected)
+                    hashed = _HashingReader(stream)
+                    bytes_read = cast("BinaryIO", hashed)
+                    job = self._store_source(job, key, bytes_read, size_bytes, detected, hashed.hexdigest)
             except JobFailedError:
                 self._store.remove_prefix(keys.source_prefix(job.job_id))
                 raise
@@ -299,11 +303,16 @@ class Intake:
             return None
 
     def _store_source(
-        self, job: JobModel, key: str, stream: BinaryIO, size_bytes: int, detected: AudioFormat
+        self,
+        job: JobModel,
+        key: str,
+        stream: BinaryIO,
+        size_bytes: int,
+        detected: AudioFormat,
+        sha256: Callable[[], str],
     ) -> JobModel:
-        """Write the bytes of a pending job, and let it wait for its turn."""
-        hashed = _HashingReader(stream)
-        self._store.put_stream(key, cast("BinaryIO", hashed), length=size_bytes, content_type=detected.content_type)
+        """Write the bytes of a pending job, whose hash is asked for after that, and let it wait for its turn."""
+        self._store.put_stream(key, stream, length=size_bytes, content_type=detected.content_type)
         failpoint(Failpoint.BYTES_STORED)
         source = Source(
             filename=job.filename,
@@ -311,7 +320,7 @@ class Intake:
             format=detected.name,
             content_type=detected.content_type,
             size_bytes=size_bytes,
-            sha256=hashed.hexdigest(),
+            sha256=sha256(),
         )
 
         def queue(job: JobModel) -> JobUpdate | None:
@@ -371,23 +380,11 @@ class _HashingReader:
         return block
 
     def seekable(self) -> bool:
-        return self._stream.seekable()
-
-    def seek(self, position: int) -> int:
-        self._hash = hashlib.sha256()  # what is left to hash goes into the old one
-        return self._stream.seek(position)
+        return False
 
     def hexdigest(self) -> str:
         self._thread.shutdown()
         return self._hash.hexdigest()
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1024**2):
-        digest.update(block)
-    file.seek(0)
-    return digest.hexdigest()
 
 
 def _one_line(text: str | None) -> str | None:
