@@ -8,9 +8,10 @@ instead of 1, and most of what the daemon, asking once a second what there is to
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, Self
 
 from dagster._core.events.log import EventLogEntry
@@ -29,13 +30,24 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from stt_core.logs import logged
 
-#: How many databases stay open in a process: that of runs, that of schedules, and the logs of so many runs.
-_DATABASES = 16
+#: How many databases stay open in a process: that of runs, that of schedules, the index of events, and those of the
+#: events of so many runs more.
+_DATABASES = 8
+_engines: OrderedDict[str, Engine] = OrderedDict()
+_engines_lock = threading.Lock()
 
 
-@lru_cache(_DATABASES)
 def _engine(database: str) -> Engine:
-    return create_engine(database, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    """Return the engine of a database; close that which was not asked for longest, since garbage is collected late."""
+    with _engines_lock:
+        engine = _engines.pop(database, None) or create_engine(
+            database, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        )
+        _engines[database] = engine
+        if len(_engines) > _DATABASES:
+            _, oldest = _engines.popitem(last=False)
+            oldest.dispose()
+        return engine
 
 
 @contextmanager

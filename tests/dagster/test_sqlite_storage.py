@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -10,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import psutil
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.events.log import EventLogEntry
@@ -20,7 +22,7 @@ from sqlalchemy import event
 
 from stt_core.local_stack.dagster_home import write_dagster_home
 from stt_core.local_stack.home import StackHome
-from stt_dagster.sqlite_storage import LocalStorage, _engine
+from stt_dagster.sqlite_storage import _DATABASES, LocalStorage, _engine
 
 
 def test_storage_when_dagsters_own_wrote_the_databases_then_has_what_is_in_them(tmp_path: Path) -> None:
@@ -86,6 +88,19 @@ def test_log_of_a_run_when_its_process_is_killed_then_keeps_what_was_written(tmp
     logs = LocalStorage.from_local(str(tmp_path)).event_log_storage
     assert process.exitcode == -signal.SIGKILL
     assert [entry.user_message for entry in logs.get_logs_for_run(_RUN)] == ["the last words"]
+
+
+def test_storage_when_many_runs_have_written_then_few_files_are_open(tmp_path: Path) -> None:
+    logs = LocalStorage.from_local(str(tmp_path)).event_log_storage
+    gc.disable()  # a process that is busy collects its garbage late
+    try:
+        before = psutil.Process().num_fds()
+        for _ in range(20):
+            logs.store_event(_message("hello", make_new_run_id()))
+        # A database, its log, and the memory that its connections share.
+        assert psutil.Process().num_fds() - before <= 3 * _DATABASES
+    finally:
+        gc.enable()
 
 
 _RUN = make_new_run_id()
