@@ -6,8 +6,8 @@ import http.client
 import http.server
 import io
 import json
-import mmap
 import os
+import secrets
 import statistics
 import threading
 import time
@@ -71,7 +71,6 @@ def measure_uploads(
         def measure(way: Callable[[], str]) -> tuple[float, float, float]:
             """Return seconds, growth of the API (MB) and its CPU seconds."""
             os.sync()  # what was written before would be on its way to the disk meanwhile
-            touch_memory(2 * recording.stat().st_size)  # the most that a way writes to the disk's cache
             with growth_of(api) as growth:
                 cpu, started = cpu_seconds([api]), time.perf_counter()
                 job = way()
@@ -102,8 +101,11 @@ def measure_uploads(
 
 
 def send_form(url: str, recording: Path) -> str:
-    field = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="recording.wav"\r\n\r\n'
-    return job_of(_send("POST", f"{url}{TASKS}/upload", recording, "multipart/form-data; boundary=edge", field, _END))
+    boundary = "-" * 24 + secrets.token_urlsafe(16)  # as long as curl's: in a short one there is more to look for
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="recording.wav"\r\n\r\n'.encode()
+    content_type = f"multipart/form-data; boundary={boundary}"
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    return job_of(_send("POST", f"{url}{TASKS}/upload", recording, content_type, head, tail))
 
 
 def send_raw(url: str, recording: Path) -> str:
@@ -127,10 +129,6 @@ def put_and_complete(client: httpx.Client, recording: Path) -> str:
     job = put_into_store(client, recording)
     client.post(f"{TASKS}/{job}/complete").raise_for_status()
     return job
-
-
-#: The end of a form.
-_END = b"\r\n--edge--\r\n"
 
 
 class _Parts:
@@ -203,16 +201,6 @@ def growth_of(process: psutil.Process) -> Iterator[Callable[[], float]]:
     finally:
         stopped.set()
         thread.join()
-
-
-def touch_memory(size_bytes: int) -> None:
-    """Use memory and give it back, so that the host of a virtual machine has it ready.
-
-    It takes back what is not used for a few seconds; having it again costs about 1.5 s of CPU a gigabyte, which is put
-    down to whoever writes the next file. A recording that is spooled and then stored pays it twice.
-    """
-    with mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
-        pass
 
 
 def as_wav(pcm: bytes) -> bytes:
