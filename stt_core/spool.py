@@ -7,7 +7,6 @@ the object store, which takes the cores while it is written to.
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
@@ -23,18 +22,10 @@ class _HashedSpool(SpooledTemporaryFile[bytes]):
     def __init__(self) -> None:
         super().__init__(max_size=_MEMORY_BYTES)
         self.sha256 = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1)
 
     def write(self, data: Any) -> int:
-        hashing = self._thread.submit(self.sha256.update, data)  # takes as long as writing
-        try:
-            return super().write(data)
-        finally:
-            hashing.result()
-
-    def close(self) -> None:
-        self._thread.shutdown()
-        super().close()
+        self.sha256.update(data)
+        return super().write(data)
 
 
 @logged
