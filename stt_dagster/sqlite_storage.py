@@ -1,7 +1,7 @@
 """Dagster's storage in SQLite, for the local stack, whose connections stay open.
 
 Dagster's own makes a new engine and connection for each query and each event. That compiles every statement anew, and
-to close the last connection of a database is to write its log back: 7 ms of CPU for each of a run's hundred events
+to close the last connection of a database is to write its log back: 6 ms of CPU for each of a run's hundred events
 instead of 1, and most of what the daemon, asking once a second what there is to do, took. The files are the same.
 """
 
@@ -56,18 +56,23 @@ def _transaction(database: str) -> Iterator[Connection]:
         yield connection
 
 
-class _RunStorage(SqliteRunStorage):
+class _OneDatabase:
+    """A storage that has one database, and knows it as `_conn_string`."""
+
+    _conn_string: str
+
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         with _transaction(self._conn_string) as connection:
             yield connection
 
 
-class _ScheduleStorage(SqliteScheduleStorage):
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with _transaction(self._conn_string) as connection:
-            yield connection
+class _RunStorage(_OneDatabase, SqliteRunStorage):
+    pass
+
+
+class _ScheduleStorage(_OneDatabase, SqliteScheduleStorage):
+    pass
 
 
 class _EventLogStorage(SqliteEventLogStorage):
