@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
-from tempfile import gettempdir
-from typing import Any
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import Any, BinaryIO, cast
 
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, UploadFile
@@ -19,10 +19,11 @@ from starlette.responses import Response
 from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
-from stt_core.spool import new_spool
 
 #: The longest JSON, bytes.
 _JSON_BYTES = 64 * 1024
+#: What of a recording is kept in memory, bytes.
+_SPOOL_BYTES = 1024**2
 #: The name of a recording that has none.
 _NAMELESS = "recording"
 
@@ -50,15 +51,16 @@ def spooling() -> Iterator[None]:
 
 
 @logged
-def new_upload() -> UploadFile:
-    """Return an empty file like that of a form."""
-    return UploadFile(new_spool(), size=0, filename=_NAMELESS)
+def new_spool(filename: str = _NAMELESS) -> UploadFile:
+    """Return an empty file like that of a form: in memory while it is small, unnamed on disk after that."""
+    file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - its UploadFile is closed
+    return UploadFile(cast("BinaryIO", file), size=0, filename=filename)
 
 
 @logged
 async def read_recording(request: Request) -> FormData:
     """Return a body as the `file` of a form."""
-    upload = new_upload()
+    upload = new_spool()
     try:
         with spooling():
             async with aclosing(request.stream()) as stream:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
-from tempfile import SpooledTemporaryFile
-from typing import Any, cast
+from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from api.bodies import read_json, read_recording, spooling
@@ -29,7 +27,6 @@ from api.upload_slots import upload_slot
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
 from stt_core.services import Services
-from stt_core.spool import new_spool
 
 #: What a form may weigh beside its file, bytes: boundaries, part headers (python-multipart takes 4 KiB each), fields.
 FORM_BYTES = 64 * 1024
@@ -177,27 +174,13 @@ def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int 
     readiness.require()
 
 
-class _FormParser(MultiPartParser):
-    """Starlette's parser, with a file of ours for the recording."""
-
-    def on_headers_finished(self) -> None:
-        super().on_headers_finished()
-        if upload := self._current_part.file:
-            upload.file = new_spool()
-            self._files_to_close_on_error = [cast("SpooledTemporaryFile[bytes]", upload.file)]
-
-
 async def _read_form(request: Request) -> FormData:
     fields = len(UploadForm.model_fields) + 8
     try:
         with spooling():
-            async with aclosing(request.stream()) as stream:
-                parser = _FormParser(
-                    request.headers, stream, max_files=1, max_fields=fields, max_part_size=_FIELD_BYTES
-                )
-                return await parser.parse()
-    except (MultiPartException, UnicodeError) as error:  # no form, or not in the `charset` that it names
-        reason = error.message if isinstance(error, MultiPartException) else "its text is not in its charset."
+            return await request.form(max_files=1, max_fields=fields, max_part_size=_FIELD_BYTES)
+    except (HTTPException, UnicodeError) as error:  # a body that is no form, or not in the `charset` that it names
+        reason = error.detail if isinstance(error, HTTPException) else "its text is not in its charset."
         raise InvalidInputError(
             f"The form cannot be read: {reason}",
             mend="Send one multipart part named `file` with a filename, and short text fields beside it.",

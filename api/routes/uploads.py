@@ -8,7 +8,7 @@ from fastapi import APIRouter, File, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from api.bodies import JsonRoute, new_upload, spooling
+from api.bodies import JsonRoute, new_spool, spooling
 from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadSlot, TasksDep
 from api.problems import problem_responses
 from api.slots import Slots
@@ -200,7 +200,7 @@ async def _recording(form: UploadForm, request: Request) -> AsyncIterator[Upload
         return
     services: Services = request.app.state.services
     slots: Slots = request.app.state.slots
-    fetched = new_upload()
+    fetched = new_spool()
     try:
         async with slots.fetches.taken():
             with spooling():

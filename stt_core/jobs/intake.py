@@ -7,6 +7,7 @@ the bytes are taken over, under a key that the client cannot write to, when it s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -49,7 +50,6 @@ from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.tallies import Tallies, Tally
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings
-from stt_core.spool import sha256_of
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.webhooks.posting import ensure_callback_allowed
@@ -164,13 +164,13 @@ class Intake:
         file.seek(0)
         detected = detect_format(head)
         create = self._checked(filename, wishes)
-        sha256 = sha256_of(file)
+        sha256 = functools.cache(functools.partial(_sha256, file))
         if idempotency_key:
-            job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256)
+            job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256())
             if job:
                 return Accepted(job, replayed=True)
             create = create.model_copy(update={"job_id": job_id})
-        if deduplicate and (same := self._jobs.find_same(create, sha256)):
+        if deduplicate and (same := self._jobs.find_same(create, sha256())):
             return Accepted(same, deduplicated=True)
         job = self._jobs.create_job(create)
         self._arriving.add(job.job_id)
@@ -179,7 +179,7 @@ class Intake:
             logger.info("upload: {!r} format={} size={} bytes", filename, detected.name, size_bytes)
             try:
                 key = keys.source(job.job_id, detected.extension)
-                job = self._store_source(job, key, file, size_bytes, detected, lambda: sha256)
+                job = self._store_source(job, key, file, size_bytes, detected, sha256)
             except Exception as error:
                 logger.error("upload of {!r} is taken back: {}", filename, error)
                 self._take_back(job.job_id, error)
@@ -311,8 +311,9 @@ class Intake:
         detected: AudioFormat,
         sha256: Callable[[], str],
     ) -> JobModel:
-        """Write the bytes of a pending job, whose hash is asked for after that, and let it wait for its turn."""
-        self._store.put_stream(key, stream, length=size_bytes, content_type=detected.content_type)
+        """Write the bytes of a pending job, whose hash is asked for once they are sent, and let it wait."""
+        # The store hashes what it was sent before it answers; so do we meanwhile, on the other core.
+        self._store.put_stream(key, stream, length=size_bytes, content_type=detected.content_type, on_sent=sha256)
         failpoint(Failpoint.BYTES_STORED)
         source = Source(
             filename=job.filename,
@@ -385,6 +386,13 @@ class _HashingReader:
     def hexdigest(self) -> str:
         self._thread.shutdown()
         return self._hash.hexdigest()
+
+
+def _sha256(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # what is open for bytes has `readinto`
+    file.seek(0)
+    return digest.hexdigest()
 
 
 def _one_line(text: str | None) -> str | None:

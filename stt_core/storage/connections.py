@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -63,11 +63,13 @@ class FileBody:
     Args:
         file: A file that can be sought.
         size: How many bytes.
+        on_sent: Called when they were all sent, while the server has yet to answer.
     """
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, on_sent: Callable[[], object]) -> None:
         self._file = file
         self._size = size
+        self._on_sent = on_sent
 
     def __len__(self) -> int:
         return self._size
@@ -88,6 +90,7 @@ class FileBody:
                 left -= len(block)
                 for begin in range(0, len(block), _SEND_SIZE):
                     yield block[begin : begin + _SEND_SIZE]
+            self._on_sent()
         except OSError as error:
             raise StoreRefusedError(f"The stream cannot be read: {error}.") from error
 

@@ -9,7 +9,7 @@ import copy
 import io
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -196,7 +196,13 @@ class ObjectStore:
 
     @logged
     def put_stream(
-        self, key: str, stream: BinaryIO, *, length: int = -1, content_type: str = "application/octet-stream"
+        self,
+        key: str,
+        stream: BinaryIO,
+        *,
+        length: int = -1,
+        content_type: str = "application/octet-stream",
+        on_sent: Callable[[], object] = lambda: None,
     ) -> None:
         """Write an object from a readable stream, in parts of `PART_SIZE`.
 
@@ -205,13 +211,15 @@ class ObjectStore:
 
         Args:
             length: Bytes to take from the stream, from the beginning of a file; -1 takes all there are.
+            on_sent: Called when a file was sent in one request, before the server answers: what takes time may be done
+                here. It may seek in the file; it is called again if the request is made again.
 
         Raises:
             StoreRefusedError: The stream has fewer than `length` bytes; nothing was written.
         """
         with store_errors(f"writing {key}"):
             if PART_SIZE < length <= _REQUEST_SIZE and stream.seekable():
-                self._put_file(key, FileBody(stream, length), content_type)
+                self._put_file(key, FileBody(stream, length, on_sent), content_type)
             else:
                 self._client.put_object(
                     self.bucket,

@@ -250,7 +250,7 @@ class FullDisk(SpooledTemporaryFile[bytes]):
 def test_upload_when_the_disk_of_the_api_is_full_then_507(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.uploads.new_spool", FullDisk)
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", FullDisk)
     response = upload(client)
 
     assert (response.status_code, kind_of(response)) == (507, "disk-full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
@@ -175,6 +176,19 @@ def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(odd_server:
     odd_server(sip).put_bytes("a", bytes(size))
 
     assert received == [size]
+
+
+def test_upload_of_a_file_when_the_server_has_it_and_thinks_then_calls_back_meanwhile(odd_server: Serve) -> None:
+    size, called_back = PART_SIZE + 1, threading.Event()
+
+    def think(connection: socket.socket) -> None:
+        arrived = len(connection.recv(65536).partition(b"\r\n\r\n")[2])
+        while arrived < size:
+            arrived += len(connection.recv(1024 * 1024))
+        status = b"200 OK" if called_back.wait(10) else b"403 Nobody Called Back"
+        connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status)
+
+    odd_server(think).put_stream("a", io.BytesIO(bytes(size)), length=size, on_sent=called_back.set)
 
 
 def test_upload_of_a_file_when_the_server_stops_reading_fails_in_time_and_is_not_made_again(odd_server: Serve) -> None:
