@@ -49,6 +49,7 @@ PUTTERS = 8
 #: Parts whose memory is watched: those that know of every partition.
 WATCHED = ("daemon", "code", "webserver", "api")
 SECONDS_BETWEEN_LOOKS = 2.0
+MEMORY_SHOWN = 11
 #: How long discovery may take before the benchmark gives up.
 MOST_DISCOVERY_SECONDS = 900.0
 
@@ -70,7 +71,7 @@ def main() -> None:
         with watching_memory(stack) as memory:
             figures = measure(stack, services, options.objects, options.backfilled)
         services.close()
-        figures |= {f"{part} MB, before, at the end, most": values for part, values in memory.items()}
+        figures |= {f"{part} MB, from begin to end": evenly_spaced(values) for part, values in memory.items()}
     show(figures)
     options.json.write_text(
         json.dumps(
@@ -151,15 +152,13 @@ def look_at_results(services: Services, truths: dict[str, str]) -> dict[str, Any
 
 @contextmanager
 def watching_memory(stack: Stack) -> Iterator[dict[str, list[float]]]:
-    """Watch the resident memory of parts while the block runs: for each MB at its begin, at its end, and the most."""
-    memory: dict[str, list[float]] = {}
+    """Watch the resident memory of parts while the block runs: MB of each, every few seconds."""
+    memory: dict[str, list[float]] = {part: [] for part in WATCHED}
     done = threading.Event()
 
     def look() -> None:
         for part in WATCHED:
-            megabytes = round(stack.process(part).memory_info().rss / 1e6, 1)
-            first, _, most = memory.get(part, [megabytes] * 3)
-            memory[part] = [first, megabytes, max(most, megabytes)]
+            memory[part].append(round(stack.process(part).memory_info().rss / 1e6, 1))
 
     def watch() -> None:
         while not done.wait(SECONDS_BETWEEN_LOOKS):
@@ -173,6 +172,12 @@ def watching_memory(stack: Stack) -> Iterator[dict[str, list[float]]]:
     finally:
         done.set()
         watcher.join()
+
+
+def evenly_spaced(values: list[float]) -> list[float]:
+    """Return the first value, the last, and up to nine between them, as far apart in time as each other."""
+    places = np.linspace(0, len(values) - 1, MEMORY_SHOWN).round().astype(int)
+    return [values[place] for place in dict.fromkeys(places)]
 
 
 def cpu_seconds(stack: Stack) -> float:
