@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from alembic.script import ScriptDirectory
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.dagster_run import DagsterRun
@@ -101,6 +102,21 @@ def test_storage_when_many_runs_have_written_then_few_files_are_open(tmp_path: P
         assert psutil.Process().num_fds() - before <= 3 * _DATABASES
     finally:
         gc.enable()
+
+
+def test_storage_when_made_again_then_reads_no_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def use() -> None:
+        storage = LocalStorage.from_local(str(tmp_path))
+        storage.event_log_storage.store_event(_message("hello"))
+        assert storage.run_storage.get_runs() == []
+        assert list(storage.schedule_storage.all_instigator_state()) == []
+
+    use()
+    read: list[object] = []
+    monkeypatch.setattr(ScriptDirectory, "from_config", read.append)
+    use()
+
+    assert read == []
 
 
 _RUN = make_new_run_id()
