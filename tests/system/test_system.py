@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import wave
 from collections.abc import Callable
@@ -138,6 +139,12 @@ def test_finished_jobs_leave_nothing_behind(stack: Stack, accepted: dict[str, An
         services.close()
     # A run's process ends a moment after its job.
     wait_until(lambda: len(list(stack.temporary.glob("stt-*"))) <= 1, "no temporary folder but the code server's")
+
+
+def test_log_when_jobs_are_finished_has_no_warning_of_python(stack: Stack, accepted: dict[str, Any]) -> None:
+    log = (stack.home / "stack.log").read_text()
+    assert "job completed" in log
+    assert re.findall(r".*\w+Warning: .*", log) == []
 
 
 def ask_dagster(run_url: str, query: str) -> Any:

@@ -16,13 +16,12 @@ from dagster._cli import cli
 from dagster._grpc import server
 from dagster._serdes import ConfigurableClassData
 
-from stt_core.logs import get_logger
+from stt_core.logs import get_logger, logged
 from stt_dagster.fork_server import start_fork_server
 
 logger = get_logger(__name__)
 
-#: What this program and our definitions are called wherever they are not the main program.
-_THIS, _DEFINITIONS = "stt_dagster.code_server", "stt_dagster.definitions"
+_DEFINITIONS = "stt_dagster.definitions"
 
 
 class ForkingServer(server.DagsterApiServer):
@@ -33,7 +32,7 @@ class ForkingServer(server.DagsterApiServer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         try:
-            self._mp_ctx = start_fork_server([_THIS, _DEFINITIONS, *self._modules_of_instance()])
+            self._mp_ctx = start_fork_server([server.__name__, _DEFINITIONS, *self._modules_of_instance()])
         except OSError as error:
             logger.warning("each run takes an interpreter of its own, seconds more: {}. Set a short TMPDIR.", error)
 
@@ -43,6 +42,8 @@ class ForkingServer(server.DagsterApiServer):
         return {part.module_name for part in parts if isinstance(part, ConfigurableClassData)}
 
 
-if __name__ == "__main__":
+@logged
+def main() -> None:
+    """Serve our definitions until told to end."""
     server.DagsterApiServer = ForkingServer  # type: ignore[misc]
     cli(["api", "grpc", *sys.argv[1:]])
