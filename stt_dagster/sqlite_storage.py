@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-from alembic.migration import MigrationContext
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
@@ -32,13 +31,15 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from stt_core.logs import logged
 
 #: How many databases stay open in a process: that of runs, that of schedules, the index of events, and those of the
 #: events of so many runs more.
 _DATABASES = 8
+#: What Alembic asks for the revision of a database's tables. (Itself, it would have the statement compiled anew.)
+_REVISION = text("SELECT version_num FROM alembic_version")
 _engines: OrderedDict[str, Engine] = OrderedDict()
 _engines_lock = threading.Lock()
 
@@ -90,8 +91,8 @@ def _prepared(storage: type[_RunStorage | _ScheduleStorage], folder: str) -> str
 class _EventLogStorage(SqliteEventLogStorage):
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         with engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is None:
+            is_there = inspect(connection).has_table("alembic_version") and connection.execute(_REVISION).first()
+        if not is_there:
             super()._initdb(engine, for_index_shard)
 
     @contextmanager
