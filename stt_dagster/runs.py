@@ -22,7 +22,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_N
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
-from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError
+from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError, TransientError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
@@ -36,7 +36,7 @@ from stt_dagster.jobs import is_transcription, job_of, partition_request, transc
 from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
-from stt_dagster.tags import MODEL
+from stt_dagster.tags import MODEL, UNTOLD
 
 logger = get_logger(__name__)
 
@@ -63,11 +63,30 @@ def count_unfinished_runs(instance: DagsterInstance) -> int:
 
 @logged
 def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
-    """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more."""
+    """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more.
+
+    Raises:
+        TransientError: A server is away. The job, or what else there is, is told later.
+    """
     if job := job_of(run):
         _settle(instance, services, run, *job)
     elif is_transcription(run) and run.status is DagsterRunStatus.FAILURE:
-        _open_job(instance, services, run)
+        try:
+            _open_job(instance, services, run)
+        except TransientError:
+            instance.add_run_tags(run.run_id, {UNTOLD: "true"})  # no job says that there is something to do
+            raise
+
+
+@logged
+def settle_untold_runs(instance: DagsterInstance, services: Services) -> None:
+    """Settle failed runs for objects whose end nobody could be told of, unless their object had another run since."""
+    untold = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags={UNTOLD: "true"})
+    for run in instance.get_runs(untold, limit=_RUNS_AHEAD):
+        latest = _latest_run(instance, run.tags[PARTITION_NAME_TAG])
+        if latest is not None and latest.run_id == run.run_id:
+            _open_job(instance, services, run)
+        instance.add_run_tags(run.run_id, {UNTOLD: "false"})
 
 
 def _settle(instance: DagsterInstance, services: Services, run: DagsterRun, job_id: str, attempt: int | None) -> None:
@@ -247,7 +266,11 @@ def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:
     """Return the run of the job's latest attempt; where none had claimed it, the latest for its object."""
     if job.attempts:
         return instance.get_run_by_id(job.attempts[-1].run_id)
-    return next(iter(instance.get_runs(RunsFilter(tags={PARTITION_NAME_TAG: job.partition or ""}), limit=1)), None)
+    return _latest_run(instance, job.partition or "")
+
+
+def _latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
+    return next(iter(instance.get_runs(RunsFilter(tags={PARTITION_NAME_TAG: partition}), limit=1)), None)
 
 
 def _open_job(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:

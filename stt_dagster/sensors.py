@@ -48,6 +48,7 @@ from stt_dagster.runs import (
     next_runs,
     release_transcripts,
     settle_run,
+    settle_untold_runs,
 )
 
 logger = get_logger(__name__)
@@ -166,6 +167,7 @@ def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | Skip
         context.update_cursor(cursor or "")
         passing.append(f"{released} transcripts were passed on.")
     with noting_outages("looking after objects") as waiting:
+        settle_untold_runs(instance, services)
         if requests := next_runs(instance, services):
             return requests
         waiting.append("No object waits.")

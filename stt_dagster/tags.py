@@ -9,6 +9,8 @@ JOB_ID = "stt/job_id"
 ATTEMPT = "stt/attempt"
 #: Set by people on a run or a backfill: the model to transcribe with, in place of the source's.
 MODEL = "stt/model"
+#: "true" on a failed run for an object while its next attempt waits for MongoDB, which was away when the run ended.
+UNTOLD = "stt/untold"
 #: A tag is for finding; the job has the whole name.
 _FILE_CHARACTERS = 63
 

@@ -12,6 +12,7 @@ from dagster import (
     AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     ExecuteInProcessResult,
     RunRequest,
@@ -21,7 +22,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
-from stt_core.errors import StoreUnavailableError
+from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
 from stt_core.jobs.models import JobStatus, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.services import Services
@@ -247,32 +248,71 @@ def test_run_when_its_engine_dies_gets_its_next_attempt_from_the_sensor_in_the_s
     assert next_runs(instance, current()) == []
 
 
-def test_run_when_it_fails_before_it_opened_a_job_gets_another_in_the_same_backfill(
-    services: Services,
-    bucket: ObjectStore,
-    put: Put,
-    instance: DagsterInstance,
-    current: Callable[[], Services],
-) -> None:
+@pytest.fixture
+def unopened(put: Put, instance: DagsterInstance, current: Callable[[], Services]) -> DagsterRun:
+    """The run of a backfill that failed before it opened a job for its object."""
     from stt_core.backfill.discovery import Round, discover_next, record_page
-    from stt_dagster.runs import next_runs, settle_run
 
     partition = put()
     record_page(current(), discover_next(current(), Round())[0])
-    tags = {"dagster/partition": partition, "dagster/backfill": "mine"}
-    run = create_run_for_test(
+    return failed_run(instance, partition)
+
+
+def failed_run(instance: DagsterInstance, partition: str) -> DagsterRun:
+    return create_run_for_test(
         instance,
         job_name="__ASSET_JOB",
         status=DagsterRunStatus.FAILURE,
         asset_selection=frozenset({ASSET}),
-        tags=tags,
+        tags={"dagster/partition": partition, "dagster/backfill": "mine"},
     )
+
+
+def test_run_when_it_fails_before_it_opened_a_job_gets_another_in_the_same_backfill(
+    unopened: DagsterRun, services: Services, instance: DagsterInstance, current: Callable[[], Services]
+) -> None:
+    from stt_dagster.runs import next_runs, settle_run
+
     for _ in range(2):
-        settle_run(instance, current(), run)
-    [job] = services.jobs.find_versions([partition])
+        settle_run(instance, current(), unopened)
+    [job] = services.jobs.find_versions([unopened.tags["dagster/partition"]])
     assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
     [request] = next_runs(instance, current())
     assert (request.run_key, request.tags["dagster/backfill"]) == (f"{job.job_id}:1", "mine")
+
+
+@pytest.mark.parametrize("had_another_run", [False, True])
+def test_run_when_it_fails_before_it_opened_a_job_and_mongodb_is_away_gets_another_once_it_is_back(
+    unopened: DagsterRun,
+    services: Services,
+    instance: DagsterInstance,
+    current: Callable[[], Services],
+    monkeypatch: pytest.MonkeyPatch,
+    had_another_run: bool,
+) -> None:
+    from stt_dagster.runs import settle_run, settle_untold_runs
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError("MongoDB is away.")
+
+    partition = unopened.tags["dagster/partition"]
+    with monkeypatch.context() as patch:
+        patch.setattr("stt_dagster.runs.open_known_object", away)
+        for settle in (
+            lambda: settle_run(instance, current(), unopened),
+            lambda: settle_untold_runs(instance, current()),
+        ):
+            with pytest.raises(DatabaseUnavailableError):
+                settle()
+    if had_another_run:
+        failed_run(instance, partition)
+    for _ in range(2):
+        settle_untold_runs(instance, current())
+
+    jobs = [(job.status, job.attempt) for job in services.jobs.find_versions([partition])]
+    assert jobs == ([] if had_another_run else [(JobStatus.QUEUED, 1)])
+    again = instance.get_run_by_id(unopened.run_id)
+    assert again is not None and again.tags["stt/untold"] == "false"
 
 
 def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
