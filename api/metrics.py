@@ -115,7 +115,12 @@ class SystemMetrics(Collector):
             for spread, text in _SPREADS.items()
             for values in [spreads[spread]]
         ]
-        return [jobs, seconds, *totals, *histograms]
+        warnings = CounterMetricFamily(
+            "stt_transcript_warnings", "Warnings that transcripts were given, by their name.", labels=["name"]
+        )
+        for name, count in self._services.tallies.read_warnings().items():
+            warnings.add_metric([name.value], count)
+        return [jobs, seconds, *totals, warnings, *histograms]
 
     def _of_redis(self) -> list[Metric]:
         waiting = GaugeMetricFamily("stt_queue_jobs", "Jobs that wait in the queue.", labels=["priority"])

@@ -80,7 +80,7 @@ def transcribe(
         transcript = client.transcript(job.job_id)
         write_result(format_transcript(transcript, output, layout))
         for warning in transcript.warnings:
-            note(f"warning: {warning}")
+            note(f"warning: {warning.message}")
         for gap in transcript.gaps:
             note(f"no transcript from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
@@ -186,7 +186,7 @@ def _table(job: JobView) -> Table:
         "mend": job.error.mend if job.error else None,
         "run": job.run_url,
         "gaps": job.result.gaps or None if job.result else None,
-        "warning": "\n".join(job.result.warnings) or None if job.result else None,
+        "warning": "\n".join(warning.message for warning in job.result.warnings) or None if job.result else None,
         "results": job.result.prefix if job.result else None,
     }
     table = Table(show_header=False, box=None)

@@ -19,7 +19,7 @@ def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, RawMe
         "duration_seconds": round(prepared.audio.duration_seconds, 3),
         "codec": prepared.audio.codec,
         "channels": prepared.audio.channels,
-        "damaged_or_cut_off": prepared.audio.truncated,
+        "warnings": ", ".join(warning.name for warning in prepared.audio.warnings) or "none",
     }
 
 
@@ -45,7 +45,9 @@ def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, RawMetadat
         "gaps": result.gaps,
         "model": result.model,
         "model_digest": result.model_digest,
-        "warnings": MetadataValue.text("\n".join(result.warnings) or "none"),
+        "warnings": MetadataValue.text(
+            "\n".join(f"{warning.name}: {warning.message}" for warning in result.warnings) or "none"
+        ),
     }
 
 

@@ -31,6 +31,7 @@ from stt_core.errors import (
 )
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.warnings import RecordingWarning, WarningName
 
 logger = get_logger(__name__)
 
@@ -187,10 +188,12 @@ class PcmStream:
             channels=report.channels,
             codec=report.codec,
             source_sample_rate=report.sample_rate,
-            truncated=code != 0 or report.problem_count > 0 or self._is_short(samples / SAMPLE_RATE),
+            warnings=list(self._losses(code, samples / SAMPLE_RATE)),
         )
-        if info.truncated:
-            logger.warning("the recording is damaged or cut off: {} problems {}", report.problem_count, self._reasons())
+        for warning in info.warnings:
+            logger.warning(
+                "{}: {} ({} problems: {})", warning.name, warning.message, report.problem_count, self._reasons()
+            )
         logger.info(
             "decoded {:.2f} s of {} ({} channels, {} Hz)",
             info.duration_seconds, info.codec, info.channels, info.source_sample_rate,
@@ -206,11 +209,18 @@ class PcmStream:
             self._process.kill()
             raise DecoderError("ffmpeg closed its output, did not end and was stopped.") from error
 
-    def _is_short(self, seconds: float) -> bool:
+    def _losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
+        """Yield what of the recording did not come out, given ffmpeg's exit status and the length of what did."""
         promised = self._report.duration_seconds
-        if promised is None or self._report.has_video:  # then it is the picture's length
-            return False
-        return promised - seconds > max(_MISSING_SECONDS, promised * _MISSING_SHARE)
+        if promised is not None and not self._report.has_video:  # otherwise it is the picture's length
+            missing = promised - seconds
+            if missing > max(_MISSING_SECONDS, promised * _MISSING_SHARE):
+                text = f"The recording is cut off: {seconds:.1f} s of {promised:.1f} s could be read."
+                yield RecordingWarning(name=WarningName.CUT_OFF, message=text)
+                return
+        if code != 0 or self._report.problem_count:
+            text = f"The recording is damaged: {seconds:.1f} s of it could be read. {self._reasons()}".strip()
+            yield RecordingWarning(name=WarningName.DAMAGED, message=text)
 
     def _raise_killed(self, number: int) -> None:
         if number == signal.SIGXCPU:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stt_core.jobs.options import Strategy
 from stt_core.logs import logged
+from stt_core.warnings import RecordingWarnings
 
 #: Sample rate whisper works at, Hz.
 SAMPLE_RATE = 16_000
@@ -121,7 +122,8 @@ class AudioInfo(BaseModel):
     channels: int = Field(ge=1)
     codec: str
     source_sample_rate: int | None = None
-    truncated: bool = False
+    #: What was lost of it or is doubtful.
+    warnings: RecordingWarnings = []
 
     @property
     def duration_seconds(self) -> float:

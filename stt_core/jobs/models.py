@@ -25,6 +25,7 @@ from stt_core.jobs.metadata import Metadata, StoredMetadata
 from stt_core.jobs.options import JobOptions
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.models import QualityCheck
+from stt_core.warnings import RecordingWarnings
 
 logger = get_logger(__name__)
 
@@ -206,8 +207,8 @@ class JobResult(BaseModel):
     segments: int
     #: Parts of the recording without a text; the transcript names each with its reason.
     gaps: int = 0
-    #: What is wrong with the recording, for people.
-    warnings: list[str] = []
+    #: What is lost or doubtful, each with a name for programs and a text for people.
+    warnings: RecordingWarnings = []
     text_preview: str
     model: str = ""
     model_digest: str | None = None

@@ -8,17 +8,21 @@ truth: a count that MongoDB does not take is lost with a warning, and a process 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from stt_core.errors import SttError
 from stt_core.jobs.database import Database, mongo_errors
 from stt_core.logs import get_logger, logged
+from stt_core.warnings import WarningName
 
 logger = get_logger(__name__)
 
 _ID = "tallies"
+_WARNING = "warning"
 
 
 class Tally(StrEnum):
@@ -79,14 +83,28 @@ class Tallies:
         self._add(added)
 
     @logged
+    def count_warnings(self, names: Iterable[WarningName]) -> None:
+        """Add one to the count of each of these warnings. Never fails."""
+        self._add({f"{_WARNING}:{name}": number for name, number in Counter(names).items()})
+
+    @logged
+    def read_warnings(self) -> dict[WarningName, int]:
+        """Return how often transcripts were given each warning.
+
+        Raises:
+            DatabaseUnavailableError: MongoDB does not answer.
+        """
+        found = self._find()
+        return {name: int(found.get(f"{_WARNING}:{name}", 0)) for name in WarningName}
+
+    @logged
     def read(self) -> tuple[dict[Tally, int], dict[Spread, Observed]]:
         """Return every count and every spread.
 
         Raises:
             DatabaseUnavailableError: MongoDB does not answer.
         """
-        with mongo_errors("reading tallies"):
-            found = self._database.tallies.find_one({"_id": _ID}) or {}
+        found = self._find()
         counts = {tally: int(found.get(tally.value, 0)) for tally in Tally}
         spreads = {
             spread: Observed(
@@ -97,7 +115,13 @@ class Tallies:
         }
         return counts, spreads
 
+    def _find(self) -> dict[str, Any]:
+        with mongo_errors("reading tallies"):
+            return self._database.tallies.find_one({"_id": _ID}) or {}
+
     def _add(self, numbers: Mapping[str, float]) -> None:
+        if not numbers:
+            return
         try:
             with mongo_errors("counting"):
                 self._database.tallies.update_one({"_id": _ID}, {"$inc": dict(numbers)}, upsert=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stt_core.audio.models import AudioInfo
 from stt_core.errors import MissingChunksError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
@@ -12,7 +11,6 @@ from stt_core.logs import get_logger, logged
 from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
 from stt_core.services import Services
 from stt_core.storage import keys
-from stt_core.transcript.formats import clock
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.quality import check_quality
@@ -48,7 +46,7 @@ def merge_recording(
         model_digest=plan.model_digest,
         language=None if plan.language == AUTO else plan.language,
         gaps=gaps,
-        warnings=_warnings(plan.audio),
+        warnings=plan.warnings,
     )
     options = claim.job().options
     if options.translate:
@@ -75,10 +73,3 @@ def merge_recording(
     )
     logger.info("merged: {} words in {} segments, {} gaps", merged.words, merged.segments, merged.gaps)
     return merged
-
-
-def _warnings(audio: AudioInfo) -> list[str]:
-    """Return what the reader of a transcript must know of the recording."""
-    if not audio.truncated:
-        return []
-    return [f"The recording is damaged or cut off: {clock(audio.duration_seconds)} of it could be read."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from stt_core.audio.models import AudioInfo, Chunk
+from stt_core.warnings import RecordingWarnings
 
 
 class Track(BaseModel):
@@ -34,6 +35,8 @@ class RecordingPlan(BaseModel):
     model_digest: str
     language: str
     allow_partial: bool
+    #: What was lost or is doubtful, up to here.
+    warnings: RecordingWarnings = []
     #: What the engine took to detect the language.
     engine_seconds: float = 0.0
     cpu_seconds: float = 0.0

@@ -93,6 +93,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         model_digest=model.digest,
         language=language,
         allow_partial=job.options.allow_partial,
+        warnings=prepared.audio.warnings,
         engine_seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )

@@ -74,6 +74,7 @@ def _measure(services: Services, job: JobModel) -> None:
     if job.queued_at and job.started_at:
         values[Spread.WAIT_SECONDS] = max(0.0, (job.started_at - job.queued_at).total_seconds())
     services.tallies.observe(values)
+    services.tallies.count_warnings(warning.name for warning in (job.result.warnings if job.result else []))
 
 
 def _remove_prepared_audio(services: Services, job_id: str) -> None:

@@ -20,6 +20,7 @@ from stt_core.logs import get_logger, logged
 from stt_core.transcript.models import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.seams import drop_doubled_words
 from stt_core.transcript.timeline import Line, place_chunk, straighten
+from stt_core.warnings import RecordingWarning
 
 logger = get_logger(__name__)
 
@@ -51,7 +52,7 @@ def merge_chunks(
     model_digest: str | None = None,
     language: str | None = None,
     gaps: Mapping[int, str] | None = None,
-    warnings: Sequence[str] = (),
+    warnings: Sequence[RecordingWarning] = (),
 ) -> Transcript:
     """Merge the texts of a recording's chunks.
 
@@ -65,7 +66,7 @@ def merge_chunks(
         language: The recording's language; where not given, each segment names its own, and the transcript the one
             most speech was heard in.
         gaps: Why a chunk has no text, by index, where the job accepts a partial transcript.
-        warnings: What is wrong with the recording.
+        warnings: What is lost or doubtful of the recording.
 
     Raises:
         MissingChunksError: A chunk has neither a text nor a gap, or the plan itself has holes or doubles.

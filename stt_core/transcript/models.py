@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from stt_core.logs import logged
 from stt_core.settings import QualityName
+from stt_core.warnings import RecordingWarnings
 
 Task = Literal["transcribe", "translate"]
 
@@ -117,8 +118,8 @@ class Transcript(BaseModel):
     duration_seconds: float
     segments: list[Segment]
     gaps: list[Gap] = []
-    #: What is wrong with the recording, for people.
-    warnings: list[str] = []
+    #: What is lost or doubtful, each with a name for programs and a text for people.
+    warnings: RecordingWarnings = []
     statistics: TranscriptStatistics
     #: Whether the text can be trusted, as far as it shows by itself; empty in one that was made before there were any.
     checks: list[QualityCheck] = []

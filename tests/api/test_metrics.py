@@ -10,6 +10,7 @@ from stt_core.jobs.tallies import Spread, Tally
 from stt_core.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.warnings import WarningName
 from tests.api.conftest import Serve, upload, wav
 
 
@@ -34,6 +35,7 @@ def test_metrics_when_a_recording_was_uploaded_then_it_is_counted_everywhere(
     with serve(settings) as client:  # anew, since figures may be a few seconds old
         job_id = upload(client, content, priority="high").json()["job_id"]
         services.tallies.count({Tally.ENGINE_RESTARTS: 2, Tally.CHUNK_FAILURES: 1})
+        services.tallies.count_warnings([WarningName.CUT_OFF, WarningName.UNREAD, WarningName.CUT_OFF])
         services.tallies.observe({Spread.WAIT_SECONDS: 0.7, Spread.REAL_TIME_FACTOR: 0.3})
         after = figures(client)
         client.post(f"/api/v1/tasks/{job_id}/cancel")
@@ -49,6 +51,7 @@ def test_metrics_when_a_recording_was_uploaded_then_it_is_counted_everywhere(
     assert (rise("stt_engine_restarts_total"), rise("stt_chunk_failures_total")) == (2, 1)
     assert [rise("stt_job_wait_seconds_bucket", bound) for bound in ("0.5", "1.0", "2.5", "+Inf")] == [0, 1, 1, 1]
     assert (rise("stt_job_wait_seconds_count"), round(rise("stt_job_wait_seconds_sum"), 6)) == (1, 0.7)
+    assert [rise("stt_transcript_warnings_total", name) for name in ("cut_off", "unread", "damaged")] == [2, 1, 0]
     assert rise("stt_job_real_time_factor_count") == 1
     assert rise("stt_http_request_seconds_count", "upload_task", "202") == 1
     assert (after["stt_server_up", "mongodb"], after["stt_server_up", "redis"]) == (1, 1)

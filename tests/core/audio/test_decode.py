@@ -21,6 +21,7 @@ from stt_core.errors import (
     UnreadableAudioError,
 )
 from stt_core.settings import Settings
+from stt_core.warnings import WarningName
 from tests.core.audio.conftest import DATA, FORMATS, MakeRecording, decode, noise, pcm_of, was_called
 
 
@@ -32,7 +33,7 @@ def test_decode_of_any_format_gives_the_same_sound(
     stream, pcm = decode(make_recording(name, *arguments), settings)
     assert stream.info.samples == len(pcm) // 2
     assert stream.info.duration_seconds == pytest.approx(10.12, abs=0.15)
-    assert not stream.info.truncated
+    assert not stream.info.warnings
     likeness, lag = _compare(pcm, reference)
     assert likeness > 0.8
     assert abs(lag) < 0.1
@@ -48,7 +49,7 @@ def test_decode_of_a_video_takes_its_sound(make_recording: MakeRecording, settin
     for name in ("film.mp4", "film.mkv", "film.mov"):
         info = decode(make_recording(name, *picture, "-c:a", "aac"), settings)[0].info
         assert info.duration_seconds == pytest.approx(10.12, abs=0.15)
-        assert not info.truncated
+        assert not info.warnings
 
 
 def test_decode_of_one_channel_leaves_the_others_out(make_recording: MakeRecording, settings: Settings) -> None:
@@ -101,7 +102,7 @@ def test_decode_of_a_truncated_mp3_gives_what_is_there_and_says_so(
     whole = make_recording("plain.mp3", "-ar", "44100").read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     info = decode(cut, settings)[0].info
-    assert info.truncated
+    assert [warning.name for warning in info.warnings] == [WarningName.CUT_OFF]
     assert info.duration_seconds == pytest.approx(5, abs=0.3)
 
 
@@ -124,7 +125,7 @@ def test_decode_of_damage_in_the_middle_goes_on_and_says_so(
     damaged = tmp_path / "damaged.flac"
     damaged.write_bytes(data)
     info = decode(damaged, settings)[0].info
-    assert info.truncated
+    assert [warning.name for warning in info.warnings] == [WarningName.DAMAGED]
     assert info.duration_seconds > 8
 
 
