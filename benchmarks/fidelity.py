@@ -220,7 +220,7 @@ def measure_split(path: Path, truth: Truth, baseline: Score, baseline_seconds: f
 def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcript, list[Chunk], int]:
     """Take the core's path; return the transcript, the chunks and how many channels the recording has."""
     pcm, stream = decode(path, engine.settings, channel)
-    plan = plan_recording(stream.energies, engine.settings, pcm_blocks=[pcm])
+    plan = plan_recording(stream.energies, stream.voice, engine.settings)
 
     def read_range(offset: int, length: int) -> bytes:
         return pcm[offset : offset + length]

@@ -62,6 +62,7 @@ def make_recording(folder: Path, hours: float) -> Path:
 
 def prepare(path: Path) -> None:
     from stt_core.audio import HEAD_BYTES, FrameEnergies, RecordingStream, detect_format, plan_recording
+    from stt_core.audio.vad import Voice
     from stt_core.settings import Settings
 
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -71,9 +72,9 @@ def prepare(path: Path) -> None:
     with RecordingStream(path, audio_format, settings) as recording:
         while recording.read(PART_BYTES):
             pass
-    stored = recording.energies.to_bytes()
+    energies, voice = recording.energies.to_bytes(), recording.voice.to_bytes()
     del recording
-    plan = plan_recording(FrameEnergies.from_bytes(stored), settings)
+    plan = plan_recording(FrameEnergies.from_bytes(energies), Voice.from_bytes(voice), settings)
     print(json.dumps({"imports_mb": imported / 1e6, "chunks": len(plan.chunks)}))
 
 

@@ -65,7 +65,7 @@ def main() -> None:
             lambda: detect_speech(pcm, threshold_dbfs=THRESHOLD_DBFS, min_silence_ms=MIN_SILENCE_MS, step_ms=1)
         )
         expected, pydub_detect = measure(lambda: detect_nonsilent(segment, MIN_SILENCE_MS, THRESHOLD_DBFS, 1), runs=1)
-        plan, ours_plan = measure(lambda: plan_recording(stream.energies, settings))
+        plan, ours_plan = measure(lambda: plan_recording(stream.energies, stream.voice, settings))
     same = [[round(span.start / 16), round(span.end / 16)] for span in spans] == expected
     rows = [
         ("decode (ours: with energies)", ours_decode, pydub_decode),

@@ -152,3 +152,4 @@ class ChunkPlan(BaseModel):
     threshold_dbfs: float
     chunks: list[Chunk]
     statistics: ChunkStatistics
+    warnings: RecordingWarnings = []

@@ -2,33 +2,45 @@
 
     with RecordingStream(path, detect_format(head), settings) as recording:   # decodes while it is read
         object_store.put_stream(key, recording)
-    plan = plan_recording(recording.energies, settings)                       # no samples are read again
+    plan = plan_recording(recording.energies, recording.voice, settings)      # no samples are read again
 
-The second needs the energies only, so it may happen on another machine; the strategy `vad` wants the samples too.
+The second needs no samples, so it may happen on another machine. Speech is what stands out by its level, and every
+voice beside that: that there is none is believed only where the voice detector hears none either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from stt_core.audio.chunking import cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
-from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans
-from stt_core.audio.vad import find_voice
-from stt_core.errors import ConfigurationError
+from stt_core.audio.rumble import RumbleFilter
+from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs
+from stt_core.audio.vad import Voice, VoiceMeter
 from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.warnings import RecordingWarning, WarningName
 
 logger = get_logger(__name__)
 
 #: Whisper tells sentences apart the better the longer the pause between them, and a window costs the same whatever it
 #: holds: padding is widened up to this where that takes no more windows. Beyond it nothing was gained.
 _WIDEST_PADDING_MS, _PADDING_STEP_MS = 350, 50
+#: The voice detector speaks up late and falls silent late: so near to a loud sound a voice is its beginning or end.
+_NEAR_SAMPLES = SAMPLE_RATE // 4
+#: The shortest syllables take 80 ms; a voice of less is none.
+_SYLLABLE_MS = 80
+#: Quiet voice of so much altogether is worth a warning.
+_DOUBT_SECONDS = 1.0
 
 
 class RecordingStream(PcmStream):
@@ -38,33 +50,40 @@ class RecordingStream(PcmStream):
         self, path: Path, audio_format: AudioFormat, settings: Settings, *, channel: int | None = None
     ) -> None:
         super().__init__(path, audio_format, settings, channel=channel)
-        self._meter = EnergyMeter()
-        self._energies: FrameEnergies | None = None
+        self._rumble_filter = RumbleFilter()
+        self._energy_meter = EnergyMeter()
+        self._voice_meter = VoiceMeter()
 
     @logged
     def read(self, size: int = BLOCK_BYTES) -> bytes:
         """Return the next `size` bytes of samples; fewer only at the end, none after it."""
         block = super().read(size)
         if block:
-            self._meter.add(block)
+            self._energy_meter.add(self._rumble_filter.add(block))
+            self._voice_meter.add(block)
         return block
 
-    @property
+    @cached_property
     def energies(self) -> FrameEnergies:
-        """The frame energies of the recording; there once the stream has been read to its end."""
-        if self._energies is None:
-            assert self.info  # raises before the end
-            self._energies = self._meter.finish()
-        return self._energies
+        """The frame energies of the recording, without rumble; there once the stream has been read to its end."""
+        assert self.info  # raises before the end
+        self._energy_meter.add(self._rumble_filter.finish())
+        return self._energy_meter.finish()
+
+    @cached_property
+    def voice(self) -> Voice:
+        """Where a voice is heard; there once the stream has been read to its end."""
+        assert self.info  # raises before the end
+        return self._voice_meter.finish()
 
 
 @logged
 def plan_recording(
     energies: FrameEnergies,
+    voice: Voice,
     settings: Settings,
     *,
     strategy: Strategy | None = None,
-    pcm_blocks: Iterable[bytes] | None = None,
     channel: int | None = None,
     first_index: int = 0,
 ) -> ChunkPlan:
@@ -72,29 +91,28 @@ def plan_recording(
 
     Args:
         energies: Of the recording (or of the one channel).
+        voice: Of the same.
         settings: The chunking settings are used.
         strategy: Instead of `settings.chunk_strategy`.
-        pcm_blocks: The samples, needed for the strategy `vad`.
         channel: The channel of the source that the recording is, noted in its chunks.
         first_index: Index of the first chunk, for the second channel of a recording.
 
     Returns:
-        The plan; without chunks where nothing is heard.
-
-    Raises:
-        ConfigurationError: The strategy is `vad` and there are no samples.
+        The plan; without chunks where neither the level nor the voice detector finds anything to hear.
     """
     strategy = strategy or settings.chunk_strategy
     auto = settings.silence_threshold_dbfs == "auto"
     threshold = estimate_threshold(energies) if auto else float(settings.silence_threshold_dbfs)
     limits = {"max_seconds": settings.chunk_max_seconds, "overlap_seconds": settings.chunk_overlap_seconds}
+    voiced = voice.spans(min_silence_ms=settings.silence_min_ms)
+    warnings: list[RecordingWarning] = []
     if strategy == "vad":
-        if pcm_blocks is None:
-            raise ConfigurationError("The strategy `vad` listens to the samples, and none were given.")
-        speech = find_voice(pcm_blocks, min_silence_ms=settings.silence_min_ms, padding_ms=0)
+        speech = voiced
     else:
-        widths = {"min_silence_ms": settings.silence_min_ms, "padding_ms": 0}
-        speech = find_speech(energies, threshold_dbfs=threshold, **widths)
+        loud = find_speech(energies, threshold_dbfs=threshold, min_silence_ms=settings.silence_min_ms, padding_ms=0)
+        missed = _uncovered(voiced, pad_spans(loud, _NEAR_SAMPLES, energies.total_samples), energies)
+        speech = pad_spans(sorted([*loud, *missed], key=lambda span: span.start), 0, energies.total_samples)
+        warnings = list(_doubts(missed))
     if strategy == "fixed":
         padded = pad_spans(speech, _samples(settings.speech_padding_ms), energies.total_samples)
         cut = [chunk for chunk in cut_fixed(energies.total_samples, **limits) if _is_heard(chunk, padded)]
@@ -109,7 +127,38 @@ def plan_recording(
         statistics.chunks, strategy, statistics.speech_seconds, statistics.duration_seconds,
         statistics.mean_seconds, statistics.overlaps,
     )  # fmt: skip
-    return ChunkPlan(strategy=strategy, threshold_dbfs=threshold, chunks=chunks, statistics=statistics)
+    return ChunkPlan(
+        strategy=strategy, threshold_dbfs=threshold, chunks=chunks, statistics=statistics, warnings=warnings
+    )
+
+
+def _uncovered(spans: list[Span], by: list[Span], energies: FrameEnergies) -> list[Span]:
+    """Return the parts of spans, of a syllable's length and more, that none of the others covers."""
+    frame = energies.frame_samples
+
+    def frames(of: list[Span]) -> npt.NDArray[np.bool_]:
+        covered = np.zeros(len(energies.sums), bool)
+        for span in of:
+            covered[span.start // frame : -(-span.end // frame)] = True
+        return covered
+
+    firsts, ends = runs(frames(spans) & ~frames(by), bridge=1)
+    return [
+        Span(start=first * frame, end=min(end * frame, energies.total_samples))
+        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+        if (end - first) * energies.frame_ms >= _SYLLABLE_MS
+    ]
+
+
+def _doubts(missed: list[Span]) -> Iterator[RecordingWarning]:
+    """Say where a voice was heard that is no louder than the background."""
+    seconds = sum(span.length for span in missed) / SAMPLE_RATE
+    if seconds >= _DOUBT_SECONDS:
+        yield RecordingWarning(
+            name=WarningName.SPEECH_UNCERTAIN,
+            message=f"A voice was heard for {seconds:.1f} s where the sound is no louder than the background, "
+            f"first at {missed[0].start / SAMPLE_RATE:.1f} s. It was transcribed.",
+        )
 
 
 def _pack(speech: list[Span], energies: FrameEnergies, settings: Settings) -> list[Chunk]:

@@ -25,7 +25,9 @@ logger = get_logger(__name__)
 
 #: Percentiles of the frame levels taken for the noise floor and for speech. The floor's is low, so that it is the floor
 #: even where speech leaves few gaps, or where gaps are digital silence and only the soft ends of words are left.
+#: Speech's is that of the loudest stretch, since one sentence in an hour is speech as well.
 _FLOOR_PERCENTILE, _SPEECH_PERCENTILE = 1, 95
+_STRETCH_SECONDS = 10
 #: The threshold lies this far above the floor, dB, or a third of the way up to speech where that is less.
 _FLOOR_MARGIN_DB = 6.0
 #: Speech spans about this range, dB; what is quieter by more is not looked for, however quiet the floor is.
@@ -113,10 +115,10 @@ def estimate_threshold(energies: FrameEnergies) -> float:
     """Return the level, dBFS, over which a recording's frames are speech, judged from the recording itself.
 
     The floor is the 1st percentile of its frames (digital silence left out: a muted or gated stretch says nothing
-    about the noise elsewhere), speech the 95th. The threshold is 6 dB over the floor, less where speech is hardly
-    louder than the noise, and never more than 45 dB below speech. So a recording that is quiet as a whole is not all
-    silence, and a noisy one is not all speech. A sound that stays within 4 dB for its whole length (hiss, hum, a tone)
-    is taken for no speech, unless digital silence lies beside it: then it is what stands out.
+    about the noise elsewhere), speech the 95th of the loudest 10 s. The threshold is 6 dB over the floor, less where
+    speech is hardly louder than the noise, and never more than 45 dB below speech. So a recording that is quiet as a
+    whole is not all silence, and a noisy one is not all speech. A sound that stays within 4 dB for its whole length
+    (hiss, hum, a tone) is taken for no speech, unless digital silence lies beside it: then it is what stands out.
 
     Returns:
         The threshold; 0.0, which no frame exceeds, where nothing is speech.
@@ -126,8 +128,10 @@ def estimate_threshold(energies: FrameEnergies) -> float:
     if not len(audible):
         return 0.0
     audible_share = len(audible) / len(levels)
-    percentiles = np.percentile(audible, [_FLOOR_PERCENTILE, _SPEECH_PERCENTILE], overwrite_input=True)
-    floor, speech = (float(value) for value in percentiles)
+    stretch = _STRETCH_SECONDS * 1000 // energies.frame_ms
+    stretches = np.array_split(audible, max(1, len(audible) // stretch))
+    speech = max(float(np.percentile(part, _SPEECH_PERCENTILE)) for part in stretches)
+    floor = float(np.percentile(audible, _FLOOR_PERCENTILE, overwrite_input=True))
     contrast = speech - floor
     lowest = max(speech - _SPEECH_RANGE_DB, DIGITAL_SILENCE_DBFS)
     if contrast < _STEADY_DB:

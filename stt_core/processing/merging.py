@@ -9,6 +9,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
+from stt_core.processing.voices import voice_of
 from stt_core.services import Services
 from stt_core.storage import keys
 from stt_core.transcript.merging import merge_chunks
@@ -47,6 +48,7 @@ def merge_recording(
         language=None if plan.language == AUTO else plan.language,
         gaps=gaps,
         warnings=plan.warnings,
+        voices={track.channel: voice_of(services.store, track) for track in plan.tracks},
     )
     options = claim.job().options
     if options.translate:

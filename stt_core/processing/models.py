@@ -14,6 +14,8 @@ class Track(BaseModel):
     channel: int | None = None
     pcm_key: str
     energies_key: str
+    #: None in what was prepared before recordings were listened to for voices.
+    voice_key: str | None = None
 
 
 class PreparedAudio(BaseModel):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 from stt_core.audio import formats
@@ -23,9 +22,9 @@ from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.language import choose_language
 from stt_core.processing.models import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.texts import ChunkTexts
+from stt_core.processing.voices import voice_of
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage.object_store import BLOCK_SIZE
 from stt_core.whisper.models import resolve_model
 from stt_core.whisper.process import engine_cpu_seconds
 
@@ -67,16 +66,18 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     job = claim.job()
     model = resolve_model(job.options.model, services.settings)
     chunks: list[Chunk] = []
+    warnings = [*prepared.audio.warnings]
     for track in prepared.tracks:
         planned = plan_audio(
             FrameEnergies.from_bytes(services.store.get_bytes(track.energies_key)),
+            voice_of(services.store, track),
             services.settings,
             strategy=job.options.strategy,
-            pcm_blocks=_read_blocks(services, track.pcm_key),
             channel=track.channel,
             first_index=len(chunks),
         )
         chunks += planned.chunks
+        warnings += planned.warnings
     services.chunks.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
@@ -93,7 +94,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         model_digest=model.digest,
         language=language,
         allow_partial=job.options.allow_partial,
-        warnings=prepared.audio.warnings,
+        warnings=warnings,
         engine_seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )
@@ -142,10 +143,3 @@ def chunk_document(claim: Claim, chunk: Chunk) -> ChunkModel:
         end_seconds=round(chunk.end_seconds, 3),
         speech_seconds=round(chunk.speech_seconds, 3),
     )
-
-
-def _read_blocks(services: Services, key: str) -> Iterator[bytes]:
-    """Yield an object block by block; it is opened only where somebody reads."""
-    with services.store.open(key) as stream:
-        while block := stream.read(BLOCK_SIZE):
-            yield block

@@ -79,12 +79,14 @@ def _decode(
         channel=channel,
         pcm_key=keys.prepared_pcm(claim.job_id, claim.attempt, channel),
         energies_key=keys.frame_energies(claim.job_id, claim.attempt, channel),
+        voice_key=(voice_key := keys.voice_probabilities(claim.job_id, claim.attempt, channel)),
     )
     with RecordingStream(path, audio_format, services.settings, channel=channel) as recording:
         services.store.put_stream(track.pcm_key, cast("BinaryIO", recording))
         failpoint(Failpoint.PCM_STORED)
         services.store.put_bytes(track.energies_key, recording.energies.to_bytes())
         failpoint(Failpoint.ENERGIES_STORED)
+        services.store.put_bytes(voice_key, recording.voice.to_bytes())
         return track, recording.info
 
 

@@ -83,6 +83,12 @@ def frame_energies(job_id: str, attempt: int, channel: int | None = None) -> str
 
 
 @logged
+def voice_probabilities(job_id: str, attempt: int, channel: int | None = None) -> str:
+    """Where a voice is heard in the prepared audio."""
+    return f"{_prepared(job_id, attempt, channel)}voice.npz"
+
+
+@logged
 def chunk_result(digest: str) -> str:
     """Return the key of a chunk's transcript; `digest` is the hash of its PCM, model and parameters."""
     return f"{CHUNK_RESULTS}{digest[:2]}/{digest}.json"

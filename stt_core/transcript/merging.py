@@ -15,10 +15,13 @@ from itertools import pairwise
 from statistics import fmean
 
 from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.vad import Voice
 from stt_core.errors import MissingChunksError
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.losses import find_losses
 from stt_core.transcript.models import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.seams import drop_doubled_words
+from stt_core.transcript.sounds import part_sounds
 from stt_core.transcript.timeline import Line, place_chunk, straighten
 from stt_core.warnings import RecordingWarning
 
@@ -53,6 +56,7 @@ def merge_chunks(
     language: str | None = None,
     gaps: Mapping[int, str] | None = None,
     warnings: Sequence[RecordingWarning] = (),
+    voices: Mapping[int | None, Voice] | None = None,
 ) -> Transcript:
     """Merge the texts of a recording's chunks.
 
@@ -67,6 +71,7 @@ def merge_chunks(
             most speech was heard in.
         gaps: Why a chunk has no text, by index, where the job accepts a partial transcript.
         warnings: What is lost or doubtful of the recording.
+        voices: Where a voice is heard, by channel; without it only labels are told from text.
 
     Raises:
         MissingChunksError: A chunk has neither a text nor a gap, or the plan itself has holes or doubles.
@@ -82,7 +87,8 @@ def merge_chunks(
         lines = _lines_of_channel([chunk for chunk in plan if chunk.channel == channel], transcripts, tally)
         straighten([line for _, line in lines], round(duration_seconds * SAMPLE_RATE))
         channels[channel] = lines
-    segments = _segments(channels, duration_seconds, {} if language else tally.language_of)
+    written = _segments(channels, duration_seconds, {} if language else tally.language_of)
+    segments, sounds = part_sounds(written, voices or {})
     missing = [_gap(chunk, reasons[chunk.index]) for chunk in plan if chunk.index not in transcripts]
     statistics = _statistics(plan, segments, tally.doubled_words)
     text = " ".join(segment.text for segment in segments)
@@ -97,7 +103,7 @@ def merge_chunks(
         len(segments),
         tally.doubled_words,
     )
-    return Transcript(
+    transcript = Transcript(
         job_id=job_id,
         text=text,
         language=language or next((name for name, _ in tally.languages.most_common(1)), UNDETERMINED),
@@ -105,10 +111,11 @@ def merge_chunks(
         model_digest=model_digest,
         duration_seconds=duration_seconds,
         segments=segments,
+        sounds=sounds,
         gaps=missing,
-        warnings=list(warnings),
         statistics=statistics,
     )
+    return transcript.model_copy(update={"warnings": [*warnings, *find_losses(transcript, plan, voices or {})]})
 
 
 def _lines_of_channel(

@@ -117,6 +117,8 @@ class Transcript(BaseModel):
     model_digest: str | None = None
     duration_seconds: float
     segments: list[Segment]
+    #: What the engine wrote where nobody speaks ("[Music]"); no part of the text, and in no other format.
+    sounds: list[Segment] = []
     gaps: list[Gap] = []
     #: What is lost or doubtful, each with a name for programs and a text for people.
     warnings: RecordingWarnings = []

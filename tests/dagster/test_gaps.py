@@ -50,7 +50,7 @@ def test_run_when_a_chunk_fails_for_good_fails_and_names_the_chunk_and_its_time(
     assert job.error is not None
     assert (job.error.kind, job.error.transient, job.error.stage) == ("engine-failed", True, "transcribing")
     assert re.match(
-        r"No text for chunk 1 \(00:00:1\d to 00:00:\d\d\): The engine was ended by SIGSEGV", job.error.message
+        r"No text for chunk 1 \(00:00:\d\d to 00:00:\d\d\): The engine was ended by SIGSEGV", job.error.message
     )
     chunks = services.chunks.get_chunks(job_id)
     assert [chunk.status for chunk in chunks[:2]] == [ChunkStatus.DONE, ChunkStatus.FAILED]
@@ -76,7 +76,7 @@ def test_run_when_gaps_are_allowed_keeps_every_other_text_and_names_the_gap(
     assert (gap.chunk, gap.start, gap.end) == (BAD, chunks[BAD].start_seconds, chunks[BAD].end_seconds)
     assert "SIGSEGV" in gap.reason
     assert {segment.chunk for segment in transcript.segments} == set(others)
-    marker = r"\[no transcript from 00:00:1\d to 00:00:\d\d: The engine was ended by SIGSEGV"
+    marker = r"\[no transcript from 00:00:\d\d to 00:00:\d\d: The engine was ended by SIGSEGV"
     files = {
         name: services.store.get_bytes(keys.transcript(result.prefix, name)).decode()
         for name in ("txt", "srt", "vtt", "tsv")

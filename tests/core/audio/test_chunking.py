@@ -152,6 +152,6 @@ def test_plan_of_a_real_recording_needs_hardly_more_windows_than_its_speech_fill
     name: str, settings: Settings
 ) -> None:
     stream, _ = decode(DATA / name, settings)
-    statistics = plan_recording(stream.energies, settings).statistics
+    statistics = plan_recording(stream.energies, stream.voice, settings).statistics
     assert statistics.chunks <= 1.15 * math.ceil(statistics.speech_seconds / 29)
     assert statistics.longest_seconds <= 29
