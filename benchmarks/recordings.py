@@ -49,6 +49,7 @@ class Outcome:
     text: str = ""
     sounds: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    failed_checks: list[str] = field(default_factory=list)
     failure: str | None = None
     units: int | None = None
     errors: int | None = None
@@ -93,6 +94,7 @@ def transcribe(client: ApiClient, path: Path, model: str | None) -> Outcome:
     outcome.seconds, outcome.language, outcome.text = transcript.duration_seconds, transcript.language, transcript.text
     outcome.sounds = [sound.text for sound in transcript.sounds]
     outcome.warnings = [f"{warning.name}: {warning.message}" for warning in transcript.warnings]
+    outcome.failed_checks = [check.name for check in transcript.checks if not check.passed]
     return outcome
 
 
