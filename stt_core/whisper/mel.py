@@ -1,8 +1,8 @@
-"""The mel filter bank that whisper models carry: 80 triangles over the spectrum, on Slaney's scale.
+"""The mel filter bank that whisper models carry: triangles over the spectrum, on Slaney's scale.
 
 Every machine computes the same bits: logarithms and exponentials are `decimal`'s, which are correctly rounded, and the
-rest is IEEE arithmetic. With 80 filters they are the bits of `mel_filters.npz`, which OpenAI's models were trained with
-and which librosa 0.9 computed; from there come the steps between the two precisions.
+rest is IEEE arithmetic. With 80 and with 128 filters they are the bits of `mel_filters.npz` in OpenAI's package, which
+librosa computed; from there comes the order of the steps and of the precisions.
 """
 
 from __future__ import annotations
