@@ -188,11 +188,11 @@ def _is_at_work(process: subprocess.Popen[bytes]) -> bool:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
+    try:
+        for path in folder.rglob("*"):
             total += path.stat().st_size
-        except FileNotFoundError:
-            logger.trace("pip has moved {} on", path)
+    except FileNotFoundError as error:
+        logger.trace("pip removed something just now: {}", error)
     return total
 
 
