@@ -1,6 +1,7 @@
-# make demo    one recording through the whole system      make up      the local stack, Ctrl-C stops it
+# make demo    a human voice through the whole system      make up      the local stack, Ctrl-C stops it
 # make test    everything that can be tested here          make lint    style, types, architecture
 # make chaos   kill processes and count what is lost       make lock    compile the lock files again (needs uv)
+# FILE=...     your own recording for the demo
 # PYTHON=...   another Python >= 3.11                      ROUNDS=...   rounds of chaos, 20 s each
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	@$(BIN)/stt demo
+	@$(BIN)/stt demo $${FILE:+"$$FILE"}
 
 up: $(VENV)/.installed
 	@$(BIN)/stt up

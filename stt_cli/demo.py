@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.resources import as_file, files
-from typing import TextIO
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import jiwer
+import typer
 from rich.text import Text
 
 from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
 from stt_cli.follow import upload_and_wait
+from stt_cli.samples import Sample, human_sample, own_sample
 from stt_core.jobs.models import JobView
 from stt_core.local_stack.home import StackHome, is_free
 from stt_core.local_stack.processes import running_process
@@ -24,28 +26,28 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 from stt_core.storage import keys
 from stt_core.transcript.models import Transcript
-from stt_core.whisper.catalog import DEMO
 
 logger = get_logger(__name__)
 
 
 @logged
-def demo() -> None:
-    """Transcribe the bundled recording through the whole system, then stop everything that was started.
+def demo(
+    file: Annotated[
+        Path | None, typer.Argument(help="Your own recording; by default a known one.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """Transcribe a human voice, or your recording, through the whole system; then stop everything that was started.
 
-    The model is the bundled `demo`, which knows 266 words of synthetic speech: it shows how the system works, not how
-    well whisper hears.
+    Model and recording are fetched once. Where that fails, the bundled recording and the bundled model, which knows 266
+    words of synthetic speech, show how the system works, not how well whisper hears.
     """
     settings = load_settings()
-    with (
-        _api(settings) as url,
-        ApiClient(url, settings.stt_api_key) as client,
-        as_file(files("stt_cli") / "data" / "demo.flac") as recording,
-    ):
-        job = upload_and_wait(client, recording, model=DEMO, language="en")
+    sample = own_sample(file, settings) if file else human_sample(settings)
+    with _api(settings) as url, ApiClient(url, settings.stt_api_key) as client:
+        job = upload_and_wait(client, sample.recording, model=sample.model, language=sample.language)
         transcript = client.transcript(job.job_id)
         _show_transcript(transcript)
-        _show_facts(settings, job, transcript)
+        _show_facts(settings, sample, job, transcript)
 
 
 @logged
@@ -99,15 +101,19 @@ def _show_transcript(transcript: Transcript) -> None:
         times = f"{segment.start:6.2f} - {segment.end:6.2f}"
         out.print(Text.assemble((times, "cyan"), "  ", segment.text), soft_wrap=True)
     out.print()
+    for warning in transcript.warnings:
+        note(f"warning: {warning.message}")
 
 
-def _show_facts(settings: Settings, job: JobView, transcript: Transcript) -> None:
-    reference = (files("stt_cli") / "data" / "demo.txt").read_text(encoding="utf-8")
-    wrong = word_error_rate(reference, transcript.text)
-    facts = {"word error rate": f"{wrong:.2%} of {len(_words(reference).split())} words, against the bundled reference"}
+def _show_facts(settings: Settings, sample: Sample, job: JobView, transcript: Transcript) -> None:
+    facts = {"recording": sample.about, "model": sample.model}
+    if sample.reference:
+        wrong = word_error_rate(sample.reference, transcript.text)
+        facts["word error rate"] = f"{wrong:.2%} of {len(_words(sample.reference).split())} words"
     if job.completed_at:
         seconds = (job.completed_at - job.created_at).total_seconds()
-        facts["time"] = f"{seconds:.1f} s from upload to transcript, for {transcript.duration_seconds:.0f} s of audio"
+        length = transcript.duration_seconds
+        facts["speed"] = f"{seconds:.1f} s from upload to transcript, for {length:.1f} s of audio"
     if job.result:
         results = keys.transcript(job.result.prefix, f"{{{','.join(job.result.formats)}}}")
         facts["results"] = f"{settings.minio_bucket}/{results} (bucket and keys in the object store)"

