@@ -12,7 +12,8 @@ import pytest
 
 from stt_core.audio import formats
 from stt_core.audio.decode import PcmStream
-from stt_core.audio.formats import WAV, detect_format
+from stt_core.audio.detection import detect_format
+from stt_core.audio.formats import WAV
 from stt_core.errors import (
     AudioTooLongError,
     DecoderError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_core.audio.formats import HEAD_BYTES, detect_format
+from stt_core.audio.detection import HEAD_BYTES, detect_format
 from stt_core.errors import EmptyFileError, UnsupportedFormatError
 from tests.core.audio.conftest import DATA, FORMATS, RAW_FRAMES, MakeRecording
 
