@@ -51,34 +51,42 @@ _LAYOUTS = {
 }
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What a header states of the samples, against what there is."""
+
+    #: Where they end, if they go on behind the stated end and ffmpeg can be told to read on (WAV only).
+    end: int | None = None
+    #: Bytes behind the stated end that look like more of them and cannot be read.
+    unread_bytes: int = 0
+    #: Bytes stated that are not there.
+    missing_bytes: int = 0
+
+
 @logged
-def find_samples(data: mmap.mmap, start: int, end: int) -> int | None:
-    """Return where the samples of the WAV in `data[start:end]` end, if that is not where its header says, else None."""
-    layout = _LAYOUTS["wav"]
+def inspect_samples(data: mmap.mmap, demuxer: str, start: int, end: int) -> Samples:
+    """Compare the header of the recording in `data[start:end]` with its samples; formats without chunks pass."""
+    layout = _LAYOUTS.get(demuxer)
+    if layout is None:
+        return Samples()
     long_size = None
     for kind, at, size in _walk(data, layout, start + layout.first, end):
         if kind == b"ds64":
             long_size = int.from_bytes(data[at + 8 : at + 16], "little")
         if kind != layout.samples:
             continue
+        if demuxer != "wav":
+            is_open = size == 0 or size >= 1 << 63  # CAF: -1, to the end of the file
+            unread = 0 if is_open or not _is_sound(data, layout, at + size, end) else end - at - size
+            return Samples(unread_bytes=unread, missing_bytes=0 if is_open else max(0, at + size - len(data)))
+        is_placeholder = _is_placeholder(size)
         if size == _UNKNOWN and long_size is not None:
-            size = long_size
-        if not _is_placeholder(size) and not _is_sound(data, layout, at + size, end):
-            return None
-        return None if at >= end or _are_chunks(data, layout, at, end) else _find_tail(data, layout, at, end)
-    return None
-
-
-@logged
-def count_unread(data: mmap.mmap, demuxer: str, start: int, end: int) -> int:
-    """Return how many bytes behind the stated samples look like more of them; 0 for formats without chunks."""
-    layout = _LAYOUTS.get(demuxer)
-    if layout is None:
-        return 0
-    for kind, at, size in _walk(data, layout, start + layout.first, end):
-        if kind == layout.samples and size and _is_sound(data, layout, at + size, end):
-            return end - at - size
-    return 0
+            size, is_placeholder = long_size, long_size == 0
+        if is_placeholder or _is_sound(data, layout, at + size, end):
+            is_whole = at >= end or _are_chunks(data, layout, at, end)
+            return Samples() if is_whole else Samples(end=_find_tail(data, layout, at, end))
+        return Samples(missing_bytes=max(0, at + size - len(data)))
+    return Samples()
 
 
 def _walk(data: mmap.mmap, layout: _Layout, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -39,26 +39,30 @@ class PartDecoding:
     @logged
     def losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
         """Yield what did not come out beside the `seconds` that did, given ffmpeg's exit status."""
-        if self.part.unread_bytes and self.part.end is not None:
-            text = (
-                f"{self.part.unread_bytes} bytes from byte {self.part.end - self.part.unread_bytes} on were not read: "
-                "they look like sound, and the header says that there is none."
-            )
-            yield RecordingWarning(name=WarningName.UNREAD, message=text)
+        part, report = self.part, self.report
         if seconds == 0:
             yield from self._nothing(code)
-            return
+        elif part.unread_bytes and part.end is not None:
+            text = f"{part.unread_bytes} bytes from byte {part.end - part.unread_bytes} on were not read:"
+            text += " they look like sound, and the header says that there is none."
+            yield RecordingWarning(name=WarningName.UNREAD, message=text)
+        elif (missing := self._missing_seconds(seconds)) > 0:
+            text = f"{self.title} is cut off: {seconds:.1f} s of {seconds + missing:.1f} s could be read."
+            yield RecordingWarning(name=WarningName.CUT_OFF, message=text)
+        elif code != 0 or report.problem_count:
+            text = f"{self.title} is damaged: {seconds:.1f} s of it could be read. {self._reasons(report.problems)}"
+            yield RecordingWarning(name=WarningName.DAMAGED, message=text.strip())
+
+    def _missing_seconds(self, seconds: float) -> float:
+        """Return how much more there should be, by the header; 0 where that is next to nothing."""
         promised = self.promised_seconds
-        if promised is not None and not self.report.has_video:  # otherwise it is the picture's length
-            missing = promised - seconds
-            if missing > max(_MISSING_SECONDS, promised * _MISSING_SHARE):
-                text = f"{self.title} is cut off: {seconds:.1f} s of {promised:.1f} s could be read."
-                yield RecordingWarning(name=WarningName.CUT_OFF, message=text)
-                return
-        if code != 0 or self.report.problem_count:
-            reasons = self._reasons(self.report.problems)
-            text = f"{self.title} is damaged: {seconds:.1f} s of it could be read. {reasons}".strip()
-            yield RecordingWarning(name=WarningName.DAMAGED, message=text)
+        if promised is None or self.report.has_video:  # it is the picture's length
+            promised = seconds
+        if self.part.missing_bytes and self.part.end is not None:  # ffmpeg goes by the length of the file
+            there = self.part.end - self.part.start
+            promised = max(promised, seconds * (there + self.part.missing_bytes) / there)
+        missing = promised - seconds
+        return missing if missing > max(_MISSING_SECONDS, promised * _MISSING_SHARE) else 0.0
 
     def _nothing(self, code: int) -> Iterator[RecordingWarning]:
         error = self.failure(code)

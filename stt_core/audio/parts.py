@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stt_core.audio.chunks import count_unread, find_samples
+from stt_core.audio.chunks import inspect_samples
 from stt_core.audio.detection import find_start
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.frames import find_frames
@@ -49,6 +49,10 @@ _MAGICS: dict[str, tuple[bytes, ...]] = {
     "voc": (rb"Creative Voice File\x1a",),
     "nistsphere": (rb"NIST_1A\n   1024\n",),
     "sox": (rb"\.SoX.\0\0\0",),
+    "rm": (rb"\.RMF\0\0\0.\0[\0\x01]",),
+    "mxf": (re.escape(bytes.fromhex("060e2b34020501010d0102010102")),),
+    "ape": (rb"MAC [\x8c-\x96]\x0f\0\0\x34\0{3}",),
+    "dsf": (rb"DSD \x1c\0{7}",),
 }
 #: Formats whose frames follow each other with tags in between.
 _TAGGED_FRAMES = ("mp3", "aac", "ac3", "eac3")
@@ -64,6 +68,8 @@ class Part:
     ignore_length: bool = False
     #: Bytes at its end that ffmpeg does not read, and which look like sound.
     unread_bytes: int = 0
+    #: Bytes that its header states and that are not there.
+    missing_bytes: int = 0
 
     @logged
     def input_arguments(self, path: Path) -> list[str]:
@@ -103,9 +109,10 @@ def _make_part(data: mmap.mmap, demuxer: str, start: int, end: int) -> Part:
         if not start < end - length:
             break
         end -= length
-    if demuxer == "wav" and (samples_end := find_samples(data, start, end)):
-        return Part(start, samples_end, ignore_length=True)
-    return Part(start, end, unread_bytes=count_unread(data, demuxer, start, end))
+    samples = inspect_samples(data, demuxer, start, end)
+    if samples.end is not None:
+        return Part(start, samples.end, ignore_length=True)
+    return Part(start, end, unread_bytes=samples.unread_bytes, missing_bytes=samples.missing_bytes)
 
 
 def _borders(data: mmap.mmap, demuxer: str, start: int) -> Iterator[tuple[int, int]]:
