@@ -14,7 +14,7 @@ from typing import Literal
 
 from stt_core.logs import logged
 
-_CHUNKS_AT_MOST = 10_000
+_CHUNKS_AT_MOST = 1_000
 #: Samples are looked at in blocks to see whether they are padding.
 _BLOCK_BYTES = 1 << 20
 #: How far before the end chunks behind the samples are looked for, where no length says where they begin.

@@ -97,7 +97,7 @@ class PcmStream:
         """Begin to decode the next part of the recording."""
         number, count, path = len(self._decodings), len(self._parts), self._path.absolute()
         part, report = self._parts[number], FfmpegReport(self._format)
-        title = f"Part {number + 1} of the {count} in the recording" if count > 1 else "The recording"
+        title = f"Part {number + 1} of the recording" if count > 1 else "The recording"
         self._decodings.append(PartDecoding(path, self._format, part, title, report))
         self._part_begin = self._bytes_read
         limit = self._settings.max_audio_seconds
@@ -219,7 +219,9 @@ class PcmStream:
         if samples == 0 and self._failure:
             raise self._failure
         if unread := self._parts[len(reports) :]:
-            text = f"The recording has {len(self._parts)} parts; those from byte {unread[0].start} on were not read."
+            text = (
+                f"The recording has more than {len(reports)} parts: those from byte {unread[0].start} on were not read."
+            )
             self._warnings.append(RecordingWarning(name=WarningName.UNREAD, message=text))
         report = next((report for report in reports if report.codec != "unknown"), reports[0])
         info = AudioInfo(

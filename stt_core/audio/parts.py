@@ -12,13 +12,14 @@ import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from stt_core.audio.chunks import inspect_samples
 from stt_core.audio.detection import find_start
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.frames import find_frames
-from stt_core.audio.tags import TAG_HEADER_BYTES, measure_tag, measure_trailing_tag
+from stt_core.audio.tags import TAG_HEADER_BYTES, TRAILING_TAG_BYTES, measure_tag, measure_trailing_tag
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -26,7 +27,11 @@ logger = get_logger(__name__)
 #: Parts decoded of one file, each in a process of its own; what lies behind them is named as unread.
 PARTS_AT_MOST = 256
 _HEAD_BYTES = 64 * 1024
-_ATOMS_AT_MOST = 100_000
+#: Bounds for files that were made to keep us busy: atoms, places of a magic, tags looked behind, tags at an end.
+_ATOMS_AT_MOST = 1_000_000
+_MAGICS_AT_MOST = 10_000
+_TAGS_AT_MOST = 1_000
+_TRAILING_TAGS_AT_MOST = 8
 _JUNK_BEHIND_TAGS = 4096
 _WAVPACK_INITIAL = 1 << 3
 
@@ -83,7 +88,7 @@ class Part:
 
 @logged
 def find_parts(path: Path, audio_format: AudioFormat) -> list[Part]:
-    """Return the recordings in a file in their order, more than `PARTS_AT_MOST` where there are; at least one.
+    """Return the recordings in a file in their order, at least one; one more than `PARTS_AT_MOST` is all the rest.
 
     The file is searched once from its beginning to its end: 2 GB of it a second, where it is in memory.
     """
@@ -93,7 +98,8 @@ def find_parts(path: Path, audio_format: AudioFormat) -> list[Part]:
         found = find_start(data[:_HEAD_BYTES], lambda offset, size: data[offset : offset + size])
         start = found[1] if found and found[0].demuxer == audio_format.demuxer else 0
         parts = []
-        for border, following in (*_borders(data, audio_format.demuxer, start), (len(data), len(data))):
+        borders = islice(_borders(data, audio_format.demuxer, start), PARTS_AT_MOST)
+        for border, following in (*borders, (len(data), len(data))):
             if start < border:
                 parts.append(_make_part(data, audio_format.demuxer, start, border))
             start = following
@@ -105,8 +111,9 @@ def find_parts(path: Path, audio_format: AudioFormat) -> list[Part]:
 
 def _make_part(data: mmap.mmap, demuxer: str, start: int, end: int) -> Part:
     """Return the part between two borders, without the tags at its end."""
-    while length := measure_trailing_tag(data[max(start, end - _HEAD_BYTES) : end]):
-        if not start < end - length:
+    for _ in range(_TRAILING_TAGS_AT_MOST):
+        length = measure_trailing_tag(data[max(start, end - TRAILING_TAG_BYTES) : end])
+        if length is None or end - length <= start:
             break
         end -= length
     samples = inspect_samples(data, demuxer, start, end)
@@ -132,7 +139,8 @@ def _borders(data: mmap.mmap, demuxer: str, start: int) -> Iterator[tuple[int, i
 
 def _find_magics(data: mmap.mmap, demuxer: str, start: int) -> Iterator[int]:
     """Yield where the magic of the format stands again."""
-    found = (match.start() for magic in _MAGICS.get(demuxer, ()) for match in re.finditer(magic, data, re.DOTALL))
+    matches = (re.finditer(magic, data, re.DOTALL) for magic in _MAGICS.get(demuxer, ()))
+    found = (match.start() for one in matches for match in islice(one, _MAGICS_AT_MOST))
     beside = start  # where the next stream of the same Ogg file begins
     for position in sorted(found):
         if demuxer == "ogg":
@@ -150,13 +158,22 @@ def _find_tags(data: mmap.mmap, demuxer: str, start: int, begins: set[int]) -> I
     """Yield where the sound goes on behind a tag, or the file ends, and where that tag begins."""
     if not begins and demuxer not in _TAGGED_FRAMES:
         return
+    tags = 0
     for magic in (b"ID3[\x02-\x04]", b"APETAGEX"):
-        for match in re.finditer(magic, data):
+        looked_behind = 0
+        for match in islice(re.finditer(magic, data), _MAGICS_AT_MOST):
+            if match.start() < looked_behind or tags == _TAGS_AT_MOST:
+                continue
             begin = end = match.start()
-            while length := measure_tag(data[end : end + TAG_HEADER_BYTES]):
+            for _ in range(_TAGS_AT_MOST):
+                length = measure_tag(data[end : end + TAG_HEADER_BYTES])
+                if length is None:
+                    break
                 end += length
+            looked_behind = end
             if begin <= start or begin == end:
                 continue
+            tags += 1
             if end == begin + TAG_HEADER_BYTES:  # a footer: the tag is in front of it
                 begin = end
             if end in begins or end == len(data):

@@ -9,7 +9,8 @@ from stt_core.logs import logged
 
 #: Bytes of a tag's header, of either kind: enough to measure it.
 TAG_HEADER_BYTES = 32
-_ID3V1_BYTES = 128
+#: Bytes at the end of a file that tell of a tag there: an ID3v1 tag, or the footer of another.
+TRAILING_TAG_BYTES = 128
 _APE_IS_HEADER, _APE_HAS_HEADER = 1 << 29, 1 << 31
 
 
@@ -28,8 +29,8 @@ def measure_tag(head: bytes) -> int | None:
 @logged
 def measure_trailing_tag(tail: bytes) -> int | None:
     """Return the length of the ID3v1 or APEv2 tag that ends with `tail`, in bytes, or None where none does."""
-    if tail[-_ID3V1_BYTES:][:3] == b"TAG" and len(tail) >= _ID3V1_BYTES:
-        return _ID3V1_BYTES
+    if tail[-TRAILING_TAG_BYTES:][:3] == b"TAG" and len(tail) >= TRAILING_TAG_BYTES:
+        return TRAILING_TAG_BYTES
     footer = tail[-TAG_HEADER_BYTES:]
     if footer[:8] == b"APETAGEX" and len(footer) == TAG_HEADER_BYTES:
         size, flags = int.from_bytes(footer[12:16], "little"), int.from_bytes(footer[20:24], "little")

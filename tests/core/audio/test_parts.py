@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stt_core.audio import formats
+from stt_core.audio import formats, parts
 from stt_core.audio.detection import detect_format
 from stt_core.audio.parts import Part, find_parts
 from stt_core.errors import NoAudioError, UnreadableAudioError
@@ -139,7 +140,7 @@ def test_decode_of_a_second_part_that_is_damaged_gives_the_first_and_says_which(
     path.write_bytes(whole + damaged)
     stream, _ = decode(path, settings)
     assert [warning.name for warning in stream.info.warnings] == [WarningName.DAMAGED]
-    assert stream.info.warnings[0].message.startswith("Part 2 of the 2 in the recording is damaged")
+    assert stream.info.warnings[0].message.startswith("Part 2 of the recording is damaged")
     assert stream.info.duration_seconds > 19
 
 
@@ -168,7 +169,7 @@ def test_decode_of_more_parts_than_are_read_names_the_rest(
     path.write_bytes(whole * 4)
     stream, _ = decode(path, settings)
     assert [warning.name for warning in stream.info.warnings] == [WarningName.UNREAD]
-    assert f"from byte {2 * len(whole)} on" in stream.info.warnings[0].message
+    assert f"from byte {2 * len(whole)} on were not read" in stream.info.warnings[0].message
     assert stream.info.duration_seconds == pytest.approx(20.24, abs=0.1)
 
 
@@ -216,6 +217,32 @@ def test_find_parts_of_any_bytes_behind_a_magic_ends(tmp_path: Path, settings: S
         borders = [(part.start, part.end or path.stat().st_size) for part in found]
         assert all(start < end for start, end in borders)
         assert all(end <= start for (_, end), (start, _) in pairwise(borders))
+
+
+@pytest.mark.parametrize(
+    ("content", "audio_format"),
+    [
+        (b"ID3\4" + bytes(6), formats.MP3),
+        (b"ID3\4" + bytes(7), formats.MP3),
+        (b"TAG" + bytes(125), formats.MP3),
+        (b"APETAGEX" + bytes(24), formats.MP3),
+        (b"#!AMR\n", formats.AMR),
+        (b"OggS\0\2" + bytes(21), formats.OGG),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", formats.WAV),
+        (b"RIFF\0\0\0\0WAVEdata\1\0\0\0" + b"JUNK\0\0\0\0" * 1000, formats.WAV),
+        (b"\0\0\0\x08ftyp\0\0\0\x08moov", formats.MP4),
+        (b"\0\0\0\x08free", formats.MP4),
+        (b"\xff\xfb\x90\x64", formats.MP3),
+    ],
+)
+def test_find_parts_of_a_file_made_to_keep_it_busy_ends_soon(
+    tmp_path: Path, content: bytes, audio_format: formats.AudioFormat
+) -> None:
+    path = tmp_path / "busy"
+    path.write_bytes(content * (20_000_000 // len(content)))
+    begin = time.process_time()
+    assert len(find_parts(path, audio_format)) <= parts.PARTS_AT_MOST + 1
+    assert time.process_time() - begin < 20  # it takes 0 to 3 s
 
 
 def test_find_parts_of_a_file_that_is_one_recording_leaves_it_whole(make_recording: MakeRecording) -> None:
