@@ -25,7 +25,7 @@ from rich.table import Table
 from ways_in import as_wav
 
 from stt_core.audio.decode import PcmStream
-from stt_core.audio.formats import detect_format
+from stt_core.audio.detection import detect_format
 from stt_core.settings import Settings, load_settings
 
 DEMO = Path(__file__).parents[1] / "stt_cli" / "data" / "demo.flac"

@@ -5,8 +5,9 @@
 """
 
 from stt_core.audio.clips import Clip, render_chunk
+from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
 from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import AudioInfo, Chunk, ChunkPlan, ChunkStatistics, Span
 from stt_core.audio.prepare import RecordingStream, plan_recording
 
@@ -21,6 +22,7 @@ __all__ = [
     "FrameEnergies",
     "RecordingStream",
     "Span",
+    "detect_file_format",
     "detect_format",
     "plan_recording",
     "render_chunk",

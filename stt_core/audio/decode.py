@@ -21,12 +21,15 @@ from typing import IO, Self
 from stt_core.audio import confine
 from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, find_ffmpeg
 from stt_core.audio.formats import AudioFormat
+from stt_core.audio.losses import PartDecoding
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioInfo
+from stt_core.audio.parts import PARTS_AT_MOST, Part, find_parts
 from stt_core.errors import (
     AudioTooLongError,
     DecoderError,
     ExecutableNotFoundError,
     NoAudioError,
+    SttError,
     UnreadableAudioError,
 )
 from stt_core.logs import get_logger, logged
@@ -42,10 +45,8 @@ _SLOWEST_SPEED = 50
 _MEMORY_BYTES = 1024**3
 #: How long ffmpeg may be silent; decoding a block takes it milliseconds.
 _STALL_SECONDS = 120.0
-#: The header's length and what came out may differ by so much (encoder delay, rounding) before a recording is damaged.
-_MISSING_SECONDS = 1.0
-_MISSING_SHARE = 0.02
 _LINE_BYTES = 4096
+_BYTES_PER_SECOND = SAMPLE_RATE * SAMPLE_BYTES
 
 
 class PcmStream:
@@ -72,16 +73,36 @@ class PcmStream:
         self._format = audio_format
         self._settings = settings
         self._channel = channel
-        self._report = FfmpegReport()
+        self._parts: list[Part] = []
+        #: Of each part that was begun.
+        self._decodings: list[PartDecoding] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._reporter: threading.Thread | None = None
         self._bytes_read = 0
+        #: Where in the output the samples of this part begin.
+        self._part_begin = 0
+        self._warnings: list[RecordingWarning] = []
+        self._failure: SttError | None = None
         self._info: AudioInfo | None = None
 
     def __enter__(self) -> Self:
+        self._parts = find_parts(self._path, self._format)
+        self._start_part()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _start_part(self) -> None:
+        """Begin to decode the next part of the recording."""
+        number, count, path = len(self._decodings), len(self._parts), self._path.absolute()
+        part, report = self._parts[number], FfmpegReport(self._format)
+        title = f"Part {number + 1} of the recording" if count > 1 else "The recording"
+        self._decodings.append(PartDecoding(path, self._format, part, title, report))
+        self._part_begin = self._bytes_read
         limit = self._settings.max_audio_seconds
         executable = find_ffmpeg(self._settings.ffmpeg_executable)
-        arguments = decode_arguments(self._path.absolute(), self._format, max_seconds=limit + 1, channel=self._channel)
+        arguments = decode_arguments(path, self._format, max_seconds=limit + 1, channel=self._channel, part=part)
         cpu_seconds = int(_CPU_SECONDS_AT_LEAST + limit / _SLOWEST_SPEED)
         launcher = [sys.executable, "-I", "-S", confine.__file__, str(os.getpid()), str(cpu_seconds)]
         try:
@@ -97,11 +118,10 @@ class PcmStream:
             raise ExecutableNotFoundError(
                 f"ffmpeg ({executable}) cannot be started: {error}.", mend="Check FFMPEG_EXECUTABLE."
             ) from error
-        self._reporter = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._reporter = threading.Thread(target=self._listen, args=(self._process.stderr, report), daemon=True)
         self._reporter.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def _stop(self) -> None:
         if self._process is None or self._reporter is None:
             return
         if self._process.poll() is None:
@@ -129,6 +149,11 @@ class PcmStream:
         while wanted > 0:
             part = self._read_part(wanted)
             if not part:
+                self._conclude_part()
+                if len(self._decodings) < min(len(self._parts), PARTS_AT_MOST):
+                    self._stop()
+                    self._start_part()
+                    continue
                 self._info = self._conclude()
                 break
             parts.append(part)
@@ -156,9 +181,8 @@ class PcmStream:
     def _refuse_too_long(self) -> None:
         limit = self._settings.max_audio_seconds
         # Headers of uncompressed formats often lie (a recorder's 4 GB), and their length is bounded by the upload's.
-        promised = self._report.duration_seconds if self._format.compressed else None
-        decoded = self._bytes_read / (SAMPLE_RATE * SAMPLE_BYTES)
-        longest = max(decoded, promised or 0.0)
+        promised = (self._decodings[-1].promised_seconds or 0.0) if self._format.compressed else 0.0
+        longest = max(self._bytes_read, self._part_begin + promised * _BYTES_PER_SECOND) / _BYTES_PER_SECOND
         if longest > limit:
             raise AudioTooLongError(
                 f"The recording is longer than the limit of {limit:g} s.",
@@ -167,36 +191,49 @@ class PcmStream:
                 seconds=round(longest, 3),
             )
 
-    def _conclude(self) -> AudioInfo:
-        """Tell apart, once there is no more output, a sound recording, a damaged one and none at all."""
-        assert self._process is not None and self._reporter is not None
+    def _conclude_part(self) -> None:
+        """Note, once there is no more output of a part, what of it did not come out."""
+        assert self._reporter is not None
         code = self._wait()
         self._reporter.join()
-        report = self._report
-        samples = self._bytes_read // SAMPLE_BYTES
         if code < 0:
             self._raise_killed(-code)
-        if self._channel is not None and samples and self._channel >= report.channels:
+        decoding = self._decodings[-1]
+        seconds = (self._bytes_read - self._part_begin) / _BYTES_PER_SECOND
+        if not seconds and not self._failure:
+            self._failure = decoding.failure(code)
+        for warning in decoding.losses(code, seconds):
+            logger.warning("{}: {} ({} problems)", warning.name, warning.message, decoding.report.problem_count)
+            self._warnings.append(warning)
+
+    def _conclude(self) -> AudioInfo:
+        """Sum the parts up, once there is no more of them."""
+        samples = self._bytes_read // SAMPLE_BYTES
+        reports = [decoding.report for decoding in self._decodings]
+        channels = max(report.channels for report in reports)
+        if self._channel is not None and samples and self._channel >= channels:
             raise NoAudioError(
-                f"The recording has {report.channels} channel(s), so there is no channel {self._channel}.",
+                f"The recording has {channels} channel(s), so there is no channel {self._channel}.",
                 mend="Transcribe its channels mixed.",
             )
-        if samples == 0:
-            self._raise_nothing_decoded(code)
+        if samples == 0 and self._failure:
+            raise self._failure
+        if unread := self._parts[len(reports) :]:
+            text = (
+                f"The recording has more than {len(reports)} parts: those from byte {unread[0].start} on were not read."
+            )
+            self._warnings.append(RecordingWarning(name=WarningName.UNREAD, message=text))
+        report = next((report for report in reports if report.codec != "unknown"), reports[0])
         info = AudioInfo(
             samples=samples,
-            channels=report.channels,
+            channels=channels,
             codec=report.codec,
             source_sample_rate=report.sample_rate,
-            warnings=list(self._losses(code, samples / SAMPLE_RATE)),
+            warnings=self._warnings,
         )
-        for warning in info.warnings:
-            logger.warning(
-                "{}: {} ({} problems: {})", warning.name, warning.message, report.problem_count, self._reasons()
-            )
         logger.info(
-            "decoded {:.2f} s of {} ({} channels, {} Hz)",
-            info.duration_seconds, info.codec, info.channels, info.source_sample_rate,
+            "decoded {:.2f} s of {} ({} channels, {} Hz, {} part(s))",
+            info.duration_seconds, info.codec, info.channels, info.source_sample_rate, len(reports),
         )  # fmt: skip
         return info
 
@@ -208,19 +245,6 @@ class PcmStream:
         except subprocess.TimeoutExpired as error:
             self._process.kill()
             raise DecoderError("ffmpeg closed its output, did not end and was stopped.") from error
-
-    def _losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
-        """Yield what of the recording did not come out, given ffmpeg's exit status and the length of what did."""
-        promised = self._report.duration_seconds
-        if promised is not None and not self._report.has_video:  # otherwise it is the picture's length
-            missing = promised - seconds
-            if missing > max(_MISSING_SECONDS, promised * _MISSING_SHARE):
-                text = f"The recording is cut off: {seconds:.1f} s of {promised:.1f} s could be read."
-                yield RecordingWarning(name=WarningName.CUT_OFF, message=text)
-                return
-        if code != 0 or self._report.problem_count:
-            text = f"The recording is damaged: {seconds:.1f} s of it could be read. {self._reasons()}".strip()
-            yield RecordingWarning(name=WarningName.DAMAGED, message=text)
 
     def _raise_killed(self, number: int) -> None:
         if number == signal.SIGXCPU:
@@ -235,24 +259,6 @@ class PcmStream:
             )
         raise DecoderError(f"ffmpeg was killed from outside ({signal.Signals(number).name}).")
 
-    def _raise_nothing_decoded(self, code: int) -> None:
-        reasons = self._reasons()
-        if "matches no streams" in reasons:
-            raise NoAudioError("The file has no audio track.", mend="Send a recording with sound.")
-        if code == 0 and self._report.problem_count == 0:
-            raise NoAudioError("The file has a header and no samples.", mend="Send a recording that is not empty.")
-        if "Cannot allocate memory" in reasons:
-            reasons = f"it needs more than {_MEMORY_BYTES >> 20} MB to decode"
-        raise UnreadableAudioError(
-            f"The {self._format.name} file is damaged beyond decoding: {reasons or f'ffmpeg ended with {code}'}.",
-            mend="Check that it plays, and send it again.",
-        )
-
-    def _reasons(self) -> str:
-        """Return what ffmpeg complained of, without the name of our file."""
-        texts = dict.fromkeys(text.replace(str(self._path.absolute()), "the file") for text in self._report.problems)
-        return "; ".join(list(texts)[:4])
-
-    def _listen(self, pipe: IO[bytes]) -> None:
+    def _listen(self, pipe: IO[bytes], report: FfmpegReport) -> None:
         while line := pipe.readline(_LINE_BYTES):
-            self._report.add_line(line.decode("utf-8", "replace").rstrip())
+            report.add_line(line.decode("utf-8", "replace").rstrip())

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO, TypedDict, cast
 
-from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
+from stt_core.audio.formats import AudioFormat
 from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
@@ -160,9 +161,7 @@ class Intake:
         if size_bytes == 0:
             raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
-        head = file.read(HEAD_BYTES)
-        file.seek(0)
-        detected = detect_format(head)
+        detected = detect_file_format(file)
         create = self._checked(filename, wishes)
         sha256 = functools.cache(functools.partial(_sha256, file))
         if idempotency_key:
@@ -231,7 +230,7 @@ class Intake:
         if size_bytes == 0:
             raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
-        detected = detect_format(self._store.get_range(incoming, 0, min(size_bytes, HEAD_BYTES)))
+        detected = self._detect_stored(incoming, size_bytes)
         with log_context(job_id=job.job_id):
             try:
                 with self._store.open(incoming) as stream:
@@ -246,6 +245,12 @@ class Intake:
             enqueue_job(self._queue, job)
             self._remove(incoming)
         return job
+
+    def _detect_stored(self, key: str, size_bytes: int) -> AudioFormat:
+        def read_at(offset: int, size: int) -> bytes:
+            return self._store.get_range(key, offset, max(0, min(size, size_bytes - offset)))
+
+        return detect_format(read_at(0, HEAD_BYTES), read_at)
 
     def _checked(self, filename: str, wishes: Wishes) -> JobCreate:
         """Return the job to create, once everything that is asked for is found to be possible."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
-from stt_core.audio.formats import HEAD_BYTES, AudioFormat, detect_format
+from stt_core.audio.detection import detect_file_format
+from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import AudioInfo
 from stt_core.audio.prepare import RecordingStream
 from stt_core.errors import AudioTooLongError, FileTooLargeError, ObjectNotFoundError
@@ -47,7 +48,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
         path = Path(folder) / "source"
         services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:
-            audio_format = detect_format(file.read(HEAD_BYTES))
+            audio_format = detect_file_format(file)
         track, audio = _decode(services, claim, path, audio_format, channel=0 if split else None)
         tracks = [track]
         if split and audio.channels == 1:

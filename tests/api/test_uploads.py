@@ -53,6 +53,8 @@ def test_upload_when_options_are_given_then_the_job_keeps_them(client: httpx.Cli
         (b"", "a.wav", {}, 400, "empty-file"),
         (b"Dear diary, today was fine.\n" * 400, "diary.mp3", {}, 415, "unsupported-format"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "list.wav", {}, 415, "unsupported-format"),
+        (b"ID3\x03" + bytes(6), "tag.mp3", {}, 415, "unsupported-format"),
+        ((b"ID3\x03" + bytes(6)) * 6000 + b"x" * 100, "tags.mp3", {}, 415, "unsupported-format"),
         (None, "a.wav", {"model": "no-such-model"}, 400, "model-not-found"),
         (None, "a.wav", {"model": "../../../etc/passwd"}, 400, "model-not-found"),
         (None, "a.wav", {"model": "x" * 65}, 400, "invalid-input"),

@@ -181,6 +181,28 @@ def test_presign_when_put_and_completed_then_the_job_is_queued_with_its_bytes(
     assert stored.member in services.queue.members()
 
 
+def test_recording_when_behind_a_long_tag_then_its_format_is_found_whichever_way_it_comes(
+    client: httpx.Client, services: Services
+) -> None:
+    cover = bytes(200_000)
+    lengths = bytes(len(cover) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    content = b"ID3\x04\0\0" + lengths + cover + wav(0.2)
+    announced = client.post(PRESIGN, json={"filename": "talk.mp3", "size": len(content)}).json()
+    httpx.request("PUT", announced["upload"]["url"], content=content).raise_for_status()
+    put = client.post(f"/api/v1/tasks/{announced['job']['job_id']}/complete").json()
+
+    for job_id in (put["job_id"], upload(client, content, "talk.mp3").json()["job_id"]):
+        source = services.jobs.get_job(job_id).source
+        assert source is not None and source.format == "wav"
+
+
+def test_presign_when_tags_have_no_end_then_refused(client: httpx.Client) -> None:
+    content = (b"ID3\x03" + bytes(6)) * 6000
+    announced = client.post(PRESIGN, json={"filename": "tags.mp3", "size": len(content)}).json()
+    httpx.request("PUT", announced["upload"]["url"], content=content).raise_for_status()
+    assert kind_of(client.post(f"/api/v1/tasks/{announced['job']['job_id']}/complete")) == "unsupported-format"
+
+
 def test_presign_when_repeated_with_its_key_then_answered_with_the_same_job_and_a_url_that_works(
     client: httpx.Client,
 ) -> None:

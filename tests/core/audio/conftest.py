@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
+from stt_core.audio import RecordingStream, detect_file_format
 from stt_core.settings import Settings
 
 DATA = Path(__file__).parents[2] / "data" / "audio"
 MakeRecording = Callable[..., Path]
+PICTURE = ("-f", "lavfi", "-i", "testsrc=s=128x96:d=10.12:r=25", "-map", "0:a", "-map", "1:v")
+PAL_PICTURE = ("-f", "lavfi", "-i", "testsrc=s=720x576:d=10.12:r=25", "-map", "1:v", "-map", "0:a")
 RAW_FRAMES = ("-id3v2_version", "0", "-write_xing", "0", "-b:a", "32k", "-ar", "16000")
 
 #: name of the file, ffmpeg's output arguments, name of the format.
@@ -50,6 +52,26 @@ FORMATS: list[tuple[str, tuple[str, ...], str]] = [
     ("core.caf", ("-c:a", "pcm_s16le"), "caf"),
     ("windows.wma", ("-c:a", "wmav2"), "asf"),
     ("phone.amr", ("-c:a", "libopencore_amrnb", "-ar", "8000", "-ac", "1"), "amr"),
+    ("fragments.mp4", ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof"), "mp4"),
+    ("radio.loas", ("-c:a", "aac", "-f", "latm"), "loas"),
+    ("dolby.ac3", ("-ar", "44100"), "ac3"),
+    ("dolby.eac3", ("-ar", "48000"), "eac3"),
+    ("disc.dts", ("-ar", "48000", "-ac", "2", "-strict", "-2"), "dts"),
+    ("lossless.wv", (), "wavpack"),
+    ("lossless.tta", (), "tta"),
+    ("blaster.voc", (), "voc"),
+    ("tool.sox", (), "sox"),
+    ("stream.rm", ("-c:a", "ac3", "-ar", "44100"), "realmedia"),
+    ("mpeg-1.mpg", (*PICTURE, "-c:v", "mpeg1video", "-c:a", "mp2", "-ar", "44100"), "mpeg-ps"),
+    ("mpeg-2.vob", (*PICTURE, "-c:v", "mpeg2video", "-c:a", "ac3", "-ar", "48000"), "mpeg-ps"),
+    ("sound.mpg", ("-c:a", "mp2", "-ar", "44100"), "mpeg-ps"),
+    ("broadcast.ts", (*PICTURE, "-c:v", "libx264", "-c:a", "aac"), "mpeg-ts"),
+    ("camera.m2ts", ("-c:a", "ac3", "-ar", "48000"), "mpeg-ts"),
+    ("old.avi", (*PICTURE, "-c:v", "mpeg4", "-c:a", "mp3"), "avi"),
+    ("flash.flv", (*PICTURE, "-c:v", "flv", "-c:a", "mp3", "-ar", "44100"), "flv"),
+    ("theora.ogv", (*PICTURE, "-c:v", "libtheora", "-c:a", "libvorbis"), "ogg"),
+    ("studio.mxf", (*PAL_PICTURE, "-ar", "48000", "-c:v", "mpeg2video"), "mxf"),
+    ("camera.dv", (*PAL_PICTURE, "-pix_fmt", "yuv420p", "-ar", "48000", "-ac", "2"), "dv"),
 ]
 
 
@@ -84,10 +106,24 @@ def make_recording(tmp_path_factory: pytest.TempPathFactory, run_ffmpeg: Callabl
 def decode(path: Path, settings: Settings, *, channel: int | None = None) -> tuple[RecordingStream, bytes]:
     """Read a recording to its end; return the closed stream (with `info` and `energies`) and its samples."""
     with path.open("rb") as file:
-        audio_format = detect_format(file.read(HEAD_BYTES))
+        audio_format = detect_file_format(file)
     with RecordingStream(path, audio_format, settings, channel=channel) as stream:
         pcm = b"".join(stream.blocks())
     return stream, pcm
+
+
+def id3_tag(size: int) -> bytes:
+    """Return an ID3v2.4 tag with so many bytes of a cover in it, of the kind that looks like anything."""
+    lengths = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x04\0\0" + lengths + np.random.default_rng(size).bytes(size)
+
+
+def ape_tag(size: int) -> bytes:
+    """Return an APEv2 tag with a header and a footer."""
+    fields = [value.to_bytes(4, "little") for value in (2000, size + 32, 1)]
+    head, foot = ((flags << 24).to_bytes(4, "little") + bytes(8) for flags in (0xA0, 0x80))
+    start = b"APETAGEX" + b"".join(fields)
+    return start + head + b"A" * size + start + foot
 
 
 def read_truth(name: str) -> list[tuple[int, int]]:

@@ -12,7 +12,8 @@ import pytest
 
 from stt_core.audio import formats
 from stt_core.audio.decode import PcmStream
-from stt_core.audio.formats import WAV, detect_format
+from stt_core.audio.detection import detect_format
+from stt_core.audio.formats import WAV
 from stt_core.errors import (
     AudioTooLongError,
     DecoderError,
@@ -185,12 +186,21 @@ def test_decode_of_a_playlist_opens_nothing_whatever_it_is_taken_for(
         for name, audio_format in demuxers.items():
             path = tmp_path / f"{number}.{name}"
             path.write_text(script)
+            if name == "gsm":  # takes whatever bytes there are for sound
+                assert decode_as(audio_format, path, settings) < 1
+                continue
             with (
                 pytest.raises((UnreadableAudioError, NoAudioError)),
                 PcmStream(path, audio_format, settings) as stream,
             ):
                 stream.read(10_000_000)
     assert not was_called(listener)
+
+
+def decode_as(audio_format: formats.AudioFormat, path: Path, settings: Settings) -> float:
+    with PcmStream(path, audio_format, settings) as stream:
+        assert stream.read(10_000_000)
+    return stream.info.duration_seconds
 
 
 def test_decode_may_open_no_address_even_if_told_to(
