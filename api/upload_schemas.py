@@ -21,7 +21,7 @@ METADATA_DEPTH = 64
 _URL = TypeAdapter(HttpUrl)
 
 
-def _read_metadata(value: object) -> object:
+def _read_json(value: object) -> Any:
     """Read JSON text, as forms have it."""
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -59,7 +59,7 @@ def _read_languages(value: object) -> object:
 
 
 def _codes(text: str) -> Any:
-    return json.loads(text) if text.startswith("[") else text.split(",") if text else []
+    return _read_json(text) if text.startswith("[") else text.split(",") if text else []
 
 
 def _check_url(value: str) -> str:
@@ -140,7 +140,7 @@ class UploadOptions(BaseModel):
     word_timestamps: Annotated[bool, Field(description="Whether the transcript has the times of words.")] = True
     metadata: Annotated[
         dict[str, Any],
-        BeforeValidator(_read_metadata),
+        BeforeValidator(_read_json),
         AfterValidator(_check_metadata),
         Field(
             description=f"Your own data, a JSON object of at most {METADATA_BYTES} bytes, given back with the job.",

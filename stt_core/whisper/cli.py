@@ -221,8 +221,9 @@ def _detect_language(
         raise _Failure(EXIT_INFERENCE, f"failed to detect the language of '{path}'")
     ranked = np.argsort(-probabilities).tolist()
     heard = {engine.whisper_lang_str(number): float(f"{probabilities[number]:.6g}") for number in ranked}
-    language = next(iter(heard))
-    sys.stderr.write(f"auto-detected language: {language} (p = {heard[language]:f})\n")
+    if not options.no_prints:
+        language = next(iter(heard))
+        sys.stderr.write(f"auto-detected language: {language} (p = {heard[language]:f})\n")
     return heard
 
 
