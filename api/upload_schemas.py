@@ -21,7 +21,7 @@ METADATA_DEPTH = 64
 _URL = TypeAdapter(HttpUrl)
 
 
-def _read_metadata(value: object) -> object:
+def _read_json(value: object) -> Any:
     """Read JSON text, as forms have it."""
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -49,6 +49,19 @@ def _items(value: object) -> Iterable[object]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
+def _read_languages(value: object) -> object:
+    """Read codes between commas, or a JSON list as text; a form may have the field several times."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list):
+        return value
+    texts = [one.strip() if isinstance(one, str) else one for one in given]
+    return [code for one in texts for code in (_codes(one) if isinstance(one, str) else [one])]
+
+
+def _codes(text: str) -> Any:
+    return _read_json(text) if text.startswith("[") else text.split(",") if text else []
+
+
 def _check_url(value: str) -> str:
     url = _URL.validate_python(value)
     if url.username or url.password:
@@ -58,6 +71,19 @@ def _check_url(value: str) -> str:
 
 #: A web address without credentials, which would be kept and shown. Where it leads is checked when it is used.
 WebUrl = Annotated[str, Field(max_length=2000), AfterValidator(_check_url)]
+
+
+#: Languages to choose from: a list, or codes between commas.
+Languages = Annotated[
+    list[str],
+    BeforeValidator(_read_languages),
+    Field(
+        max_length=100,
+        description="ISO 639-1 codes or English names of what may be spoken: the language is chosen among them. "
+        "A list, or commas between them; not together with a `language` other than `auto`. By default any language.",
+        examples=[["de", "en"]],
+    ),
+]
 
 
 class UploadOptions(BaseModel):
@@ -73,11 +99,12 @@ class UploadOptions(BaseModel):
         str | None,
         Field(
             max_length=32,
-            description="ISO 639-1 code or English name of what is spoken; `auto` detects it on the first speech and "
+            description="ISO 639-1 code or English name of what is spoken; `auto` detects it where the voice is and "
             "holds it, `auto-per-chunk` detects it anew every half minute. By default `WHISPER_LANGUAGE`.",
             examples=["en"],
         ),
     ] = None
+    languages: Languages = []
     priority: Annotated[
         Priority, Field(description="How soon the job is wanted; within one priority, first come, first served.")
     ] = Priority.NORMAL
@@ -113,7 +140,7 @@ class UploadOptions(BaseModel):
     word_timestamps: Annotated[bool, Field(description="Whether the transcript has the times of words.")] = True
     metadata: Annotated[
         dict[str, Any],
-        BeforeValidator(_read_metadata),
+        BeforeValidator(_read_json),
         AfterValidator(_check_metadata),
         Field(
             description=f"Your own data, a JSON object of at most {METADATA_BYTES} bytes, given back with the job.",

@@ -12,6 +12,7 @@ from api.schemas import Problem
 from stt_core.errors import (
     EmptyFileError,
     JobFailedError,
+    LanguageChoiceError,
     ModelNotFoundError,
     NoAudioError,
     RateLimitedError,
@@ -31,6 +32,7 @@ _STATUS = {ModelNotFoundError.kind: 404, UnsupportedFormatError.kind: 400}
 _PARAM = {
     ModelNotFoundError.kind: "model",
     UnknownLanguageError.kind: "language",
+    LanguageChoiceError.kind: "languages",
     **dict.fromkeys(
         [EmptyFileError.kind, UnsupportedFormatError.kind, UnreadableAudioError.kind, NoAudioError.kind], "file"
     ),

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.upload_schemas import Languages
+
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
 
@@ -42,6 +44,10 @@ class TranscriptionForm(TranslationForm):
         str | None,
         Field(max_length=32, description="What is spoken; by default `WHISPER_LANGUAGE`.", examples=["en"]),
     ] = None
+    languages: Languages = []
+    more_languages: Annotated[
+        Languages, Field(alias="languages[]", description="The same, as OpenAI's client sends it.")
+    ] = []
     timestamp_granularities: Annotated[
         list[Literal["word", "segment"]],
         Field(alias="timestamp_granularities[]", description="What `verbose_json` has."),

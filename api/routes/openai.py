@@ -1,5 +1,6 @@
 """OpenAI's API for speech to text: the same core, waited for."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Path, Request, Response
@@ -28,6 +29,7 @@ from stt_core.errors import (
     InvalidInputError,
     JobDeletedError,
     JobFailedError,
+    LanguageChoiceError,
     ModelNotFoundError,
     NoAudioError,
     RequestInProgressError,
@@ -42,6 +44,7 @@ from stt_core.transcript.verbose import VerboseTranscript
 _JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}
 _ERRORS: tuple[Any, ...] = (
     InvalidInputError,
+    LanguageChoiceError,
     ModelNotFoundError,
     UnsupportedFormatError,
     FileTooLargeError,
@@ -100,7 +103,8 @@ def create_transcription(
         raise InvalidInputError(
             f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
         )
-    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language)
+    languages = [*form.languages, *form.more_languages]
+    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language, languages=languages)
     if form.stream:
         return EventsUntilDone(followed)
     return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
@@ -151,6 +155,7 @@ def _submit(
     idempotency_key: str | None,
     *,
     language: str | None = None,
+    languages: Sequence[str] = (),
     translate: bool = False,
 ) -> FollowedJob:
     submission = tasks.submit_task(
@@ -164,6 +169,7 @@ def _submit(
         priority=Priority.HIGH,
         owner=caller.key_id,
         language=language,
+        languages=languages,
         translate=translate,
     )
     job_id = submission.job.job_id

@@ -26,6 +26,7 @@ from stt_core.errors import (
     JobDeletedError,
     JobFailedError,
     JobNotFoundError,
+    LanguageChoiceError,
     ModelNotFoundError,
     QueueFullError,
     QueueUnavailableError,
@@ -44,7 +45,13 @@ from stt_core.jobs.service import PresignedUpload
 from stt_core.logs import logged
 from stt_core.services import Services
 
-_OPTIONS = (InvalidInputError, ModelNotFoundError, UnknownLanguageError, TranslationUnsupportedError)
+_OPTIONS = (
+    InvalidInputError,
+    ModelNotFoundError,
+    UnknownLanguageError,
+    LanguageChoiceError,
+    TranslationUnsupportedError,
+)
 _ADDRESS = (ForbiddenAddressError, UnknownHostError)
 _ROOM = (QueueFullError, QueueUnavailableError, DatabaseUnavailableError, BusyError)
 _BYTES = (EmptyFileError, FileTooLargeError, UnsupportedFormatError, JobFailedError, StoreUnavailableError)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from stt_core.errors import UnknownLanguageError
+from stt_core.errors import LanguageChoiceError, UnknownLanguageError
 from stt_core.jobs.options import Channels, JobOptions, Strategy
 from stt_core.logs import logged
 from stt_core.storage import keys
-from stt_core.whisper.languages import check_language
+from stt_core.whisper.languages import check_language, check_languages, resolve_languages
 
 if TYPE_CHECKING:
     from stt_core.settings import Settings
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+
+
+def _split(value: object) -> object:
+    """Read codes between commas, as an upload has them, too."""
+    return value.split(",") if isinstance(value, str) else value
 
 
 class BackfillSource(BaseModel):
@@ -33,6 +38,7 @@ class BackfillSource(BaseModel):
     #: `BUCKET` or `BUCKET/PREFIX/` of the transcripts; None: `BACKFILL_OUTPUT_PREFIX` in `MINIO_BUCKET`.
     output: Annotated[str, Field(pattern=BUCKET_PATTERN[:-1] + r"(/.*)?$")] | None = None
     language: str | None = None
+    languages: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     model: Annotated[str, Field(min_length=1)] | None = None
     channels: Channels = Channels.MIX
     strategy: Strategy | None = None
@@ -50,6 +56,14 @@ class BackfillSource(BaseModel):
         except UnknownLanguageError as error:
             raise ValueError(str(error)) from error
 
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
+        try:
+            check_languages(self.languages, language=self.language)
+        except LanguageChoiceError as error:
+            raise ValueError(str(error)) from error
+        return self
+
     @property
     def name(self) -> str:
         """What tells it from the others: `bucket/prefix`."""
@@ -64,7 +78,9 @@ class BackfillSource(BaseModel):
     def job_options(self, settings: Settings, *, model: str | None = None) -> JobOptions:
         """Return how its recordings are transcribed, with another model if one is named."""
         own = self.model_dump(include=set(JobOptions.model_fields))
-        own["language"] = self.language or settings.whisper_language
+        own["language"], own["languages"] = resolve_languages(
+            self.language, self.languages, default=settings.whisper_language
+        )
         own["model"] = model or self.model or settings.whisper_model
         return JobOptions.model_validate(own)
 

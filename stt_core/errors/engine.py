@@ -12,6 +12,13 @@ class UnknownLanguageError(InvalidInputError):
     kind = "unknown-language"
 
 
+class LanguageChoiceError(InvalidInputError):
+    """`languages` has one that whisper does not know, or there is nothing to choose for this language or model."""
+
+    kind = "language-choice"
+    status = 422
+
+
 class TranslationUnsupportedError(InvalidInputError):
     """A translation was asked for, and the model knows English alone."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,7 +54,7 @@ from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.webhooks.posting import ensure_callback_allowed
-from stt_core.whisper.languages import check_language
+from stt_core.whisper.languages import resolve_languages
 from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)
@@ -68,6 +68,7 @@ class Wishes(TypedDict, total=False):
     """What a caller may ask for beside the recording: see `JobOptions` and `JobModel`; None is the default."""
 
     language: str | None
+    languages: Sequence[str]
     model: str | None
     priority: Priority
     channels: Channels
@@ -264,10 +265,17 @@ class Intake:
         if callback_url := wishes.get("callback_url"):
             ensure_callback_allowed(callback_url, self._settings)
         given = {name: value for name, value in wishes.items() if value is not None}
+        language, languages = resolve_languages(
+            wishes.get("language"),
+            wishes.get("languages", ()),
+            default=self._settings.whisper_language,
+            model=whisper_model,
+        )
         options = JobOptions.model_validate(
             {name: given[name] for name in JobOptions.model_fields if name in given}
             | {
-                "language": check_language(wishes.get("language") or self._settings.whisper_language, whisper_model),
+                "language": language,
+                "languages": languages,
                 "model": model,  # as it was asked for: the run resolves it again, and a path has no other name
                 "prompt": _one_line(wishes.get("prompt")),
             }

@@ -21,8 +21,10 @@ class Channels(StrEnum):
 class JobOptions(BaseModel):
     """What the caller asked for."""
 
-    #: ISO 639-1 code; `auto` to detect it on the first chunk with speech, `auto-per-chunk` on each.
+    #: ISO 639-1 code; `auto` to detect it once, where the voice is, `auto-per-chunk` on each chunk.
     language: str = "auto"
+    #: The codes that `auto` chooses from, sorted; none stands for all.
+    languages: tuple[str, ...] = ()
     model: str
     #: `split` transcribes each channel by itself and names it as the speaker.
     channels: Channels = Channels.MIX

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from stt_core.audio import formats
 from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.models import Chunk
+from stt_core.audio.models import Chunk, Span
 from stt_core.audio.prepare import plan_recording as plan_audio
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
@@ -67,10 +67,12 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     model = resolve_model(job.options.model, services.settings)
     chunks: list[Chunk] = []
     warnings = [*prepared.audio.warnings]
+    voices: dict[int | None, list[Span]] = {}
     for track in prepared.tracks:
+        voice = voice_of(services.store, track)
         planned = plan_audio(
             FrameEnergies.from_bytes(services.store.get_bytes(track.energies_key)),
-            voice_of(services.store, track),
+            voice,
             services.settings,
             strategy=job.options.strategy,
             channel=track.channel,
@@ -78,13 +80,14 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         )
         chunks += planned.chunks
         warnings += planned.warnings
+        voices[track.channel] = voice.spans(min_silence_ms=services.settings.silence_min_ms)
     services.chunks.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
     texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
     if job.lane is Lane.BACKFILL:  # the language may have to be heard
         let_uploads_pass(services.jobs)
     started, cpu_before = time.monotonic(), engine_cpu_seconds()
-    language = choose_language(claim, texts, chunks, job.options.language)
+    language = choose_language(claim, texts, chunks, voices, job.options)
     return RecordingPlan(
         job_id=job.job_id,
         tracks=prepared.tracks,
@@ -92,9 +95,9 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         chunks=chunks,
         model=model.name,
         model_digest=model.digest,
-        language=language,
+        language=language.code,
         allow_partial=job.options.allow_partial,
-        warnings=warnings,
+        warnings=[*warnings, *language.warnings],
         engine_seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )

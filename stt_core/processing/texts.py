@@ -1,6 +1,7 @@
 """The texts of chunks, each transcribed once: a text is kept under the hash of its sound, its model and its parameters.
 
-A retry, a re-execution, another channel or another upload of the same sound finds it there.
+A retry, a re-execution, another channel or another upload of the same sound finds it there, and so it is with the
+languages that were heard in a sound.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+
+from pydantic import TypeAdapter
 
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
@@ -23,6 +26,8 @@ from stt_core.whisper.models import WhisperModel
 from stt_core.whisper.transcriber import Transcriber, chunk_digest
 
 logger = get_logger(__name__)
+
+_LANGUAGES = TypeAdapter(dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,22 @@ class ChunkTexts:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
         parameters = self.transcriber.parameters(self.model, language)
         return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, parameters))
+
+    @logged
+    def find_languages(self, clip: Clip) -> dict[str, float] | None:
+        """Return the languages that were heard in a sound, with their probabilities; None where it is not known yet."""
+        key = self._languages_key(clip)
+        return _LANGUAGES.validate_json(self.store.get_bytes(key)) if self.store.exists(key) else None
+
+    @logged
+    def keep_languages(self, clip: Clip, probabilities: dict[str, float]) -> None:
+        """Write down the languages that were heard in a sound."""
+        self.store.put_bytes(
+            self._languages_key(clip), _LANGUAGES.dump_json(probabilities), content_type="application/json"
+        )
+
+    def _languages_key(self, clip: Clip) -> str:
+        return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, {"languages": True}))
 
     @logged
     def settled_key(self, transcript: ChunkTranscript) -> str:

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-f", "--file", action="append", default=[], help="the same; may be repeated")
     add("-m", "--model", required=True, help="ggml model file")
     add("-l", "--language", default="en", type=str.lower, help="spoken language, or auto to detect it")
+    add("-dl", "--detect-language", action="store_true", help="tell the language only, by one pass of the encoder")
     add("-tr", "--translate", action="store_true", help="translate to English")
     add("-t", "--threads", default=min(4, os.cpu_count() or 1), type=_at_least(1), help="threads of the computation")
     add("-ot", "--offset-t", default=0, type=_at_least(0), help="where in the audio to begin, ms")
@@ -114,14 +115,21 @@ def _transcribe_files(engine: Any, context: Any, options: argparse.Namespace) ->
     if not engine.whisper_is_multilingual(context) and (options.language != "en" or options.translate):
         sys.stderr.write("warning: model is not multilingual, ignoring language and translation options\n")
         options.language, options.translate = "en", False
+    if options.detect_language:
+        if not engine.whisper_is_multilingual(context):
+            raise _Failure(2, "there is no language to detect: the model is not multilingual")
+        options.language = "auto"
     for position, path in enumerate(options.file):
         samples = _read_wav(path)
-        if engine.whisper_full(context, _decoding_parameters(engine, options), samples, len(samples)) != 0:
+        heard = {}
+        if options.detect_language:
+            heard = _detect_language(engine, context, options, path, samples)
+        elif engine.whisper_full(context, _decoding_parameters(engine, options), samples, len(samples)) != 0:
             raise _Failure(EXIT_INFERENCE, f"failed to process '{path}'")
         _print_text(engine, context, timestamps=not options.no_timestamps)
         if options.output_json or options.output_json_full:
             base = options.output_file[position] if position < len(options.output_file) else path
-            _write_json(f"{base}.json", _result(engine, context, options))
+            _write_json(f"{base}.json", _result(engine, context, options, heard))
     engine.whisper_free(context)
 
 
@@ -199,8 +207,31 @@ def _print_text(engine: Any, context: Any, *, timestamps: bool) -> None:
     sys.stdout.flush()
 
 
-def _result(engine: Any, context: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the JSON document of the last transcription, with the keys and the order of whisper-cli's."""
+def _detect_language(
+    engine: Any, context: Any, options: argparse.Namespace, path: str, samples: Any
+) -> dict[str, float]:
+    """Return the probability of each language, the most probable first; whisper-cli tells that one alone."""
+    import numpy as np
+
+    probabilities = np.zeros(engine.whisper_lang_max_id() + 1, np.float32)
+    if (
+        engine.whisper_pcm_to_mel(context, samples, len(samples), options.threads) != 0
+        or engine.whisper_lang_auto_detect(context, 0, options.threads, probabilities) < 0
+    ):
+        raise _Failure(EXIT_INFERENCE, f"failed to detect the language of '{path}'")
+    ranked = np.argsort(-probabilities).tolist()
+    heard = {engine.whisper_lang_str(number): float(f"{probabilities[number]:.6g}") for number in ranked}
+    if not options.no_prints:
+        language = next(iter(heard))
+        sys.stderr.write(f"auto-detected language: {language} (p = {heard[language]:f})\n")
+    return heard
+
+
+def _result(engine: Any, context: Any, options: argparse.Namespace, heard: dict[str, float]) -> dict[str, Any]:
+    """Return the JSON document of the last transcription, with the keys and the order of whisper-cli's.
+
+    Where the language alone was asked for, `result` has one key more: `probabilities`, what was heard.
+    """
     transcription = []
     for index, begin, end, text in _segments(engine, context):
         segment: dict[str, Any] = {**_times(begin, end), "text": text}
@@ -222,7 +253,11 @@ def _result(engine: Any, context: Any, options: argparse.Namespace) -> dict[str,
             "ftype": engine.whisper_model_ftype(context),
         },
         "params": {"model": options.model, "language": options.language, "translate": options.translate},
-        "result": {"language": engine.whisper_lang_str(engine.whisper_full_lang_id(context))},
+        "result": (
+            {"language": next(iter(heard)), "probabilities": heard}
+            if heard
+            else {"language": engine.whisper_lang_str(engine.whisper_full_lang_id(context))}
+        ),
         "transcription": transcription,
     }
 

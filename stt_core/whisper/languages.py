@@ -6,12 +6,13 @@ language without loading the engine; a test compares it with the library.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from stt_core.errors import UnknownLanguageError
+from stt_core.errors import LanguageChoiceError, UnknownLanguageError
 from stt_core.logs import logged
 
-#: Asks the engine to detect the language; of a whole recording, on its first speech.
+#: Asks the engine to detect the language; of a whole recording, once, where the voice is.
 AUTO = "auto"
 #: Of a recording: to detect it on each chunk anew.
 AUTO_PER_CHUNK = "auto-per-chunk"
@@ -164,5 +165,63 @@ def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
     return code
 
 
+@logged
+def check_languages(
+    languages: Sequence[str], *, language: str | None = None, model: SpeaksLanguages | None = None
+) -> tuple[str, ...]:
+    """Return the codes that `auto` is to choose from, each once and sorted; none where no choice is asked for.
+
+    Args:
+        languages: Codes or English names, as the caller gave them.
+        language: What the caller asked for beside them: there is a choice with `auto` alone, or nothing.
+        model: The model that is to transcribe, when it is known already.
+
+    Raises:
+        LanguageChoiceError: Whisper does not know one, or there is nothing to choose for this language or model.
+    """
+    if not languages:
+        return ()
+    if language is not None and language.strip().lower() != AUTO:
+        raise LanguageChoiceError(
+            f"language={language[:40]!r} leaves nothing to choose from languages.",
+            mend=f"Leave one of the two out; languages limits what language={AUTO} chooses from.",
+        )
+    if model is not None and not model.multilingual:
+        raise LanguageChoiceError(
+            f"The model {model.name} speaks English only: there is nothing to choose from languages.",
+            mend="Choose a model without .en in its name (`stt models list`), or leave languages out.",
+        )
+    try:
+        codes = {check_language(one) for one in languages}
+    except UnknownLanguageError as error:
+        raise LanguageChoiceError(f"languages: {error.message}", mend=_MEND_CODES) from error
+    if detected := codes & set(_DETECTED):
+        raise LanguageChoiceError(f"languages: {min(detected)!r} is not a language.", mend=_MEND_CODES)
+    return tuple(sorted(codes))
+
+
+@logged
+def resolve_languages(
+    language: str | None, languages: Sequence[str], *, default: str, model: SpeaksLanguages | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the language of a job, and the codes that `auto` is to choose from; one alone is the job's language.
+
+    Args:
+        language: As the caller gave it, if so.
+        languages: The same.
+        default: The language where the caller gave neither.
+        model: The model that is to transcribe, when it is known already.
+
+    Raises:
+        UnknownLanguageError: Whisper or the model does not know the language.
+        LanguageChoiceError: As `check_languages`.
+    """
+    codes = check_languages(languages, language=language, model=model)
+    if len(codes) == 1:
+        return codes[0], ()
+    return check_language(AUTO if codes else language or default, model), codes
+
+
+_MEND_CODES = "Give ISO 639-1 codes such as de,en."
 _DETECTED = (AUTO, AUTO_PER_CHUNK)
 _CODES = {name: code for code, name in LANGUAGES.items()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,8 @@ from stt_core.errors import EngineError
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 from stt_core.whisper.languages import UNSPACED
+
+Read = TypeVar("Read")
 
 #: `[_BEG_]`, `[_TT_550]` and the like: tokens that are not text.
 _SPECIAL = re.compile(r"\s*\[_[A-Z]+_?\w*\]\s*")
@@ -44,6 +46,8 @@ class _Segment(BaseModel):
 
 class _Result(BaseModel):
     language: str
+    #: Of every language; `stt-whisper-cli` tells them where the language alone was asked for.
+    probabilities: dict[str, float] = {}
 
 
 class _Output(BaseModel):
@@ -58,15 +62,23 @@ def read_output(path: Path, name: str, audio_seconds: float) -> ChunkTranscript:
     Raises:
         EngineError: There is no such file, or it is not usable.
     """
-    try:
-        return parse_output(path.read_bytes(), audio_seconds)
-    except FileNotFoundError as error:
-        raise EngineError(
-            f"The engine ended with exit code 0 but wrote no result for {name}.",
-            mend="Check the free space of the temporary folder; run the logged command by hand to see more.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise EngineError(f"The engine's result for {name} is unusable: {str(error)[:300]}.") from error
+    return _read(path, name, lambda raw: parse_output(raw, audio_seconds))
+
+
+@logged
+def read_languages(path: Path, name: str, probability: float) -> dict[str, float]:
+    """Read the languages that the engine heard in the recording `name`: their codes and probabilities.
+
+    Args:
+        path: The file that it wrote.
+        name: Of the recording, for people.
+        probability: Of the most probable language, for an engine that names that one alone.
+
+    Raises:
+        EngineError: There is no such file, or it is not usable.
+    """
+    result = _read(path, name, _parse).result
+    return result.probabilities or {result.language: probability}
 
 
 @logged
@@ -76,8 +88,7 @@ def parse_output(raw: bytes, audio_seconds: float) -> ChunkTranscript:
     Raises:
         ValueError: It is not JSON, or not whisper.cpp's.
     """
-    # Surrogate escapes keep the bytes of broken characters until the tokens that share one are joined.
-    output = _Output.model_validate(json.loads(raw.decode("utf-8", "surrogateescape"), strict=False))
+    output = _parse(raw)
     language = output.result.language
     segments = []
     for segment in output.transcription:
@@ -87,6 +98,23 @@ def parse_output(raw: bytes, audio_seconds: float) -> ChunkTranscript:
             words = _words(segment.tokens, start, end, spaced=language not in UNSPACED)
             segments.append(ChunkSegment(start=start, end=end, text=text, words=words))
     return ChunkTranscript(language=language, segments=segments)
+
+
+def _read(path: Path, name: str, parse: Callable[[bytes], Read]) -> Read:
+    try:
+        return parse(path.read_bytes())
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"The engine ended with exit code 0 but wrote no result for {name}.",
+            mend="Check the free space of the temporary folder; run the logged command by hand to see more.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EngineError(f"The engine's result for {name} is unusable: {str(error)[:300]}.") from error
+
+
+def _parse(raw: bytes) -> _Output:
+    # Surrogate escapes keep the bytes of broken characters until the tokens that share one are joined.
+    return _Output.model_validate(json.loads(raw.decode("utf-8", "surrogateescape"), strict=False))
 
 
 def _words(tokens: Iterable[_Token], start: float, end: float, *, spaced: bool) -> list[Word]:

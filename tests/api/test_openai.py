@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -26,7 +27,7 @@ from stt_core.jobs.models import JobStatus, Priority
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import REPOSITORY, Serve, connect, wav
-from tests.multilingual_model import MODEL, make_multilingual_model
+from tests.multilingual_model import LANGUAGE, MODEL, make_multilingual_model
 
 DATA = Path(__file__).parents[1] / "data" / "audio"
 RECORDING = DATA / "sample-08.ogg"
@@ -114,6 +115,23 @@ def test_transcription_when_asked_for_as_json_then_the_text_of_a_job_of_high_pri
     assert (job.status, job.priority, job.filename) == (JobStatus.COMPLETED, Priority.HIGH, RECORDING.name)
     assert (job.options.model, job.options.language) == ("demo", "en")
     assert (job.options.prompt, job.options.temperature, job.options.translate) == ("Numbers.", 0.2, False)
+
+
+@pytest.mark.parametrize("asked", [{"languages": ["en", "de"]}, {"extra_body": {"languages": "en,de"}}], ids=str)
+def test_transcription_when_languages_are_limited_then_the_job_chooses_from_them(
+    system: tuple[OpenAI, Services], asked: dict[str, Any]
+) -> None:
+    ours, services = system
+    answer = ours.audio.transcriptions.with_raw_response.create(file=RECORDING, model=MODEL, **asked)
+    job = services.jobs.get_job(answer.headers["x-job-id"])
+    assert (job.options.language, job.options.languages) == ("auto", ("de", "en"))
+    assert job.language == LANGUAGE
+
+
+def test_transcription_when_languages_leave_nothing_to_choose_then_unprocessable(ours: OpenAI) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        ours.audio.transcriptions.create(file=RECORDING, model=MODEL, language="de", languages=["de", "en"])
+    assert (caught.value.param, caught.value.code) == ("languages", "language_choice")
 
 
 def test_transcription_when_asked_for_as_text_or_subtitles_then_a_string(ours: OpenAI, text: str) -> None:

@@ -40,6 +40,8 @@ def test_sources_when_set_in_the_environment_then_they_are_read_in_order(monkeyp
         ('[{"prefix": "2026/"}]', "BACKFILL_SOURCES"),
         ('[{"bucket": "calls", "langage": "en"}]', "BACKFILL_SOURCES"),
         ('[{"bucket": "calls", "language": "klingon"}]', "klingon"),
+        ('[{"bucket": "calls", "languages": "de,klingon"}]', "klingon"),
+        ('[{"bucket": "calls", "languages": "de,en", "language": "de"}]', "leaves nothing to choose"),
         ('[{"bucket": "calls", "output": "Not A Bucket/x"}]', "BACKFILL_SOURCES"),
         ('[{"bucket": "calls"}, {"bucket": "calls", "prefix": "2026/"}]', "calls/2026/ lies within calls/"),
         ('[{"bucket": "calls", "prefix": "a"}, {"bucket": "calls", "prefix": "a", "glob": "*.mp3"}]', "lies within"),
@@ -115,3 +117,17 @@ def test_own_prefixes_when_transcripts_go_into_a_source_then_they_are_no_recordi
 
     assert own_prefixes(settings, "calls") == ("texts/calls/",)
     assert {"transcripts/stt/", "uploads/", "results/", "chunks/"} < set(own_prefixes(settings, "stt"))
+
+
+def test_options_when_languages_are_named_then_jobs_choose_from_them_whatever_the_default_is() -> None:
+    settings = sources_of(
+        {"bucket": "aaa", "languages": ["en", "de"]},
+        {"bucket": "bbb", "languages": "German, en"},
+        {"bucket": "ccc", "languages": "de"},
+        {"bucket": "ddd"},
+        WHISPER_LANGUAGE="fr",
+    )
+    chosen = [source.job_options(settings) for source in settings.backfill_sources]
+    assert [(one.language, one.languages) for one in chosen] == [
+        ("auto", ("de", "en")), ("auto", ("de", "en")), ("de", ()), ("fr", ()),
+    ]  # fmt: skip

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel
 from stt_core.whisper.process import find_executable
+from tests.multilingual_model import LANGUAGE, make_multilingual_model
 
 from .conftest import WavMaker, reference
 
@@ -55,10 +57,25 @@ def test_cli_when_an_offset_is_given_then_begins_there(
     assert segment["offsets"]["from"] == pytest.approx(6_480, abs=100)
 
 
+def test_cli_when_the_language_alone_is_asked_for_then_tells_the_probability_of_each(
+    tmp_path: Path, silent_wav: Callable[..., Path]
+) -> None:
+    make_multilingual_model(tmp_path / "many.bin")
+    run = run_cli("-m", tmp_path / "many.bin", "-dl", "-oj", "-of", tmp_path / "a", silent_wav())
+    document = json.loads((tmp_path / "a.json").read_text())
+    probabilities = document["result"]["probabilities"]
+    assert (document["result"]["language"], document["transcription"], run.stdout) == (LANGUAGE, [], "")
+    assert list(probabilities) == sorted(probabilities, key=probabilities.__getitem__, reverse=True)
+    assert probabilities.keys() == LANGUAGES.keys()
+    assert sum(probabilities.values()) == pytest.approx(1.0, abs=1e-3)
+    assert f"auto-detected language: {LANGUAGE} (p = {probabilities[LANGUAGE]:.3f}" in run.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["-t", "0"], 2, "0 is below 1"),
+        (["-dl"], 2, "there is no language to detect"),
         (["-l", "klingon"], 2, "unknown language 'klingon'"),
         (["--no-such-flag"], 2, "unrecognized arguments"),
         (["-oj", "-of", "/nowhere/at/all"], 5, "failed to write '/nowhere/at/all.json'"),

@@ -10,11 +10,11 @@ import _pywhispercpp as engine
 import loguru
 import pytest
 
-from stt_core.errors import ModelInvalidError, ModelNotFoundError, UnknownLanguageError
+from stt_core.errors import LanguageChoiceError, ModelInvalidError, ModelNotFoundError, UnknownLanguageError
 from stt_core.logs import add_sink
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG
-from stt_core.whisper.languages import LANGUAGES, check_language
+from stt_core.whisper.languages import LANGUAGES, check_language, check_languages, resolve_languages
 from stt_core.whisper.models import WhisperModel, _warn_once, list_models, resolve_model
 
 
@@ -116,3 +116,49 @@ def test_language_when_the_model_speaks_english_only_then_others_are_refused(dem
     assert check_language("en", demo_model) == "en"
     with pytest.raises(UnknownLanguageError, match="demo speaks English only, not german"):
         check_language("de", demo_model)
+
+
+def test_languages_when_given_in_any_way_then_are_codes_in_order() -> None:
+    assert check_languages(["German", " en", "DE"]) == ("de", "en")
+    assert check_languages(["en", "de"], language="auto") == ("de", "en")
+    assert check_languages([], language="fr") == ()
+
+
+@pytest.mark.parametrize(
+    ("languages", "language", "reason"),
+    [
+        (["de", "klingon"], None, "languages: Whisper does not know the language 'klingon'"),
+        (["de", "auto"], None, "'auto' is not a language"),
+        (["de", ""], None, "does not know the language ''"),
+        (["de", "en"], "de", "language='de' leaves nothing to choose"),
+        (["de", "en"], "auto-per-chunk", "language='auto-per-chunk' leaves nothing to choose"),
+    ],
+)
+def test_languages_when_there_is_nothing_to_choose_then_are_refused(
+    languages: list[str], language: str | None, reason: str
+) -> None:
+    with pytest.raises(LanguageChoiceError, match=reason) as caught:
+        check_languages(languages, language=language)
+    assert caught.value.status == 422
+
+
+def test_languages_when_the_model_speaks_english_only_then_are_refused(demo_model: WhisperModel) -> None:
+    assert check_languages([], model=demo_model) == ()
+    with pytest.raises(LanguageChoiceError, match="demo speaks English only"):
+        check_languages(["en"], model=demo_model)
+
+
+@pytest.mark.parametrize(
+    ("language", "languages", "resolved"),
+    [
+        (None, [], ("fr", ())),
+        ("German", [], ("de", ())),
+        (None, ["en", "de"], ("auto", ("de", "en"))),
+        ("auto", ["en", "de"], ("auto", ("de", "en"))),
+        (None, ["de", "german"], ("de", ())),
+    ],
+)
+def test_languages_when_resolved_then_say_what_is_chosen_from(
+    language: str | None, languages: list[str], resolved: tuple[str, tuple[str, ...]]
+) -> None:
+    assert resolve_languages(language, languages, default="fr") == resolved
