@@ -52,24 +52,35 @@ def wrap(text: str, width: int) -> Iterator[tuple[int, int]]:
         width: Columns in a line: a wide character (Chinese, Japanese, Korean, emoji) takes two, a mark or a joiner
             none. Only a grapheme that is wider by itself exceeds it.
     """
-    signs = graphemes(text)
-    ends = list(_ends(signs))
-    columns = list(accumulate(map(cell_len, signs)))
+    signs = _signs(text)
+    ends = list(_ends(sign for sign, _ in signs))
+    columns = list(accumulate(room for _, room in signs))
     breaks = _breaks(text, ends)
-    start = used = 0
-    while start < len(text):
-        # A line shows something, be it wider than the line; what takes no room goes with the sign before it.
-        unseen = bisect_right(columns, used)
-        reach = bisect_right(columns, max(used + width, columns[unseen]))
-        reach += signs[reach : reach + 1] == [" "]
-        least, most = ends[unseen - 1] if unseen else 0, ends[reach - 1]
-        end = next(found for kind in breaks if (found := _last(kind, least, most)))
+    start = first = 0
+    while first < len(signs):
+        used = columns[first - 1] if first else 0
+        reach = max(first + 1, bisect_right(columns, used + width))
+        reach += signs[reach : reach + 1] == [(" ", 1)]
+        end = next(found for kind in breaks if (found := _last(kind, start, ends[reach - 1])))
         yield start, start + len(text[start:end].rstrip(" "))
-        start, used = end, columns[bisect_right(ends, end) - 1]
+        start, first = end, bisect_right(ends, end)
+
+
+def _signs(text: str) -> list[tuple[str, int]]:
+    """Return what is seen of a text, sign by sign: graphemes, each with what takes no room beside it, and its room."""
+    signs: list[tuple[str, int]] = []
+    for sign in graphemes(text):
+        room = cell_len(sign)
+        before, taken = signs[-1] if signs else (" ", 1)
+        if before != " " and not (room and taken):
+            signs[-1] = before + sign, room + taken
+        else:
+            signs.append((sign, room))
+    return signs
 
 
 def _breaks(text: str, ends: list[int]) -> list[list[int]]:
-    """Return where lines may end, the best places first: phrases, words, parts of words, graphemes."""
+    """Return where lines may end, the best places first: after phrases, words, parts of words, signs."""
     strict, phrases = (sorted({*ends}.intersection(_ends(LineBreaker(text, rules)))) for rules in (_STRICT, _PHRASES))
     words = [position for position in phrases if _parts_words(text, position)]
     japanese = set(_ends(_japanese().parse(text)) if _KANA.search(text) else words)

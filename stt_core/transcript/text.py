@@ -13,6 +13,8 @@ from rich.cells import cell_len
 
 from stt_core.logs import logged
 
+#: They join, or part without a gap, what stands on both sides of them.
+_JOINERS = "\u200b\u200c\u200d\u2060\ufeff"
 #: Marks that belong to a letter: vowels of Thai and Hindi, accents.
 _MARKS = frozenset({"Mn", "Mc"})
 #: These are marks too, but choose how a sign looks, not which it is.
@@ -23,7 +25,7 @@ _VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 def one_line(text: str) -> str:
     """Return a text with single spaces for white space and control characters, and for joiners that join nothing."""
     plain = "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
-    return " ".join(word for word in plain.split() if cell_len(word))
+    return " ".join(word.lstrip(_JOINERS) for word in plain.split() if cell_len(word))
 
 
 @logged
