@@ -6,7 +6,6 @@ sentence a word lies is estimated from its letters, which is right to a tenth of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +18,7 @@ from pydantic import BaseModel
 from stt_core.audio.models import SAMPLE_RATE, Chunk
 from stt_core.transcript.models import Segment
 from stt_core.transcript.repetition import find_repetitions
+from stt_core.transcript.text import bare
 from stt_core.whisper.loops import REPETITION_FLAG
 
 #: A reference word missing so near a seam, seconds, is the cut's fault.
@@ -27,8 +27,6 @@ SEAM_SECONDS = 1.0
 #: (padding of speech, and the truth's own grain).
 SILENCE_SECONDS = 2.0
 SILENCE_MARGIN_SECONDS = 0.25
-
-_NOT_WORD = re.compile(r"[^\w\s']+")
 
 
 class Sentence(BaseModel):
@@ -154,7 +152,7 @@ def score(truth: Truth, segments: Sequence[Segment], seams: Iterable[float] = ()
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text without case and punctuation."""
-    return _NOT_WORD.sub("", text.casefold()).split()
+    return bare(text).split()
 
 
 def seams_of(chunks: Sequence[Chunk]) -> list[float]:

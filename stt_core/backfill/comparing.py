@@ -7,7 +7,6 @@ changed, not which of the two is right.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,7 @@ from stt_core.jobs.models import JobModel, JobResult, JobStatus
 from stt_core.logs import get_logger, logged
 from stt_core.storage import keys
 from stt_core.transcript.models import Transcript
+from stt_core.transcript.text import bare
 from stt_core.whisper.languages import UNSPACED
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ logger = get_logger(__name__)
 
 #: Objects read at a time.
 _PAGE = 200
-_NOT_WORD = re.compile(r"[^\w\s']+")
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def _read(services: Services, version: Version) -> Transcript:
 
 def _words(transcript: Transcript) -> list[str]:
     """Return the words without case and punctuation; characters where a language does not part its words."""
-    spoken = _NOT_WORD.sub("", transcript.text.casefold())
+    spoken = bare(transcript.text)
     is_spaced = transcript.language not in UNSPACED or transcript.task == "translate"
     return spoken.split() if is_spaced else list("".join(spoken.split()))
 

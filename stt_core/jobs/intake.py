@@ -53,6 +53,7 @@ from stt_core.logs import get_logger, log_context, logged
 from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
+from stt_core.transcript.text import one_line
 from stt_core.webhooks.posting import ensure_callback_allowed
 from stt_core.whisper.languages import resolve_languages
 from stt_core.whisper.models import resolve_model
@@ -410,8 +411,7 @@ def _sha256(file: BinaryIO) -> str:
 
 def _one_line(text: str | None) -> str | None:
     """Return a text as the engine can be told it, None where nothing is left."""
-    printable = "".join(character if character.isprintable() else " " for character in text or "")
-    return " ".join(printable.split()) or None
+    return one_line(text or "") or None
 
 
 def _shorten(filename: str) -> str:

@@ -12,7 +12,8 @@ from heapq import merge
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
 from stt_core.transcript.models import Segment, Transcript
-from stt_core.transcript.subtitles import CueLayout, cues, one_line
+from stt_core.transcript.subtitles import CueLayout, cues
+from stt_core.transcript.text import one_line
 
 #: The formats by the name of their file extension, with the content type each is served under.
 CONTENT_TYPES = {

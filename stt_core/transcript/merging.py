@@ -22,6 +22,7 @@ from stt_core.transcript.losses import find_losses
 from stt_core.transcript.models import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.seams import drop_doubled_words
 from stt_core.transcript.sounds import part_sounds
+from stt_core.transcript.text import one_line
 from stt_core.transcript.timeline import Line, place_chunk, straighten
 from stt_core.warnings import RecordingWarning
 
@@ -202,7 +203,7 @@ def _segments(
             index=index,
             start=seconds(line.start),
             end=seconds(line.end),
-            text=" ".join(line.text.split()),
+            text=one_line(line.text),
             words=[
                 Word(start=seconds(word.start), end=seconds(word.end), text=word.text, probability=word.probability)
                 for word in line.words

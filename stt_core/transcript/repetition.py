@@ -6,19 +6,18 @@ repeat themselves too ("eight one eight one", "no no no"), so the shorter the pe
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stt_core.logs import logged
+from stt_core.transcript.text import bare
 
 #: Longest period looked for, words; a window of 30 s holds some 100.
 MAX_PERIOD = 40
 #: How often a period of 1, 2, 3 and 4 words must be said to count as a loop; longer ones twice.
 _SHORT_PERIODS = {1: 6, 2: 4, 3: 3, 4: 3}
 _OTHER_PERIODS = 2
-_NOT_WORD = re.compile(r"[^\w']+")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def compression_ratio(text: str) -> float:
 
 
 def _normalise(words: Sequence[str]) -> list[str]:
-    return [_NOT_WORD.sub("", word.casefold()) for word in words]
+    return [bare(word) for word in words]
 
 
 def _runs(words: Sequence[str], period: int) -> list[tuple[int, int]]:

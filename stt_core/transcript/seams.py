@@ -8,12 +8,12 @@ engine gave no words are left alone.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from typing import NamedTuple
 
 from stt_core.audio.models import SAMPLE_RATE
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.text import bare
 from stt_core.transcript.timeline import Line, PlacedWord, without_words
 
 logger = get_logger(__name__)
@@ -75,8 +75,7 @@ def _words_between(lines: list[Line], start: int, end: int) -> list[_Heard]:
 
 def _key(text: str) -> str:
     """Reduce a word to what two hearings of it share: neither case nor punctuation."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in folded if character.isalnum()) or folded
+    return bare(text).replace("'", "") or text
 
 
 def _align(tail: list[_Heard], head: list[_Heard]) -> list[tuple[int, int]]:

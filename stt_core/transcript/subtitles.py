@@ -1,19 +1,21 @@
 """The cues of subtitles: what is shown when, and, where a width is asked for, in lines that fit it.
 
 A cue that needs more lines than may stand at once becomes several, each from the time of its first word to that of its
-last; where the engine told no words apart, the time of a segment is shared out among its characters.
+last; the time of a word that is cut, or of a segment whose words the engine did not tell apart, is shared out among its
+characters.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
+from operator import attrgetter
 
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.lines import wrap
 from stt_core.transcript.models import Segment
+from stt_core.transcript.text import find_words, one_line
 
 logger = get_logger(__name__)
 
@@ -23,7 +25,7 @@ class CueLayout:
     """How wide and how high a cue may be.
 
     Args:
-        max_line_width: Characters in a line; None for any number.
+        max_line_width: Columns in a line, of which a wide character takes two; None for any number.
         max_line_count: Lines shown at once; None for any number. Counts only where there is a width.
     """
 
@@ -60,42 +62,47 @@ def cues(segments: Iterable[Segment], layout: CueLayout, *, name_speakers: bool)
             yield Cue(begin, max(round(end * 1000), begin + 1), lines, segment.speaker)
 
 
-@logged
-def one_line(text: str) -> str:
-    """Return a text without line ends and tabs, which would end a cue or a column."""
-    return " ".join(text.split())
-
-
 def _fitted(segment: Segment, text: str, begin: int, layout: CueLayout) -> Iterator[tuple[float, float, list[str]]]:
     """Yield start, end (seconds) and lines of the cues of a segment, whose own words start at `begin` of the text."""
     if layout.max_line_width is None:
         yield segment.start, segment.end, [text]
         return
-    lines = textwrap.wrap(text, layout.max_line_width, break_on_hyphens=False)
+    lines = list(wrap(text, layout.max_line_width))
     height = layout.max_line_count or len(lines)
-    places, times = _places(segment, text, begin)
-    position = 0
+    words = _timed(segment, text, begin)
     for first in range(0, len(lines), height):
         shown = lines[first : first + height]
-        start = position
-        for line in shown:
-            position = text.index(line, position) + len(line)
         # The first cue begins and the last ends with the segment, so that together they show as long as it does.
         yield (
-            segment.start if first == 0 else float(np.interp(start + 1, places, times)),
-            segment.end if first + height >= len(lines) else float(np.interp(position, places, times)),
-            shown,
+            segment.start if first == 0 else _said(shown[0][0], words, bisect_right),
+            segment.end if first + height >= len(lines) else _said(shown[-1][1], words, bisect_left),
+            [text[start:end] for start, end in shown],
         )
 
 
-def _places(segment: Segment, text: str, begin: int) -> tuple[list[int], list[float]]:
-    """Return at which characters of the text it is what time, in order."""
-    tokens = text[begin:].split()
-    if len(tokens) != len(segment.words):
-        return [begin, len(text)], [segment.start, segment.end]
-    places, times, position = [], [], begin
-    for token, word in zip(tokens, segment.words, strict=True):
-        places += [position, position + len(token)]
-        times += [word.start, word.end]
-        position += len(token) + 1
-    return places, times
+@dataclass(frozen=True)
+class _Timed:
+    """A word at its place in a text: characters `begin` to `end` are said from `start` to `stop` (seconds)."""
+
+    begin: int
+    end: int
+    start: float
+    stop: float
+
+
+def _timed(segment: Segment, text: str, begin: int) -> list[_Timed]:
+    """Return the words of a segment at their places in the text; all of it as one where they are not to be found."""
+    places = find_words(text[begin:], (word.text for word in segment.words))
+    if not places:
+        return [_Timed(begin, len(text), segment.start, segment.end)]
+    return [
+        _Timed(begin + place, begin + place + len(word.text), word.start, word.end)
+        for place, word in zip(places, segment.words, strict=True)
+    ]
+
+
+def _said(position: int, words: list[_Timed], bisect: Callable[..., int]) -> float:
+    """Return when a position of the text is reached: by the word that ends there, or (`bisect_right`) begins there."""
+    word = words[max(bisect(words, position, key=attrgetter("begin")) - 1, 0)]
+    share = (position - word.begin) / (word.end - word.begin)
+    return word.start + (word.stop - word.start) * min(max(share, 0.0), 1.0)

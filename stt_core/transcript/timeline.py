@@ -15,6 +15,7 @@ from itertools import pairwise
 from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.text import find_words
 
 #: A line with words on both sides of a dropped silence this long is broken there, in samples. After one second a
 #: reader expects a new subtitle; shorter pauses stay inside a sentence.
@@ -152,12 +153,7 @@ def _samples(seconds: float) -> int:
 
 def _text_of_words(line: Line) -> list[str]:
     """Return each word with the spacing and punctuation that follow it in the line (and precede it, for the first)."""
-    starts = []
-    cursor = 0
-    for word in line.words:
-        cursor = line.text.find(word.text, cursor)
-        if cursor < 0:  # the engine's words are not its text: spaces between them are the best guess
-            return [f"{word.text} " for word in line.words]
-        starts.append(cursor)
-        cursor += len(word.text)
+    starts = find_words(line.text, (word.text for word in line.words))
+    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
+        return [f"{word.text} " for word in line.words]
     return [line.text[left:right] for left, right in pairwise([0, *starts[1:], len(line.text)])]

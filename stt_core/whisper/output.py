@@ -6,9 +6,11 @@ are not clamped to the audio. None of that leaves this module.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -16,13 +18,17 @@ from pydantic import BaseModel, Field
 
 from stt_core.errors import EngineError
 from stt_core.logs import logged
+from stt_core.transcript.lines import OPENING, graphemes
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.text import one_line
 from stt_core.whisper.languages import UNSPACED
 
 Read = TypeVar("Read")
 
 #: `[_BEG_]`, `[_TT_550]` and the like: tokens that are not text.
 _SPECIAL = re.compile(r"\s*\[_[A-Z]+_?\w*\]\s*")
+#: Parts words of Thai, Khmer and Burmese where one wants to see nothing between them.
+_ZERO_WIDTH_SPACE = "\u200b"
 
 
 class _Offsets(BaseModel):
@@ -93,7 +99,7 @@ def parse_output(raw: bytes, audio_seconds: float) -> ChunkTranscript:
     segments = []
     for segment in output.transcription:
         start, end = _clamp(segment.offsets, 0.0, audio_seconds)
-        text = _clean(segment.text)
+        text = one_line(_decode([segment]))
         if text:
             words = _words(segment.tokens, start, end, spaced=language not in UNSPACED)
             segments.append(ChunkSegment(start=start, end=end, text=text, words=words))
@@ -119,16 +125,14 @@ def _parse(raw: bytes) -> _Output:
 
 def _words(tokens: Iterable[_Token], start: float, end: float, *, spaced: bool) -> list[Word]:
     groups: list[list[_Token]] = []
-    for token in tokens:
-        if _SPECIAL.fullmatch(token.text) or not token.text:
-            continue
-        if groups and not _begins_word(token.text, groups[-1][-1].text, spaced=spaced):
-            groups[-1].append(token)
+    for shared in _by_character(token for token in tokens if token.text and not _SPECIAL.fullmatch(token.text)):
+        if groups and not _begins_word(_decode(shared), _decode(groups[-1]), spaced=spaced):
+            groups[-1] += shared
         else:
-            groups.append([token])
+            groups.append(shared)
     words = []
     for group in groups:
-        text = _clean("".join(token.text for token in group))
+        text = one_line(_decode(group))
         timed = [_clamp(token.offsets, start, end) for token in group if token.offsets]
         if text:
             words.append(
@@ -142,16 +146,40 @@ def _words(tokens: Iterable[_Token], start: float, end: float, *, spaced: bool) 
     return words
 
 
+def _by_character(tokens: Iterable[_Token]) -> Iterator[list[_Token]]:
+    """Yield the tokens, those together that hold the bytes of one character."""
+    shared: list[_Token] = []
+    for token in tokens:
+        if shared and token.text[0].isspace():  # the character stays broken
+            yield shared
+            shared = []
+        shared.append(token)
+        unfinished = codecs.getincrementaldecoder("utf-8")("replace")
+        unfinished.decode(b"".join(map(_bytes, shared)))
+        if not unfinished.getstate()[0]:
+            yield shared
+            shared = []
+    if shared:
+        yield shared
+
+
 def _begins_word(text: str, before: str, *, spaced: bool) -> bool:
+    """Say whether a text begins a word; without spaces, a letter does, and the bracket before it."""
     if text[0].isspace():
         return True
-    half_a_character = "\udc80" <= before[-1] <= "\udcff" or "\udc80" <= text[0] <= "\udcff"
-    return not spaced and text[0].isalnum() and not half_a_character
+    if spaced or unicodedata.category(before[-1]) in OPENING:
+        return False
+    opens = text[0].isalnum() or text[0] == _ZERO_WIDTH_SPACE or unicodedata.category(text[0]) in OPENING
+    # Vowels of Thai and Lao and stacked consonants of Burmese are letters, but go with the letter before them.
+    return opens and len(graphemes(before + text)) == len(graphemes(before)) + len(graphemes(text))
 
 
-def _clean(text: str) -> str:
-    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in whole).split())
+def _decode(pieces: Iterable[_Token | _Segment]) -> str:
+    return b"".join(map(_bytes, pieces)).decode("utf-8", "replace")
+
+
+def _bytes(piece: _Token | _Segment) -> bytes:
+    return piece.text.encode("utf-8", "surrogateescape")
 
 
 def _clamp(offsets: _Offsets, low: float, high: float) -> tuple[float, float]:

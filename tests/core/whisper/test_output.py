@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stt_core.transcript.text import find_words
 from stt_core.whisper.output import parse_output
 
 
@@ -64,6 +65,77 @@ def test_parsing_when_there_are_control_characters_and_broken_bytes_then_survive
     raw = document(segment(" one@two", 0, 100)).replace(b"@", b"\x01\xff ")
     [only] = parse_output(raw, 1.0).segments
     assert only.text == "one � two"
+
+
+def words_of(language: str, *tokens: str) -> list[str]:
+    """The words made of tokens, of which some may be single bytes (surrogate escapes) of a character."""
+    texts = [token.encode("utf-8", "surrogateescape") for token in tokens]
+    whole = b"".join(texts)
+    parts = b", ".join(b'{"text": "%s", "p": 1, "offsets": {"from": 0, "to": 10}}' % text for text in texts)
+    offsets = b'"offsets": {"from": 0, "to": 1000}'
+    raw = b'{"result": {"language": "%s"}, "transcription": [{"text": "%s", %s, "tokens": [%s]}]}'
+    [only] = parse_output(raw % (language.encode(), whole, offsets, parts), 1.0).segments
+    words = [word.text for word in only.words]
+    assert find_words(only.text, words) is not None
+    return words
+
+
+def in_bytes(text: str) -> list[str]:
+    return [bytes([byte]).decode("utf-8", "surrogateescape") for byte in text.encode()]
+
+
+FAMILY = "👨\u200d👩\u200d👧\u200d👦"
+
+
+@pytest.mark.parametrize(
+    ("language", "tokens", "words"),
+    [
+        ("fa", [" می", "\u200c", "خواهم", " کتاب", "\u200cها"], ["می\u200cخواهم", "کتاب\u200cها"]),
+        ("si", [" ශ්", "\u200d", "රී", " ලංකා"], ["ශ්\u200dරී", "ලංකා"]),
+        ("hi", [" क", "्", "\u200dष"], ["क्\u200dष"]),
+        ("he", [" \u200fשל", "ום\u200e"], ["\u200fשלום\u200e"]),
+        ("en", [" ok", " 👨", "\u200d", "👩\u200d", "👧\u200d👦", "!"], ["ok", f"{FAMILY}!"]),
+        ("en", [" ok", " ", *in_bytes(FAMILY), " so"], ["ok", FAMILY, "so"]),
+        (
+            "en",
+            [" 👍", "🏽", " 🇩", "🇪", " ❤", "\ufe0f", " co", "\u00ad", "op"],
+            ["👍🏽", "🇩🇪", "❤\ufe0f", "co\u00adop"],
+        ),
+        ("en", [" a\u0378", "b"], ["a\u0378b"]),
+    ],
+)
+def test_parsing_when_tokens_hold_what_is_not_printed_then_words_are_whole(
+    language: str, tokens: list[str], words: list[str]
+) -> None:
+    assert words_of(language, *tokens) == words
+
+
+@pytest.mark.parametrize(
+    ("language", "tokens", "words"),
+    [
+        ("th", ["น", "้", "ำ", "ด", "ี"], ["น้ำ", "ดี"]),
+        ("th", ["น้", *in_bytes("ำดี")], ["น้ำ", "ดี"]),
+        ("th", ["ดี", "\u200bน้ำ", "\u200b", "ดี"], ["ดี", "น้ำ", "ดี"]),
+        ("lo", ["ກ", "ຳ", "ດ"], ["ກຳ", "ດ"]),
+        ("my", ["သ", "တ", "္", "တ", "ု"], ["သ", "တ္တု"]),
+        ("zh", [*in_bytes("龘"), *in_bytes("好"), "。"], ["龘", "好。"]),
+        ("ja", ["は", "「", "東", "京", "」", "に"], ["は", "「東", "京」", "に"]),
+        ("ja", ["か", "\u3099", "葛", "\U000e0100", "城"], ["か\u3099", "葛\U000e0100", "城"]),
+        ("zh", ["好", "👨", "\u200d", "👩", "1", "\ufe0f", "\u20e3"], ["好👨\u200d👩", "1\ufe0f\u20e3"]),
+    ],
+)
+def test_parsing_when_the_language_has_no_spaces_then_a_grapheme_is_never_parted(
+    language: str, tokens: list[str], words: list[str]
+) -> None:
+    assert words_of(language, *tokens) == words
+
+
+def test_parsing_when_a_character_never_becomes_whole_then_the_next_word_begins_all_the_same() -> None:
+    assert words_of("th", " ก", "\udce0\udcb8", " ข", "\udce0") == ["ก\ufffd", "ข\ufffd"]
+
+
+def test_parsing_when_a_segment_is_a_joiner_alone_then_there_is_none() -> None:
+    assert parse_output(document(segment(" \u200d", 0, 100, (" \u200d", 0, 100, 1))), 1.0).segments == []
 
 
 def test_parsing_when_segments_are_empty_then_drops_them() -> None:
