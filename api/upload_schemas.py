@@ -86,6 +86,17 @@ Languages = Annotated[
 ]
 
 
+#: Which of a file's audio tracks is transcribed.
+Track = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="The audio track of a file with several, counted from 1. By default the one that its container "
+        "flags, or, where no voice is heard in that, the first with a voice.",
+    ),
+]
+
+
 class UploadOptions(BaseModel):
     """Options of a transcription. An unknown one is refused: a misspelt option must not be ignored in silence."""
 
@@ -108,6 +119,7 @@ class UploadOptions(BaseModel):
     priority: Annotated[
         Priority, Field(description="How soon the job is wanted; within one priority, first come, first served.")
     ] = Priority.NORMAL
+    track: Track = None
     channels: Annotated[
         Channels,
         Field(description="`split` transcribes each channel by itself and names it as the speaker; `mix` mixes them."),

@@ -49,6 +49,7 @@ def transcribe(
     language: Annotated[str | None, typer.Option(help="Language spoken: en …, auto or auto-per-chunk.")] = None,
     languages: Annotated[str | None, typer.Option(help="Languages it may be, such as de,en.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model (`stt models list`).")] = None,
+    track: Annotated[int | None, typer.Option(help="Audio track of a file with several, from 1.", min=1)] = None,
     channels: Annotated[Channels | None, typer.Option(help="Mix them, or split: each is a speaker.")] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="How speech is found.")] = None,
     allow_partial: Annotated[
@@ -72,6 +73,7 @@ def transcribe(
             language=language,
             languages=languages,
             priority=priority,
+            track=None if track is None else str(track),
             channels=channels,
             strategy=strategy,
             allow_partial="true" if allow_partial else None,

@@ -19,6 +19,8 @@ def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, RawMe
         "duration_seconds": round(prepared.audio.duration_seconds, 3),
         "codec": prepared.audio.codec,
         "channels": prepared.audio.channels,
+        "channels_used": ", ".join(map(str, prepared.audio.channels_used)) or "all",
+        "track": f"{prepared.audio.track} of {len(prepared.audio.tracks)}",
         "warnings": ", ".join(warning.name for warning in prepared.audio.warnings) or "none",
     }
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.upload_schemas import Languages
+from api.upload_schemas import Languages, Track
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
@@ -35,6 +35,7 @@ class TranslationForm(BaseModel):
     temperature: Annotated[
         float | None, Field(ge=0, le=1, description="Sampling temperature; by default the engine's own.")
     ] = None
+    track: Track = None
 
 
 class TranscriptionForm(TranslationForm):

@@ -166,6 +166,7 @@ def _submit(
         model=own_name(form.model),
         prompt=form.prompt,
         temperature=form.temperature,
+        track=form.track,
         priority=Priority.HIGH,
         owner=caller.key_id,
         language=language,

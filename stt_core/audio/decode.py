@@ -12,22 +12,20 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
-from stt_core.audio import confine
-from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, find_ffmpeg
+from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, start_ffmpeg
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.losses import PartDecoding
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioInfo
 from stt_core.audio.parts import PARTS_AT_MOST, Part, find_parts
+from stt_core.audio.tracks import SoundChoice, choose_sound
 from stt_core.errors import (
     AudioTooLongError,
     DecoderError,
-    ExecutableNotFoundError,
     NoAudioError,
     SttError,
     UnreadableAudioError,
@@ -40,9 +38,6 @@ logger = get_logger(__name__)
 
 #: What `blocks` yields at once: 8 s of audio.
 BLOCK_BYTES = 256 * 1024
-_CPU_SECONDS_AT_LEAST = 60
-_SLOWEST_SPEED = 50
-_MEMORY_BYTES = 1024**3
 #: How long ffmpeg may be silent; decoding a block takes it milliseconds.
 _STALL_SECONDS = 120.0
 _LINE_BYTES = 4096
@@ -56,23 +51,33 @@ class PcmStream:
         path: The recording, a local file (containers such as MP4 are read back and forth).
         audio_format: Its format, from `detect_format`.
         settings: `max_audio_seconds` and `ffmpeg_executable` are used.
-        channel: One channel of the source by itself (0 is left) instead of the mix of all.
+        channel: One channel of the source by itself (0 is left) instead of a mix.
+        track: The audio track, counted from 1; None for the one that `tracks` chooses.
 
     Raises (from `read`, `blocks` and the `with` statement):
         ExecutableNotFoundError: There is no ffmpeg.
         AudioTooLongError: More than `max_audio_seconds` of audio, or more work than that much audio can be.
+        TrackNotFoundError: There is no such track.
         NoAudioError: No audio track, no such channel, or a track without samples.
         UnreadableAudioError: Damaged beyond decoding.
         DecoderError: ffmpeg was killed from outside, or hung.
     """
 
     def __init__(
-        self, path: Path, audio_format: AudioFormat, settings: Settings, *, channel: int | None = None
+        self,
+        path: Path,
+        audio_format: AudioFormat,
+        settings: Settings,
+        *,
+        channel: int | None = None,
+        track: int | None = None,
     ) -> None:
         self._path = path
         self._format = audio_format
         self._settings = settings
         self._channel = channel
+        self._track = track
+        self._choice = SoundChoice()
         self._parts: list[Part] = []
         #: Of each part that was begun.
         self._decodings: list[PartDecoding] = []
@@ -96,30 +101,39 @@ class PcmStream:
     def _start_part(self) -> None:
         """Begin to decode the next part of the recording."""
         number, count, path = len(self._decodings), len(self._parts), self._path.absolute()
-        part, report = self._parts[number], FfmpegReport(self._format)
+        part = self._parts[number]
+        choice = self._choose(part)
+        report = FfmpegReport(self._format, track=choice.track)
         title = f"Part {number + 1} of the recording" if count > 1 else "The recording"
         self._decodings.append(PartDecoding(path, self._format, part, title, report))
         self._part_begin = self._bytes_read
-        limit = self._settings.max_audio_seconds
-        executable = find_ffmpeg(self._settings.ffmpeg_executable)
-        arguments = decode_arguments(path, self._format, max_seconds=limit + 1, channel=self._channel, part=part)
-        cpu_seconds = int(_CPU_SECONDS_AT_LEAST + limit / _SLOWEST_SPEED)
-        launcher = [sys.executable, "-I", "-S", confine.__file__, str(os.getpid()), str(cpu_seconds)]
-        try:
-            self._process = subprocess.Popen(
-                [*launcher, str(_MEMORY_BYTES), executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=0,  # as the engine (see `stt_core.whisper.process`)
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
-            )
-        except OSError as error:
-            raise ExecutableNotFoundError(
-                f"ffmpeg ({executable}) cannot be started: {error}.", mend="Check FFMPEG_EXECUTABLE."
-            ) from error
+        channel = self._channel
+        weights = choice.weights if channel is None else [*[0.0] * channel, 1.0]
+        arguments = decode_arguments(
+            path,
+            self._format,
+            part,
+            track=choice.track,
+            starts_at=choice.starts_at,
+            weights=weights,
+            max_seconds=self._settings.max_audio_seconds + 1,
+        )
+        self._process = start_ffmpeg(self._settings, arguments)
         self._reporter = threading.Thread(target=self._listen, args=(self._process.stderr, report), daemon=True)
         self._reporter.start()
+
+    def _choose(self, part: Part) -> SoundChoice:
+        """Decide which sound of a part is decoded; the first part's tells about the recording."""
+        choice = choose_sound(
+            self._path.absolute(), self._format, part, self._settings, track=self._track, mix=self._channel is None
+        )
+        if not self._decodings:
+            self._choice = choice
+        for warning in choice.warnings:
+            if warning not in self._warnings:
+                logger.warning("{}: {}", warning.name, warning.message)
+                self._warnings.append(warning)
+        return choice
 
     def _stop(self) -> None:
         if self._process is None or self._reporter is None:
@@ -210,7 +224,8 @@ class PcmStream:
         """Sum the parts up, once there is no more of them."""
         samples = self._bytes_read // SAMPLE_BYTES
         reports = [decoding.report for decoding in self._decodings]
-        channels = max(report.channels for report in reports)
+        decoded = [report.decoded_track for report in reports if report.decoded_track]
+        channels = max((track.channels for track in decoded), default=1)
         if self._channel is not None and samples and self._channel >= channels:
             raise NoAudioError(
                 f"The recording has {channels} channel(s), so there is no channel {self._channel}.",
@@ -223,12 +238,14 @@ class PcmStream:
                 f"The recording has more than {len(reports)} parts: those from byte {unread[0].start} on were not read."
             )
             self._warnings.append(RecordingWarning(name=WarningName.UNREAD, message=text))
-        report = next((report for report in reports if report.codec != "unknown"), reports[0])
         info = AudioInfo(
             samples=samples,
             channels=channels,
-            codec=report.codec,
-            source_sample_rate=report.sample_rate,
+            codec=decoded[0].codec if decoded else "unknown",
+            source_sample_rate=decoded[0].sample_rate if decoded else None,
+            track=self._choice.track,
+            tracks=list(self._choice.tracks),
+            channels_used=self._choice.channels_used,
             warnings=self._warnings,
         )
         logger.info(

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[attr-defined]
 
+from stt_core.audio import confine
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.models import SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
 from stt_core.errors import ExecutableNotFoundError
 from stt_core.logs import logged
+from stt_core.settings import Settings
 
-_INPUT_STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: Audio: (?P<codec>[\w-]+)(?P<rest>.*)")
+_INPUT_STREAM = re.compile(
+    r"^\[info\]   Stream #0:\d+(?:\[\w+\])?(?:\((?P<language>[\w-]+)\))?.*?: Audio: (?P<codec>[\w-]+)(?P<rest>.*)"
+)
+_FILLED = re.compile(r"\[verbose\] adding (\d+) audio samples of silence")
 _VIDEO_STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: Video: (?!.*\(attached pic\))")
-_DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)(?:, start: (?P<start>-?\d+\.\d+))?")
 _PROBLEM = re.compile(r"^(?:\[(?P<source>[^\]]*)\] )?(?:\[[^\]]*\] )*\[(?:error|fatal|panic)\] (?P<text>.*)")
 _SURROUND = re.compile(r"\b(\d+)\.(\d+)(?:\.(\d+))?\b")
 _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "hexadecagonal": 16}
 #: Problems kept of one recording; a damaged one has thousands.
 _PROBLEMS_KEPT = 20
+#: Demuxers of containers that give each packet its time; the others count, and count wrong where streams were joined.
+_TIMED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "ogg", "rm"})
+#: Of these ffmpeg lets the first track that is decoded begin at 0, wherever the others do.
+_CORRECTED = frozenset({"mpeg", "mpegts"})
+#: Tracks kept of one file.
+_TRACKS_KEPT = 100
+_CPU_SECONDS_AT_LEAST = 60
+_SLOWEST_SPEED = 50
+_MEMORY_BYTES = 1024**3
 
 
 @logged
@@ -51,22 +69,94 @@ def find_ffmpeg(configured: str | None) -> str:
 
 @logged
 def decode_arguments(
-    path: Path, audio_format: AudioFormat, *, max_seconds: float, channel: int | None, part: Part | None = None
+    path: Path,
+    audio_format: AudioFormat,
+    part: Part,
+    *,
+    track: int,
+    starts_at: float,
+    weights: Sequence[float] | None,
+    max_seconds: float,
 ) -> list[str]:
-    """Return ffmpeg's arguments that decode the first audio track of `path`, or of a part of it, to standard output.
+    """Return ffmpeg's arguments that decode an audio track of a part of `path` to standard output.
 
-    The output is 16 kHz mono signed 16 bit little endian, at most `max_seconds` of it. `channel` takes one channel of
-    the source by itself (0 is left) instead of the mix of all.
+    The output is 16 kHz mono signed 16 bit little endian, at most `max_seconds` of it, on the clock of the file, if it
+    has one: what begins late, or is missing by its time stamps, is silence (`async=1` fills what is off by over 0.1 s).
+
+    Args:
+        path: The file.
+        audio_format: Its format.
+        part: The part.
+        track: The number of the track, from 1.
+        starts_at: Where its sound begins, seconds.
+        weights: The share of each channel in the mix; None for ffmpeg's own.
+        max_seconds: The longest output.
     """
-    drefs = ["-enable_drefs", "0", "-use_absolute_path", "0"] if audio_format.demuxer == "mov" else []
-    pick = [] if channel is None else ["-af", f"pan=mono|c0=c{channel}"]
+    mix = _pan(weights) if weights else ""
+    if starts_at and audio_format.demuxer in _CORRECTED:
+        mix = f"asetpts=PTS+{starts_at:.6f}/TB,{mix}"
+    clock = ":async=1:first_pts=0" if audio_format.demuxer in _TIMED else ""
     return [
-        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-threads", "1"),
-        # The demuxer is forced and may open nothing but this file.
-        *(*drefs, "-f", audio_format.demuxer, *(part or Part()).input_arguments(path)),
-        *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", *pick, "-ac", "1", "-ar", str(SAMPLE_RATE)),
+        *_input_arguments(path, audio_format, part, "level+verbose"),
+        *("-map", f"0:a:{track - 1}", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
+        *("-af", f"{mix}aresample={SAMPLE_RATE}{clock}", "-ac", "1"),
         *("-t", f"{max_seconds:.3f}", "-f", "s16le", "-acodec", "pcm_s16le", "pipe:1"),
     ]
+
+
+@logged
+def probe_arguments(path: Path, audio_format: AudioFormat, part: Part) -> list[str]:
+    """Return ffmpeg's arguments that show what is in a part of `path`, and decode nothing."""
+    return _input_arguments(path, audio_format, part, "level+verbose")
+
+
+@logged
+def track_arguments(
+    path: Path, audio_format: AudioFormat, part: Part, track: AudioTrack, *, max_seconds: float
+) -> list[str]:
+    """Return ffmpeg's arguments that decode all channels of a track by themselves, 16 kHz, interleaved."""
+    return [
+        *_input_arguments(path, audio_format, part, "level+error"),
+        *("-map", f"0:a:{track.number - 1}", "-vn", "-sn", "-dn", "-af", f"aresample={SAMPLE_RATE}"),
+        *("-ac", str(track.channels), "-t", f"{max_seconds:.3f}", "-f", "s16le", "-acodec", "pcm_s16le", "pipe:1"),
+    ]
+
+
+@logged
+def start_ffmpeg(settings: Settings, arguments: Sequence[str], *, listen: bool = True) -> subprocess.Popen[bytes]:
+    """Start ffmpeg under hard limits (`confine`); its output can be read, and what it says unless nobody listens.
+
+    Raises:
+        ExecutableNotFoundError: There is none, or it cannot be started.
+    """
+    executable = find_ffmpeg(settings.ffmpeg_executable)
+    cpu_seconds = int(_CPU_SECONDS_AT_LEAST + settings.max_audio_seconds / _SLOWEST_SPEED)
+    launcher = [sys.executable, "-I", "-S", confine.__file__, str(os.getpid()), str(cpu_seconds), str(_MEMORY_BYTES)]
+    try:
+        return subprocess.Popen(
+            [*launcher, executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if listen else subprocess.DEVNULL,
+            process_group=0,  # as the engine (see `stt_core.whisper.process`)
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
+        )
+    except OSError as error:
+        raise ExecutableNotFoundError(
+            f"ffmpeg ({executable}) cannot be started: {error}.", mend="Check FFMPEG_EXECUTABLE."
+        ) from error
+
+
+def _input_arguments(path: Path, audio_format: AudioFormat, part: Part, level: str) -> list[str]:
+    """Return the arguments before the output: the demuxer is forced and may open nothing but this file."""
+    special = ["-enable_drefs", "0", "-use_absolute_path", "0"] if audio_format.demuxer == "mov" else []
+    start = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", level, "-threads", "1"]
+    return [*start, *special, "-f", audio_format.demuxer, *part.input_arguments(path)]
+
+
+def _pan(weights: Sequence[float]) -> str:
+    shares = (f"{weight:+.6f}*c{number}" for number, weight in enumerate(weights) if weight)
+    return f"pan=mono|c0={''.join(shares)},"
 
 
 @dataclass
@@ -74,9 +164,13 @@ class FfmpegReport:
     """What ffmpeg says on standard error, read line by line in bounded memory."""
 
     audio_format: AudioFormat | None = None
-    codec: str = "unknown"
-    sample_rate: int | None = None
-    channels: int = 1
+    #: The number of the track that is decoded, from 1, and all that there are.
+    track: int = 1
+    tracks: list[AudioTrack] = field(default_factory=list)
+    #: Silence that stands for what the time stamps leave out, seconds.
+    filled_seconds: float = 0.0
+    #: Where the clock of the container begins, seconds.
+    start_seconds: float = 0.0
     #: Length by the container's header; None where it has none or ffmpeg guessed it from the bit rate.
     duration_seconds: float | None = None
     has_video: bool = False
@@ -89,15 +183,23 @@ class FfmpegReport:
     _is_decoding: bool = False
     _is_estimated: bool = False
 
+    @property
+    def decoded_track(self) -> AudioTrack | None:
+        """The track that is decoded, where ffmpeg has named it."""
+        return self.tracks[self.track - 1] if self.track <= len(self.tracks) else None
+
     @logged
     def add_line(self, line: str) -> None:
-        """Take one line of ffmpeg's log, written with `-loglevel level+info`."""
+        """Take one line of ffmpeg's log, written with `-loglevel level+info` or `level+verbose`."""
         if problem := _PROBLEM.match(line):
             is_noise = self._is_noise(problem["source"] or "")
             self.problem_count += not is_noise
             kept = self.noises if is_noise else self.problems
             if len(kept) < _PROBLEMS_KEPT:
                 kept.append(problem["text"][:200])
+        elif self._is_decoding and (filled := _FILLED.search(line)):  # before the output begins, the sound begins late
+            rate = self.decoded_track.sample_rate if self.decoded_track else None
+            self.filled_seconds += int(filled[1]) / (rate or SAMPLE_RATE)
         elif "Estimating duration from bitrate" in line:
             self._is_estimated = True
         elif line.startswith(("[info] Stream mapping", "[info] Output #0")):
@@ -123,15 +225,27 @@ class FfmpegReport:
         return not self._is_output or (self.audio_format is not None and self.audio_format.streamed)
 
     def _read_input(self, line: str) -> None:
-        if self.codec == "unknown" and (stream := _INPUT_STREAM.match(line)):
-            self.codec = stream["codec"]
-            rate = re.search(r"(\d+) Hz", stream["rest"])
-            self.sample_rate = int(rate[1]) if rate else None
-            self.channels = _count_channels(stream["rest"])
+        if stream := _INPUT_STREAM.match(line):
+            if len(self.tracks) < _TRACKS_KEPT:
+                rate = re.search(r"(\d+) Hz", stream["rest"])
+                start = re.search(r", start (-?\d+\.\d+)", stream["rest"])
+                self.tracks.append(
+                    AudioTrack(
+                        number=len(self.tracks) + 1,
+                        codec=stream["codec"],
+                        language=None if stream["language"] in (None, "und") else stream["language"],
+                        channels=_count_channels(stream["rest"]),
+                        sample_rate=int(rate[1]) if rate else None,
+                        is_default="(default)" in stream["rest"],
+                        start_seconds=max(0.0, float(start[1]) - self.start_seconds) if start else 0.0,
+                    )
+                )
         elif _VIDEO_STREAM.match(line):
             self.has_video = True
-        elif not self._is_estimated and (duration := _DURATION.match(line)):
-            self.duration_seconds = int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
+        elif duration := _DURATION.match(line):
+            self.start_seconds = float(duration["start"] or 0)
+            if not self._is_estimated:
+                self.duration_seconds = int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
 
 
 def _count_channels(text: str) -> int:

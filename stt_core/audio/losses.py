@@ -17,6 +17,8 @@ from stt_core.warnings import RecordingWarning, WarningName
 #: The header's length and what came out may differ by so much (encoder delay, rounding) before a recording is damaged.
 _MISSING_SECONDS = 1.0
 _MISSING_SHARE = 0.02
+#: Shorter gaps, seconds, are the grain of a clock.
+_GAP_SECONDS = 0.5
 
 
 @dataclass
@@ -40,6 +42,9 @@ class PartDecoding:
     def losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
         """Yield what did not come out beside the `seconds` that did, given ffmpeg's exit status."""
         part, report = self.part, self.report
+        if report.filled_seconds >= _GAP_SECONDS:
+            text = f"The time stamps leave out {report.filled_seconds:.1f} s of the sound, which are silence."
+            yield RecordingWarning(name=WarningName.TIMESTAMP_GAPS, message=text)
         if seconds == 0:
             yield from self._nothing(code)
         elif part.unread_bytes and part.end is not None:
@@ -56,7 +61,7 @@ class PartDecoding:
     def _missing_seconds(self, seconds: float) -> float:
         """Return how much more there should be, by the header; 0 where that is next to nothing."""
         promised = self.promised_seconds
-        if promised is None or self.report.has_video:  # it is the picture's length
+        if promised is None or self.report.has_video or len(self.report.tracks) > 1:  # it is that of the longest
             promised = seconds
         if self.part.missing_bytes and self.part.end is not None:  # ffmpeg goes by the length of the file
             there = self.part.end - self.part.start

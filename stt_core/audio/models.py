@@ -115,6 +115,20 @@ class Chunk(BaseModel):
         return None
 
 
+class AudioTrack(BaseModel):
+    """An audio track of a file, as its container names it; `number` counts from 1."""
+
+    number: int
+    codec: str
+    #: ISO 639 code; None where the container names none.
+    language: str | None = None
+    channels: int = 1
+    sample_rate: int | None = None
+    is_default: bool = False
+    #: Where its sound begins, where the container says that it begins late.
+    start_seconds: float = 0.0
+
+
 class AudioInfo(BaseModel):
     """Facts about a decoded recording."""
 
@@ -122,6 +136,11 @@ class AudioInfo(BaseModel):
     channels: int = Field(ge=1)
     codec: str
     source_sample_rate: int | None = None
+    #: The number of the track that was decoded, and all that there are.
+    track: int = 1
+    tracks: list[AudioTrack] = []
+    #: The channels in the mix, counted from 1 as speakers are; empty where there is one channel, or none was chosen.
+    channels_used: list[int] = []
     #: What was lost of it or is doubtful.
     warnings: RecordingWarnings = []
 

@@ -47,9 +47,15 @@ class RecordingStream(PcmStream):
     """A `PcmStream` that measures the recording while somebody reads it."""
 
     def __init__(
-        self, path: Path, audio_format: AudioFormat, settings: Settings, *, channel: int | None = None
+        self,
+        path: Path,
+        audio_format: AudioFormat,
+        settings: Settings,
+        *,
+        channel: int | None = None,
+        track: int | None = None,
     ) -> None:
-        super().__init__(path, audio_format, settings, channel=channel)
+        super().__init__(path, audio_format, settings, channel=channel, track=track)
         self._rumble_filter = RumbleFilter()
         self._energy_meter = EnergyMeter()
         self._voice_meter = VoiceMeter()

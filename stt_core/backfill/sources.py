@@ -40,6 +40,7 @@ class BackfillSource(BaseModel):
     language: str | None = None
     languages: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     model: Annotated[str, Field(min_length=1)] | None = None
+    track: Annotated[int, Field(ge=1)] | None = None
     channels: Channels = Channels.MIX
     strategy: Strategy | None = None
     prompt: str | None = None

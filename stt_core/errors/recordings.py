@@ -72,6 +72,13 @@ class NoAudioError(InvalidInputError):
     status = 422
 
 
+class TrackNotFoundError(InvalidInputError):
+    """The recording has no audio track of the number that was asked for."""
+
+    kind = "track-not-found"
+    status = 422
+
+
 class AudioTooLongError(InvalidInputError):
     """The recording exceeds `MAX_AUDIO_SECONDS` or a decoding limit."""
 

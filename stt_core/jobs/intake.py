@@ -70,6 +70,7 @@ class Wishes(TypedDict, total=False):
 
     language: str | None
     languages: Sequence[str]
+    track: int | None
     model: str | None
     priority: Priority
     channels: Channels

@@ -26,6 +26,8 @@ class JobOptions(BaseModel):
     #: The codes that `auto` chooses from, sorted; none stands for all.
     languages: tuple[str, ...] = ()
     model: str
+    #: The audio track of a file with several, counted from 1; None for the default one, or the first with a voice.
+    track: int | None = None
     #: `split` transcribes each channel by itself and names it as the speaker.
     channels: Channels = Channels.MIX
     #: None follows `CHUNK_STRATEGY`.

@@ -50,6 +50,7 @@ def merge_recording(
         warnings=plan.warnings,
         voices={track.channel: voice_of(services.store, track) for track in plan.tracks},
     )
+    transcript = transcript.model_copy(update={"audio": plan.audio.model_copy(update={"warnings": []})})
     options = claim.job().options
     if options.translate:
         transcript = transcript.model_copy(update={"task": "translate"})

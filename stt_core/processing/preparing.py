@@ -32,7 +32,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     Each channel of a split recording is decoded by itself.
 
     Raises:
-        UnreadableAudioError, NoAudioError, AudioTooLongError: The recording cannot be transcribed.
+        UnreadableAudioError, NoAudioError, TrackNotFoundError, AudioTooLongError: The recording cannot be transcribed.
         FileTooLargeError: What lies in a bucket is larger than an upload may be.
         ObjectNotFoundError: The recording is gone from the object store.
         ObjectChangedError: It is another one by now.
@@ -49,7 +49,8 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
         services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:
             audio_format = detect_file_format(file)
-        track, audio = _decode(services, claim, path, audio_format, channel=0 if split else None)
+        number = job.options.track
+        track, audio = _decode(services, claim, path, audio_format, channel=0 if split else None, number=number)
         tracks = [track]
         if split and audio.channels == 1:
             logger.info("the recording has one channel: it is not split")
@@ -57,7 +58,10 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
         elif split:
             _refuse_too_much(audio, services.settings.max_audio_seconds)
             others = range(1, audio.channels)
-            tracks += [_decode(services, claim, path, audio_format, channel=channel)[0] for channel in others]
+            tracks += [
+                _decode(services, claim, path, audio_format, channel=channel, number=audio.track)[0]
+                for channel in others
+            ]
     claim.update(JobUpdate(duration_seconds=audio.duration_seconds))
     failpoint(Failpoint.AUDIO_PREPARED)
     logger.info("prepared: {:.1f} s of audio, codec {}, {} tracks", audio.duration_seconds, audio.codec, len(tracks))
@@ -74,7 +78,7 @@ def _refuse_too_large(source: Source, limit: int) -> None:
 
 
 def _decode(
-    services: Services, claim: Claim, path: Path, audio_format: AudioFormat, *, channel: int | None
+    services: Services, claim: Claim, path: Path, audio_format: AudioFormat, *, channel: int | None, number: int | None
 ) -> tuple[Track, AudioInfo]:
     track = Track(
         channel=channel,
@@ -82,7 +86,7 @@ def _decode(
         energies_key=keys.frame_energies(claim.job_id, claim.attempt, channel),
         voice_key=(voice_key := keys.voice_probabilities(claim.job_id, claim.attempt, channel)),
     )
-    with RecordingStream(path, audio_format, services.settings, channel=channel) as recording:
+    with RecordingStream(path, audio_format, services.settings, channel=channel, track=number) as recording:
         services.store.put_stream(track.pcm_key, cast("BinaryIO", recording))
         failpoint(Failpoint.PCM_STORED)
         services.store.put_bytes(track.energies_key, recording.energies.to_bytes())

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from stt_core.audio.models import AudioInfo
 from stt_core.logs import logged
 from stt_core.settings import QualityName
 from stt_core.warnings import RecordingWarnings
@@ -116,6 +117,8 @@ class Transcript(BaseModel):
     model: str
     model_digest: str | None = None
     duration_seconds: float
+    #: What was decoded: which of its tracks, which of their channels.
+    audio: AudioInfo | None = None
     segments: list[Segment]
     #: What the engine wrote where nobody speaks ("[Music]"); no part of the text, and in no other format.
     sounds: list[Segment] = []
