@@ -2,7 +2,7 @@
 
 Where that is says ICU, by Unicode's rules (UAX #14 for lines, UAX #29 for graphemes) and by its dictionaries, since
 Chinese, Thai, Lao, Khmer and Burmese part their words by nothing. For Japanese, BudouX knows the phrases better
-(docs/decisions/0018-line-breaking.md).
+(docs/decisions/0019-line-breaking.md).
 """
 
 from __future__ import annotations
