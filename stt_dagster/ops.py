@@ -116,7 +116,7 @@ def plan_chunks(
             "chunks": len(plan.chunks),
             "batches": len(batches),
             "speech_seconds": round(sum(chunk.speech_seconds for chunk in plan.chunks), 3),
-            "model": plan.model,
+            "model": plan.model_name,
             "language": plan.language,
         },
     )

@@ -154,8 +154,8 @@ def _pairs(
             latest: dict[str, JobModel] = {}
             for job in jobs:
                 if job.source and current.source and job.source.etag == current.source.etag:
-                    latest.setdefault(job.options.model, job)
-            for name in sorted(latest.keys() - {current.options.model}):
+                    latest.setdefault(job.options.model_name, job)
+            for name in sorted(latest.keys() - {current.options.model_name}):
                 if model in (None, name):
                     yield item, _version(current), _version(latest[name])
         after = items[-1].key
@@ -163,7 +163,7 @@ def _pairs(
 
 def _version(job: JobModel) -> Version:
     assert job.result is not None  # it is completed
-    return Version(job.job_id, job.options.model, job.result)
+    return Version(job.job_id, job.options.model_name, job.result)
 
 
 def _read(services: Services, version: Version) -> Transcript:

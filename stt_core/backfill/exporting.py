@@ -96,4 +96,4 @@ def _succeeds(services: Services, item: BucketObject, job: JobModel, etag: str |
     if item.current_etag != etag:
         return item.current_etag != item.etag
     before = next(iter(services.jobs.get_jobs([item.current_job_id])), None)
-    return before is None or (before.options.model == job.options.model and before.job_id < job.job_id)
+    return before is None or (before.options.model_name == job.options.model_name and before.job_id < job.job_id)

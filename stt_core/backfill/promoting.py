@@ -75,7 +75,7 @@ def promote_model(
         next_cursor = items[-1].key if len(items) == _PAGE else None
     versions: dict[str | None, JobModel] = {}
     for job in services.jobs.find_versions(item.partition for item in items):  # the latest first
-        if job.status is JobStatus.COMPLETED and job.options.model == model:
+        if job.status is JobStatus.COMPLETED and job.options.model_name == model:
             versions.setdefault(job.partition, job)
     result = Promotion(promoted=0, current=0, without=0, failed=[], next_cursor=next_cursor)
     for item in items:

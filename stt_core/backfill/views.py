@@ -47,7 +47,7 @@ class VersionView(BaseModel):
         return cls(
             **job.model_dump(include={"job_id", "status", "created_at", "completed_at"}),
             is_current=job.job_id == item.current_job_id,
-            model=job.options.model,
+            model=job.options.model_name,
             etag=job.source.etag if job.source else None,
             error=job.error,
             passed_on=job.status is JobStatus.COMPLETED and not job.release_due,

@@ -44,6 +44,12 @@ class ModelDownloadError(TransientError):
     expected = True
 
 
+class ModelChangedError(PermanentError):
+    """A model's file is another one than the run began with."""
+
+    kind = "model-changed"
+
+
 class DecoderError(TransientError):
     """The decoder's process was killed from outside, or hung."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from stt_core.errors import (
     JobDeletedError,
     JobFailedError,
     JobNotFoundError,
+    ModelNotFoundError,
     ObjectNotFoundError,
     RequestInProgressError,
     SttError,
@@ -257,7 +259,13 @@ class Intake:
 
     def _checked(self, filename: str, wishes: Wishes) -> JobCreate:
         """Return the job to create, once everything that is asked for is found to be possible."""
-        model = wishes.get("model") or self._settings.whisper_model
+        asked_for = wishes.get("model")
+        if asked_for and os.sep in asked_for:
+            raise ModelNotFoundError(
+                f"There is no model named {asked_for[:80]!r}: a model is asked for by its name.",
+                mend="`stt models list` shows what there is; a path can only be in WHISPER_MODEL.",
+            )
+        model = asked_for or self._settings.whisper_model
         whisper_model = resolve_model(model, self._settings)
         if wishes.get("translate") and not whisper_model.multilingual:
             raise TranslationUnsupportedError(

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from stt_core.whisper.catalog import model_name
+
 #: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
 Strategy = Literal["silence", "vad", "fixed"]
 
@@ -25,6 +27,7 @@ class JobOptions(BaseModel):
     language: str = "auto"
     #: The codes that `auto` chooses from, sorted; none stands for all.
     languages: tuple[str, ...] = ()
+    #: As it was asked for: a name, or the path that `WHISPER_MODEL` was.
     model: str
     #: The audio track of a file with several, counted from 1; None for the default one, or the first with a voice.
     track: int | None = None
@@ -42,3 +45,8 @@ class JobOptions(BaseModel):
     temperature: float | None = None
     #: Whether the transcript has the times of words.
     word_timestamps: bool = True
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model; never a path of this machine."""
+        return model_name(self.model)

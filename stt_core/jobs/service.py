@@ -362,7 +362,7 @@ class JobService:
         return JobView(
             **job.model_dump(include=_SHARED_FIELDS),
             progress=progress,
-            model=job.options.model,
+            model=job.options.model_name,
             language=job.language or job.options.language,
             queue_position=self._position(job),
             run_url=run_url,

@@ -39,7 +39,7 @@ class JobSummary(BaseModel):
         return cls(
             **job.model_dump(include=shown),
             language=job.language or job.options.language,
-            model=job.options.model,
+            model=job.options.model_name,
             metadata=job.metadata,
         )
 

@@ -35,6 +35,7 @@ def merge_recording(
         for outcome in outcomes
         if outcome.result_key
     }
+    unpinned = [warning for result in results for warning in result.warnings]
     gaps = {outcome.index: outcome.failure for outcome in outcomes if outcome.failure}
     if gaps and not transcripts:
         raise MissingChunksError(f"Not one of {len(gaps)} chunks could be transcribed: {next(iter(gaps.values()))}")
@@ -43,11 +44,11 @@ def merge_recording(
         plan.chunks,
         transcripts,
         duration_seconds=plan.audio.duration_seconds,
-        model=plan.model,
+        model=plan.model_name or plan.model,
         model_digest=plan.model_digest,
         language=None if plan.language == AUTO else plan.language,
         gaps=gaps,
-        warnings=plan.warnings,
+        warnings=[*plan.warnings, *unpinned[:1]],
         voices={track.channel: voice_of(services.store, track) for track in plan.tracks},
     )
     transcript = transcript.model_copy(update={"audio": plan.audio.model_copy(update={"warnings": []})})

@@ -33,8 +33,11 @@ class RecordingPlan(BaseModel):
     tracks: list[Track]
     audio: AudioInfo
     chunks: list[Chunk]
+    #: As it was asked for.
     model: str
     model_digest: str
+    #: None in plans from before, whose `model` is the name.
+    model_name: str | None = None
     language: str
     allow_partial: bool
     #: What was lost or is doubtful, up to here.
@@ -51,6 +54,8 @@ class ChunkBatch(BaseModel):
     tracks: list[Track]
     chunks: list[Chunk]
     model: str
+    #: None in batches from before: the model that is there is taken, with a warning.
+    model_digest: str | None = None
     language: str
     threads: int
     allow_partial: bool
@@ -76,6 +81,7 @@ class BatchResult(BaseModel):
     audio_seconds: float
     engine_seconds: float
     cpu_seconds: float = 0.0
+    warnings: RecordingWarnings = []
 
 
 class MergedTranscript(BaseModel):

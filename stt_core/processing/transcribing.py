@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,8 @@ from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
 from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
-from stt_core.whisper.models import resolve_model
+from stt_core.warnings import RecordingWarning, WarningName
+from stt_core.whisper.models import WhisperModel, resolve_model
 from stt_core.whisper.process import engine_cpu_seconds
 from stt_core.whisper.rehearing import hear_again
 
@@ -63,9 +64,10 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     Raises:
         EngineError, EngineTimeoutError: The engine failed on a chunk by itself; the message names it.
         EngineStoppedError: The job was cancelled or taken over meanwhile.
+        ModelChangedError: The model is another one than the plan was made with.
     """
     job = claim.job()
-    model = resolve_model(batch.model, services.settings)
+    model = resolve_model(batch.model, services.settings, digest=batch.model_digest)
     texts = ChunkTexts.open(services, batch.tracks, model, job.options)
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
@@ -94,7 +96,15 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         audio_seconds=sum(one.document.speech_seconds for one in waiting),
         engine_seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
+        warnings=list(_unpinned(batch, model)),
     )
+
+
+def _unpinned(batch: ChunkBatch, model: WhisperModel) -> Iterator[RecordingWarning]:
+    """Say so where it is not known with which model the run began."""
+    if batch.model_digest is None:
+        text = f"The run began before runs named the digest of their model: {model.name} was taken as it is now."
+        yield RecordingWarning(name=WarningName.MODEL_UNPINNED, message=text)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ that `WHISPER_MODELS_URL` points at; sizes are those of the published files, byt
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,11 @@ DEFAULT_FLAGS = ("-mc", "0")
 DEMO = "demo"
 #: OpenAI's own models, which programs written for its API ask for: each stands for `WHISPER_MODEL` at its routes alone.
 HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
+
+
+def model_name(asked_for: str) -> str:
+    """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
+    return asked_for.rpartition(os.sep)[2].removeprefix("ggml-").removesuffix(".bin") or asked_for
 
 
 @dataclass(frozen=True)

@@ -108,19 +108,19 @@ def file_digest(path: Path, cache_dir: Path | None = None) -> str:
     return _digest(path, cache_dir, *_identity(path))
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[int, int, int, int]:
     try:
         status = path.stat()
     except OSError as error:
         raise ModelNotFoundError(
             f"There is no model file at {path} ({error.strerror}).", mend="See `stt models list`."
         ) from error
-    return status.st_mtime_ns, status.st_size
+    return status.st_size, status.st_ino, status.st_ctime_ns, status.st_mtime_ns
 
 
 @lru_cache(maxsize=16)
-def _digest(path: Path, cache_dir: Path | None, modified_ns: int, size: int) -> str:
-    name = hashlib.sha256(f"{path.resolve()}\n{modified_ns}\n{size}".encode()).hexdigest()
+def _digest(path: Path, cache_dir: Path | None, *identity: int) -> str:
+    name = hashlib.sha256(f"{path.resolve()}\n{identity}".encode()).hexdigest()
     note = cache_dir / name if cache_dir else None
     if note and note.is_file():
         return note.read_text(encoding="ascii").strip()
@@ -138,7 +138,7 @@ def _digest(path: Path, cache_dir: Path | None, modified_ns: int, size: int) -> 
 
 
 @lru_cache(maxsize=16)
-def _validate(path: Path, modified_ns: int, size: int) -> ModelHeader:
+def _validate(path: Path, size: int, *_: int) -> ModelHeader:
     try:
         with path.open("rb") as file:
             header = _read_header(file)

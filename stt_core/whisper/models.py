@@ -6,15 +6,16 @@ from the settings only (`WHISPER_MODEL`), never from a caller of the API.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from stt_core.errors import ModelNotFoundError
+from stt_core.errors import ModelChangedError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry
+from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry, model_name
 from stt_core.whisper.ggml import file_digest, validate_model
 
 logger = get_logger(__name__)
@@ -52,30 +53,39 @@ class ListedModel:
 
 
 @logged
-def resolve_model(name_or_path: str, settings: Settings) -> WhisperModel:
+def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None = None) -> WhisperModel:
     """Find a model, check its file, and warn, once in a process, where it needs a warning.
 
     Args:
         name_or_path: A name of `list_models`, or the path that `WHISPER_MODEL` holds.
         settings: Where models lie.
+        digest: That of the model with which a run began; None takes the one that is there.
 
     Raises:
         ModelNotFoundError: No such model, or it is not downloaded; the mend names the command.
         ModelInvalidError: Its file is damaged.
+        ModelChangedError: Its file is another one than the run began with.
     """
     entry = CATALOG.get(name_or_path)
     path = _find(name_or_path, entry, settings)
     header = validate_model(path)
     if entry is not None and entry.notice:
         _warn_once(entry.notice)
-    return WhisperModel(
-        name=path.stem.removeprefix("ggml-") if entry is None else entry.name,
+    model = WhisperModel(
+        name=model_name(name_or_path) if entry is None else entry.name,
         path=path,
         multilingual=header.multilingual,
         default_flags=DEFAULT_FLAGS if entry is None else entry.default_flags,
         notice=None if entry is None else entry.notice,
         digest_dir=settings.whisper_models_dir / ".digests",
     )
+    if digest is not None and model.digest != digest:
+        raise ModelChangedError(
+            f"The model {model.name} is another file than this run began with: its SHA-256 begins with "
+            f"{model.digest[:12]} on this host, not with {digest[:12]}.",
+            mend="Put the same file in place on every host; then `stt retry` begins with what is there.",
+        )
+    return model
 
 
 @logged
@@ -115,12 +125,14 @@ def _find(name: str, entry: CatalogEntry | None, settings: Settings) -> Path:
             )
         return path
     if name == settings.whisper_model and Path(name).expanduser().is_file():
-        return Path(name).expanduser().resolve()
+        return Path(name).expanduser().absolute()
     own = settings.whisper_models_dir / f"ggml-{name}.bin"
     if _NAME.fullmatch(name) and own.is_file():
         return own
     raise ModelNotFoundError(
-        f"There is no model named {name[:80]!r}.",
-        mend=f"`stt models list` shows what there is, for example {', '.join(list(CATALOG)[:6:2])}; "
+        f"There is no model named {model_name(name)[:80]!r}.",
+        mend="WHISPER_MODEL was the path of this file, and is not any more. Set it back, or send the recording again."
+        if os.sep in name
+        else f"`stt models list` shows what there is, for example {', '.join(list(CATALOG)[:6:2])}; "
         "`stt models download NAME` fetches one.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,17 @@ import _pywhispercpp as engine
 import loguru
 import pytest
 
-from stt_core.errors import LanguageChoiceError, ModelInvalidError, ModelNotFoundError, UnknownLanguageError
+from stt_core.errors import (
+    LanguageChoiceError,
+    ModelChangedError,
+    ModelInvalidError,
+    ModelNotFoundError,
+    UnknownLanguageError,
+)
 from stt_core.logs import add_sink
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG
+from stt_core.whisper.ggml import file_digest
 from stt_core.whisper.languages import LANGUAGES, check_language, check_languages, resolve_languages
 from stt_core.whisper.models import WhisperModel, _warn_once, list_models, resolve_model
 
@@ -78,6 +86,28 @@ def test_resolving_when_the_setting_is_a_path_then_takes_that_path_only(
     assert resolve_model(str(path), settings).path == path
     with pytest.raises(ModelNotFoundError):
         resolve_model(str(other), settings)
+
+
+def test_resolving_when_another_digest_is_expected_then_says_both(settings: Settings, demo_model: WhisperModel) -> None:
+    assert resolve_model("demo", settings, digest=demo_model.digest) == demo_model
+    with pytest.raises(ModelChangedError, match=f"begins with {demo_model.digest[:12]} on this host, not with 0{{12}}"):
+        resolve_model("demo", settings, digest="0" * 64)
+
+
+def test_resolving_when_a_path_is_not_the_setting_any_more_then_names_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model named 'mine'") as caught:
+        resolve_model(str(tmp_path / "ggml-mine.bin"), Settings())
+    assert str(tmp_path) not in str(caught.value) and "WHISPER_MODEL" in (caught.value.mend or "")
+
+
+def test_digest_when_the_file_is_replaced_by_one_of_its_size_and_date_then_is_the_new_ones(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"one")
+    other.write_bytes(b"two")
+    before = file_digest(path, tmp_path / "digests")
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+    assert file_digest(path, tmp_path / "digests") == hashlib.sha256(b"two").hexdigest() != before
 
 
 def test_resolving_when_the_file_is_damaged_then_refuses_it(tmp_path: Path) -> None:
