@@ -123,8 +123,12 @@ def track_arguments(
 
 
 @logged
-def start_ffmpeg(settings: Settings, arguments: Sequence[str], *, listen: bool = True) -> subprocess.Popen[bytes]:
+def start_ffmpeg(
+    settings: Settings, arguments: Sequence[str], *, listen: bool = True, descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     """Start ffmpeg under hard limits (`confine`); its output can be read, and what it says unless nobody listens.
+
+    `descriptors` are open files that it may read, as `/dev/fd/NUMBER`.
 
     Raises:
         ExecutableNotFoundError: There is none, or it cannot be started.
@@ -138,6 +142,7 @@ def start_ffmpeg(settings: Settings, arguments: Sequence[str], *, listen: bool =
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if listen else subprocess.DEVNULL,
+            pass_fds=descriptors,
             process_group=0,  # as the engine (see `stt_core.whisper.process`)
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
         )

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -92,11 +93,7 @@ def choose_sound(
         TrackNotFoundError: There is no such track.
     """
     tracks = _list_tracks(path, audio_format, part, settings)
-    if track is not None and track > len(tracks) > 0:
-        raise TrackNotFoundError(
-            f"The recording has no audio track {track}; it has {len(tracks)}: {_names(tracks)}.",
-            mend="Ask for one of these, or leave `track` out.",
-        )
+    _refuse_unknown(track, tracks)
     heard: dict[int, list[ChannelSound]] = {}
 
     def listen(number: int) -> list[ChannelSound]:
@@ -141,6 +138,27 @@ def mix_of(sounds: Sequence[ChannelSound]) -> tuple[float, ...]:
     )
 
 
+@logged
+def ensure_track(file: BinaryIO, audio_format: AudioFormat, settings: Settings, track: int) -> None:
+    """Refuse a track that an open file, which need have no name, does not have; it is left at its beginning.
+
+    Raises:
+        TrackNotFoundError: There is no such track.
+    """
+    descriptor = file.fileno()
+    path = Path(f"/dev/fd/{descriptor}")
+    _refuse_unknown(track, _list_tracks(path, audio_format, Part(), settings, descriptors=[descriptor]))
+    file.seek(0)
+
+
+def _refuse_unknown(track: int | None, tracks: Sequence[AudioTrack]) -> None:
+    if track is not None and track > len(tracks) > 0:
+        raise TrackNotFoundError(
+            f"The recording has no audio track {track}; it has {len(tracks)}: {_names(tracks)}.",
+            mend="Ask for one of these, or leave `track` out.",
+        )
+
+
 def _has_voice(sound: ChannelSound) -> bool:
     return sound.voice_seconds >= _LEAST_VOICE_SECONDS
 
@@ -153,10 +171,12 @@ def _numbers(numbers: Sequence[int]) -> str:
     return "number " + ", ".join(map(str, numbers))
 
 
-def _list_tracks(path: Path, audio_format: AudioFormat, part: Part, settings: Settings) -> list[AudioTrack]:
+def _list_tracks(
+    path: Path, audio_format: AudioFormat, part: Part, settings: Settings, *, descriptors: Sequence[int] = ()
+) -> list[AudioTrack]:
     """Return the audio tracks that ffmpeg sees; none of what it cannot open, which decoding will say."""
     report = FfmpegReport(audio_format)
-    with start_ffmpeg(settings, probe_arguments(path, audio_format, part)) as process:
+    with start_ffmpeg(settings, probe_arguments(path, audio_format, part), descriptors=descriptors) as process:
         try:
             _, said = process.communicate(timeout=_PROBE_SECONDS)
         except subprocess.TimeoutExpired as error:

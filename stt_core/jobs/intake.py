@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypedDict, cast
 
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
 from stt_core.audio.formats import AudioFormat
+from stt_core.audio.tracks import ensure_track
 from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
@@ -168,6 +169,8 @@ class Intake:
         self.ensure_acceptable(size_bytes)
         detected = detect_file_format(file)
         create = self._checked(filename, wishes)
+        if create.options.track is not None:
+            ensure_track(file, detected, self._settings, create.options.track)
         sha256 = functools.cache(functools.partial(_sha256, file))
         if idempotency_key:
             job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256())
