@@ -150,8 +150,9 @@ def test_upload_form_when_described_then_has_the_fields_others_rely_on(document:
     schema = document["components"]["schemas"]["UploadForm"]
 
     assert list(schema["properties"]) == [
-        "model", "language", "languages", "priority", "channels", "strategy", "allow_partial", "prompt", "translate",
-        "temperature", "word_timestamps", "metadata", "callback_url", "filename", "deduplicate", "file", "source_url",
+        "model", "language", "languages", "priority", "track", "channels", "strategy", "allow_partial", "prompt",
+        "translate", "temperature", "word_timestamps", "metadata", "callback_url", "filename", "deduplicate", "file",
+        "source_url",
     ]  # fmt: skip
     assert "required" not in schema
 
