@@ -54,7 +54,7 @@ class ResultQuery(BaseModel):
         Field(description="Form of the transcript; by default what `Accept` asks for, else `json`."),
     ] = None
     max_line_width: Annotated[
-        int | None, Field(ge=1, le=1000, description="Of subtitles: characters in a line.", examples=[42])
+        int | None, Field(ge=1, le=1000, description="Of subtitles: columns in a line (wide: two).", examples=[42])
     ] = None
     max_line_count: Annotated[
         int | None,

@@ -38,7 +38,7 @@ ApiUrl = Annotated[
     str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the transcript.")]
-LineWidth = Annotated[int | None, typer.Option(help="Of subtitles: characters in a line.", min=1, max=1000)]
+LineWidth = Annotated[int | None, typer.Option(help="Of subtitles: columns in a line (wide: two).", min=1, max=1000)]
 LineCount = Annotated[int | None, typer.Option(help="Of subtitles with a width: lines shown at once.", min=1, max=100)]
 
 
