@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from stt_core.logs import logged
+
 #: Chunks are separate pieces of speech, joined without their pauses: text of the one before is no context, and feeding
 #: it back is what starts most loops.
 DEFAULT_FLAGS = ("-mc", "0")
@@ -19,6 +21,7 @@ DEMO = "demo"
 HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
 
+@logged
 def model_name(asked_for: str) -> str:
     """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
     return asked_for.rpartition(os.sep)[2].removeprefix("ggml-").removesuffix(".bin") or asked_for
