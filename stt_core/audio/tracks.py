@@ -182,8 +182,7 @@ def _list_tracks(
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise DecoderError(f"ffmpeg took over {_PROBE_SECONDS:.0f} s to open the recording.") from error
-    for line in said.decode("utf-8", "replace").splitlines():
-        report.add_line(line)
+    report.add(said)
     return report.tracks
 
 

@@ -206,3 +206,47 @@ def test_time_stamp_that_jumps_beyond_the_limit_is_an_error_and_not_hours_of_sil
     jump = make_recording("jump.mkv", "-af", "asetpts='if(gt(T,5),PTS+360000/TB,PTS)'")
     with pytest.raises(AudioTooLongError):
         heard(jump, settings.model_copy(update={"max_audio_seconds": 60.0}))
+
+
+def test_pause_of_an_hour_by_the_time_stamps_loses_nothing_after_it(
+    make_recording: MakeRecording, settings: Settings
+) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(make_recording("hour.mka", "-af", "asetpts='if(gt(T,5),PTS+3600/TB,PTS)'"), settings)
+    assert starts(stream)[-1] == pytest.approx(starts(plain)[-1] + 3600, abs=0.2)
+    assert names(stream) == [WarningName.TIMESTAMP_GAPS]
+
+
+def test_gap_of_a_broadcast_stream_is_no_joint(make_recording: MakeRecording, settings: Settings) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(make_recording("gap.ts", "-af", "asetpts='if(gt(T,5),PTS+30/TB,PTS)'", "-c:a", "aac"), settings)
+    assert starts(stream)[-1] == pytest.approx(starts(plain)[-1] + 30, abs=0.2)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("joined.ts", "aac"), ("joined.mpg", "mp2")])
+def test_streams_that_were_joined_follow_each_other_without_a_pause(
+    make_recording: MakeRecording, settings: Settings, tmp_path: Path, name: str, codec: str
+) -> None:
+    first = make_recording(f"mono-{name}", "-c:a", codec)
+    second = make_recording(f"stereo-{name}", "-c:a", codec, "-ac", "2")
+    joined = tmp_path / name
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    stream, _ = heard(joined, settings)
+    plain = starts(heard(first, settings)[0])
+    assert starts(stream) == pytest.approx([*plain, *(start + 10.15 for start in plain)], abs=0.15)
+    assert WarningName.TIMESTAMP_GAPS not in names(stream)
+
+
+@pytest.mark.parametrize(
+    "stamps", ["if(gt(PTS*TB,5),PTS-4/TB,PTS)", "PTS+0.15/TB*mod(floor(N/10),2)"], ids=["backwards", "uneven"]
+)
+def test_time_stamps_that_run_backwards_lose_no_sound(
+    make_recording: MakeRecording, settings: Settings, stamps: str
+) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    opus = make_recording("whole.mka", "-c:a", "libopus")
+    name = f"stamps-{len(stamps)}.mka"
+    stream, _ = heard(make_recording(name, "-c", "copy", "-bsf:a", f"setts=ts='{stamps}'", source=opus), settings)
+    assert stream.info.duration_seconds == pytest.approx(plain.info.duration_seconds, abs=0.2)
+    assert voice_seconds(stream) == pytest.approx(voice_seconds(plain), abs=0.3)
+    assert stream.info.warnings == []
