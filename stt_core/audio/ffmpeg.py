@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def track_arguments(
         *("-map", f"0:a:{track.number - 1}", "-vn", "-sn", "-dn", "-af", f"aresample={SAMPLE_RATE}"),
         *("-ac", str(track.channels), "-t", f"{max_seconds:.3f}", "-f", "s16le", "-acodec", "pcm_s16le", "pipe:1"),
     ]
+
+
+@contextmanager
+def running_ffmpeg(
+    settings: Settings, arguments: Sequence[str], *, listen: bool = True, descriptors: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ffmpeg as `start_ffmpeg` does; it has ended with the block, however that ends."""
+    with start_ffmpeg(settings, arguments, listen=listen, descriptors=descriptors) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @logged

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.ffmpeg import FfmpegReport, probe_arguments, start_ffmpeg, track_arguments
+from stt_core.audio.ffmpeg import FfmpegReport, probe_arguments, running_ffmpeg, track_arguments
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
@@ -176,7 +176,7 @@ def _list_tracks(
 ) -> list[AudioTrack]:
     """Return the audio tracks that ffmpeg sees; none of what it cannot open, which decoding will say."""
     report = FfmpegReport(audio_format)
-    with start_ffmpeg(settings, probe_arguments(path, audio_format, part), descriptors=descriptors) as process:
+    with running_ffmpeg(settings, probe_arguments(path, audio_format, part), descriptors=descriptors) as process:
         try:
             _, said = process.communicate(timeout=_PROBE_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -196,7 +196,7 @@ def _measure(
     products = np.zeros((count, count))
     arguments = track_arguments(path, audio_format, part, track, max_seconds=settings.max_audio_seconds)
     rest = b""
-    with start_ffmpeg(settings, arguments, listen=False) as process:
+    with running_ffmpeg(settings, arguments, listen=False) as process:
         assert process.stdout is not None
         while block := process.stdout.read(_BLOCK_SAMPLES * count * SAMPLE_BYTES):
             data = rest + block
