@@ -12,10 +12,9 @@ import os
 import select
 import signal
 import subprocess
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, start_ffmpeg
 from stt_core.audio.formats import AudioFormat
@@ -40,7 +39,7 @@ logger = get_logger(__name__)
 BLOCK_BYTES = 256 * 1024
 #: How long ffmpeg may be silent; decoding a block takes it milliseconds.
 _STALL_SECONDS = 120.0
-_LINE_BYTES = 4096
+_LOG_BYTES = 64 * 1024
 _BYTES_PER_SECOND = SAMPLE_RATE * SAMPLE_BYTES
 
 
@@ -82,7 +81,9 @@ class PcmStream:
         #: Of each part that was begun.
         self._decodings: list[PartDecoding] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._reporter: threading.Thread | None = None
+        #: Samples of this part that were decoded and not yet read, and what of them is next.
+        self._filled: Iterator[bytes] = iter(())
+        self._next = b""
         self._bytes_read = 0
         #: Where in the output the samples of this part begin.
         self._part_begin = 0
@@ -119,8 +120,8 @@ class PcmStream:
             max_seconds=self._settings.max_audio_seconds + 1,
         )
         self._process = start_ffmpeg(self._settings, arguments)
-        self._reporter = threading.Thread(target=self._listen, args=(self._process.stderr, report), daemon=True)
-        self._reporter.start()
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
 
     def _choose(self, part: Part) -> SoundChoice:
         """Decide which sound of a part is decoded; the first part's tells about the recording."""
@@ -136,12 +137,11 @@ class PcmStream:
         return choice
 
     def _stop(self) -> None:
-        if self._process is None or self._reporter is None:
+        if self._process is None:
             return
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        self._reporter.join()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -183,20 +183,60 @@ class PcmStream:
             yield block
 
     def _read_part(self, size: int) -> bytes:
-        assert self._process is not None and self._process.stdout is not None, "use the stream in a `with` statement"
-        pipe = self._process.stdout.fileno()
+        """Return the next samples of this part, on the clock of the file: at most `size` bytes, none at its end."""
+        while not self._next:
+            if (following := next(self._filled, None)) is not None:
+                self._next = following
+            elif block := self._read_pipe():
+                self._filled = self._decodings[-1].report.clock.fill(block)
+            else:
+                return b""
+        part, self._next = self._next[:size], self._next[size:]
+        return part
+
+    def _read_pipe(self) -> bytes:
+        """Return what ffmpeg wrote next, none at the end; what it said before that is in the report by then."""
+        assert self._process is not None, "use the stream in a `with` statement"
+        assert self._process.stdout is not None and self._process.stderr is not None
+        output, log = self._process.stdout.fileno(), self._process.stderr.fileno()
+        pipes = {output, log}
+        while pipes:
+            block = os.read(output, BLOCK_BYTES) if output in self._wait_for(pipes) else None
+            if self._listen():
+                pipes.discard(log)
+            if block:
+                return block
+            if block == b"":
+                pipes.discard(output)
+        return b""
+
+    def _wait_for(self, pipes: Iterable[int]) -> list[int]:
+        """Return which pipes can be read."""
+        assert self._process is not None
         waiting = select.poll()  # `select.select` knows no descriptor over 1023
-        waiting.register(pipe, select.POLLIN | select.POLLHUP)
-        if not waiting.poll(_STALL_SECONDS * 1000):
+        for pipe in pipes:
+            waiting.register(pipe, select.POLLIN | select.POLLHUP)
+        ready = waiting.poll(_STALL_SECONDS * 1000)
+        if not ready:
             self._process.kill()
             raise DecoderError(f"ffmpeg gave no output for {_STALL_SECONDS:.0f} s and was stopped.")
-        return os.read(pipe, size)
+        return [pipe for pipe, _ in ready]
+
+    def _listen(self) -> bool:
+        """Put into the report what ffmpeg has said by now; say whether it will say no more."""
+        assert self._process is not None and self._process.stderr is not None
+        while (said := self._process.stderr.read(_LOG_BYTES)) is not None:
+            self._decodings[-1].report.add(said or b"\n")
+            if not said:
+                return True
+        return False
 
     def _refuse_too_long(self) -> None:
         limit = self._settings.max_audio_seconds
         # Headers of uncompressed formats often lie (a recorder's 4 GB), and their length is bounded by the upload's.
         promised = (self._decodings[-1].promised_seconds or 0.0) if self._format.compressed else 0.0
-        longest = max(self._bytes_read, self._part_begin + promised * _BYTES_PER_SECOND) / _BYTES_PER_SECOND
+        owed = self._decodings[-1].report.clock.owed_samples * SAMPLE_BYTES
+        longest = max(self._bytes_read + owed, self._part_begin + promised * _BYTES_PER_SECOND) / _BYTES_PER_SECOND
         if longest > limit:
             raise AudioTooLongError(
                 f"The recording is longer than the limit of {limit:g} s.",
@@ -207,9 +247,7 @@ class PcmStream:
 
     def _conclude_part(self) -> None:
         """Note, once there is no more output of a part, what of it did not come out."""
-        assert self._reporter is not None
         code = self._wait()
-        self._reporter.join()
         if code < 0:
             self._raise_killed(-code)
         decoding = self._decodings[-1]
@@ -255,7 +293,7 @@ class PcmStream:
         return info
 
     def _wait(self) -> int:
-        """Return ffmpeg's exit status; it has closed its output, so it is about to end."""
+        """Return ffmpeg's exit status; it has closed its pipes, so it is about to end."""
         assert self._process is not None
         try:
             return self._process.wait(timeout=_STALL_SECONDS)
@@ -275,7 +313,3 @@ class PcmStream:
                 mend="Convert it to FLAC or MP3 and send that.",
             )
         raise DecoderError(f"ffmpeg was killed from outside ({signal.Signals(number).name}).")
-
-    def _listen(self, pipe: IO[bytes], report: FfmpegReport) -> None:
-        while line := pipe.readline(_LINE_BYTES):
-            report.add_line(line.decode("utf-8", "replace").rstrip())

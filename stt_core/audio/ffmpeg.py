@@ -15,6 +15,7 @@ from pathlib import Path
 from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[attr-defined]
 
 from stt_core.audio import confine
+from stt_core.audio.clock import GRAIN_SAMPLES, SourceClock
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
@@ -25,7 +26,7 @@ from stt_core.settings import Settings
 _INPUT_STREAM = re.compile(
     r"^\[info\]   Stream #0:\d+(?:\[\w+\])?(?:\((?P<language>[\w-]+)\))?.*?: Audio: (?P<codec>[\w-]+)(?P<rest>.*)"
 )
-_FILLED = re.compile(r"\[verbose\] adding (\d+) audio samples of silence")
+_CLOCK_LINE = re.compile(r"^(?:\[[^\]]*\] )?\[info\] (-?\d+)\.\d{6}$")
 _VIDEO_STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: Video: (?!.*\(attached pic\))")
 _DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)(?:, start: (?P<start>-?\d+\.\d+))?")
 _PROBLEM = re.compile(r"^(?:\[(?P<source>[^\]]*)\] )?(?:\[[^\]]*\] )*\[(?:error|fatal|panic)\] (?P<text>.*)")
@@ -35,10 +36,18 @@ _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "oc
 _PROBLEMS_KEPT = 20
 #: Demuxers of containers that give each packet its time; the others count, and count wrong where streams were joined.
 _TIMED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "ogg", "rm"})
+#: Prints, of the first frame and wherever the clock leaves the count of samples, that count and by how much it is off.
+_TELL_CLOCK = (
+    "aselect='if(not(isnan(pts)),st(0,pts-ld(3));"
+    f"if(not(ld(2))+gt(abs(ld(0)-ld(1)),{GRAIN_SAMPLES}),st(2,1);st(1,ld(0));print(ld(3));print(ld(0))));"
+    "st(3,ld(3)+samples_n);1',asetpts=N"
+)
 #: Of these ffmpeg lets the first track that is decoded begin at 0, wherever the others do.
 _CORRECTED = frozenset({"mpeg", "mpegts"})
 #: Tracks kept of one file.
 _TRACKS_KEPT = 100
+#: A longer line is taken in pieces.
+_LINE_BYTES = 4096
 _CPU_SECONDS_AT_LEAST = 60
 _SLOWEST_SPEED = 50
 _MEMORY_BYTES = 1024**3
@@ -81,8 +90,8 @@ def decode_arguments(
 ) -> list[str]:
     """Return ffmpeg's arguments that decode an audio track of a part of `path` to standard output.
 
-    The output is 16 kHz mono signed 16 bit little endian, at most `max_seconds` of it, on the clock of the file, if it
-    has one: what begins late, or is missing by its time stamps, is silence (`async=1` fills what is off by over 0.1 s).
+    The output is 16 kHz mono signed 16 bit little endian, at most `max_seconds` of it, the samples in a row. Where the
+    file has a clock, ffmpeg says where they leave it (see `stt_core.audio.clock`).
 
     Args:
         path: The file.
@@ -96,9 +105,10 @@ def decode_arguments(
     mix = _pan(weights) if weights else ""
     if starts_at and audio_format.demuxer in _CORRECTED:
         mix = f"asetpts=PTS+{starts_at:.6f}/TB,{mix}"
-    clock = ":async=1:first_pts=0" if audio_format.demuxer in _TIMED else ""
+    clock = f",{_TELL_CLOCK}" if audio_format.demuxer in _TIMED else ""
     return [
-        *_input_arguments(path, audio_format, part, "level+verbose"),
+        # A clock that jumps further was joined; by default one that jumps by 10 s is taken for that.
+        *_input_arguments(path, audio_format, part, "level+info", "-dts_delta_threshold", f"{max_seconds:.0f}"),
         *("-map", f"0:a:{track - 1}", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
         *("-af", f"{mix}aresample={SAMPLE_RATE}{clock}", "-ac", "1"),
         *("-t", f"{max_seconds:.3f}", "-f", "s16le", "-acodec", "pcm_s16le", "pipe:1"),
@@ -108,7 +118,7 @@ def decode_arguments(
 @logged
 def probe_arguments(path: Path, audio_format: AudioFormat, part: Part) -> list[str]:
     """Return ffmpeg's arguments that show what is in a part of `path`, and decode nothing."""
-    return _input_arguments(path, audio_format, part, "level+verbose")
+    return _input_arguments(path, audio_format, part, "level+info")
 
 
 @logged
@@ -165,10 +175,10 @@ def start_ffmpeg(
         ) from error
 
 
-def _input_arguments(path: Path, audio_format: AudioFormat, part: Part, level: str) -> list[str]:
+def _input_arguments(path: Path, audio_format: AudioFormat, part: Part, level: str, *more: str) -> list[str]:
     """Return the arguments before the output: the demuxer is forced and may open nothing but this file."""
     special = ["-enable_drefs", "0", "-use_absolute_path", "0"] if audio_format.demuxer == "mov" else []
-    start = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", level, "-threads", "1"]
+    start = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", level, "-threads", "1", *more]
     return [*start, *special, "-f", audio_format.demuxer, *part.input_arguments(path)]
 
 
@@ -185,8 +195,8 @@ class FfmpegReport:
     #: The number of the track that is decoded, from 1, and all that there are.
     track: int = 1
     tracks: list[AudioTrack] = field(default_factory=list)
-    #: Silence that stands for what the time stamps leave out, seconds.
-    filled_seconds: float = 0.0
+    #: The clock of the file against the samples that come out.
+    clock: SourceClock = field(default_factory=SourceClock)
     #: Where the clock of the container begins, seconds.
     start_seconds: float = 0.0
     #: Length by the container's header; None where it has none or ffmpeg guessed it from the bit rate.
@@ -200,6 +210,8 @@ class FfmpegReport:
     _is_output: bool = False
     _is_decoding: bool = False
     _is_estimated: bool = False
+    _position: int | None = None
+    _rest: bytes = b""
 
     @property
     def decoded_track(self) -> AudioTrack | None:
@@ -207,17 +219,29 @@ class FfmpegReport:
         return self.tracks[self.track - 1] if self.track <= len(self.tracks) else None
 
     @logged
+    def add(self, said: bytes) -> None:
+        """Take the next part of ffmpeg's log, cut anywhere; of a line without end, pieces."""
+        *lines, self._rest = (self._rest + said).split(b"\n")
+        if len(self._rest) > _LINE_BYTES:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self.add_line(line.decode("utf-8", "replace").rstrip())
+
+    @logged
     def add_line(self, line: str) -> None:
-        """Take one line of ffmpeg's log, written with `-loglevel level+info` or `level+verbose`."""
+        """Take one line of ffmpeg's log, written with `-loglevel level+info`."""
         if problem := _PROBLEM.match(line):
             is_noise = self._is_noise(problem["source"] or "")
             self.problem_count += not is_noise
             kept = self.noises if is_noise else self.problems
             if len(kept) < _PROBLEMS_KEPT:
                 kept.append(problem["text"][:200])
-        elif self._is_decoding and (filled := _FILLED.search(line)):  # before the output begins, the sound begins late
-            rate = self.decoded_track.sample_rate if self.decoded_track else None
-            self.filled_seconds += int(filled[1]) / (rate or SAMPLE_RATE)
+        elif self._is_output and (told := _CLOCK_LINE.match(line)):  # two lines: the position, the offset
+            if self._position is None:
+                self._position = int(told[1])
+            else:
+                self.clock.note(self._position, int(told[1]))
+                self._position = None
         elif "Estimating duration from bitrate" in line:
             self._is_estimated = True
         elif line.startswith(("[info] Stream mapping", "[info] Output #0")):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stt_core.audio.ffmpeg import FfmpegReport
 from stt_core.audio.formats import AudioFormat
+from stt_core.audio.models import SAMPLE_RATE
 from stt_core.audio.parts import Part
 from stt_core.errors import NoAudioError, UnreadableAudioError
 from stt_core.logs import logged
@@ -42,8 +43,8 @@ class PartDecoding:
     def losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
         """Yield what did not come out beside the `seconds` that did, given ffmpeg's exit status."""
         part, report = self.part, self.report
-        if report.filled_seconds >= _GAP_SECONDS:
-            text = f"The time stamps leave out {report.filled_seconds:.1f} s of the sound, which are silence."
+        if (gaps := report.clock.gap_samples / SAMPLE_RATE) >= _GAP_SECONDS:
+            text = f"The time stamps leave out {gaps:.1f} s of the sound, which are silence."
             yield RecordingWarning(name=WarningName.TIMESTAMP_GAPS, message=text)
         if seconds == 0:
             yield from self._nothing(code)

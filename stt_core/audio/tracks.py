@@ -3,7 +3,7 @@
 A file may have several tracks (languages, microphones), of which a player plays the one that is flagged as default; a
 track may have channels that hold nothing, or the same sound with its sign turned, which a mix of all would cancel. So,
 unless a track is asked for, the default one is taken where a voice is heard in it, else the first with a voice. Of its
-channels those with a voice are mixed, a turned one turned back; where none has a voice, all that are not silent.
+channels those that carry a voice are mixed (see `channels`).
 A recording of one track with one channel is not listened to beforehand.
 """
 
@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from stt_core.audio.channels import SILENT_PEAK, ChannelMeter, ChannelSound, mix_of
 from stt_core.audio.ffmpeg import FfmpegReport, probe_arguments, running_ffmpeg, track_arguments
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
-from stt_core.audio.vad import VoiceMeter
 from stt_core.errors import DecoderError, TrackNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
@@ -32,24 +31,9 @@ logger = get_logger(__name__)
 
 #: Samples of each channel that are measured at once: 8 s.
 _BLOCK_SAMPLES = 8 * SAMPLE_RATE
-#: The shortest syllable: with so much voice a channel carries speech.
-_LEAST_VOICE_SECONDS = 0.08
-#: Up to so many bits of a 16-bit sample are what a codec makes of silence.
-_SILENT_PEAK = 2
-#: Two channels that agree so little, from -1 to 1, are one sound and its negative.
-_TURNED = -0.3
 #: More channels than these are mixed as ffmpeg does it: the largest arrangement of microphones in use has 32.
 _MOST_CHANNELS = 32
 _PROBE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class ChannelSound:
-    """What was measured of one channel: seconds of voice, the largest sample, how it agrees with each channel."""
-
-    voice_seconds: float
-    peak: int
-    correlations: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +89,7 @@ def choose_sound(
     chosen = track or 1
     if track is None and len(tracks) > 1:
         by_default = sorted(tracks, key=lambda one: not one.is_default)
-        with_voice = (one.number for one in by_default if any(map(_has_voice, listen(one.number))))
+        with_voice = (one.number for one in by_default if any(sound.has_voice for sound in listen(one.number)))
         chosen = next(with_voice, by_default[0].number)
         others = [one for one in tracks if one.number != chosen]
         text = f"Of {len(tracks)} audio tracks number {chosen} was transcribed, not {_names(others)}."
@@ -117,25 +101,12 @@ def choose_sound(
         left_out = [
             number
             for number, (sound, weight) in enumerate(zip(sounds, weights, strict=True), start=1)
-            if not weight and sound.peak > _SILENT_PEAK
+            if not weight and sound.peak > SILENT_PEAK
         ]
         if left_out:
             text = f"Of {len(weights)} channels {_numbers(left_out)} had sound without a voice and is not in the mix."
             warnings.append(RecordingWarning(name=WarningName.CHANNELS_LEFT_OUT, message=text))
     return SoundChoice(chosen, tuple(tracks), weights, tuple(warnings))
-
-
-@logged
-def mix_of(sounds: Sequence[ChannelSound]) -> tuple[float, ...]:
-    """Return the share of each channel in the mix: equal ones for those that carry a voice, negative where turned."""
-    audible = [number for number, sound in enumerate(sounds) if sound.peak > _SILENT_PEAK] or list(range(len(sounds)))
-    used = [number for number in audible if _has_voice(sounds[number])] or audible
-    loudest = max(used, key=lambda number: (sounds[number].voice_seconds, sounds[number].peak))
-    share = 1 / len(used)
-    return tuple(
-        (-share if sound.correlations[loudest] < _TURNED else share) if number in used else 0.0
-        for number, sound in enumerate(sounds)
-    )
 
 
 @logged
@@ -159,10 +130,6 @@ def _refuse_unknown(track: int | None, tracks: Sequence[AudioTrack]) -> None:
         )
 
 
-def _has_voice(sound: ChannelSound) -> bool:
-    return sound.voice_seconds >= _LEAST_VOICE_SECONDS
-
-
 def _names(tracks: Sequence[AudioTrack]) -> str:
     return ", ".join(f"{one.number} ({one.language or 'no language'}, {one.codec})" for one in tracks)
 
@@ -182,8 +149,7 @@ def _list_tracks(
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise DecoderError(f"ffmpeg took over {_PROBE_SECONDS:.0f} s to open the recording.") from error
-    for line in said.decode("utf-8", "replace").splitlines():
-        report.add_line(line)
+    report.add(said)
     return report.tracks
 
 
@@ -192,9 +158,7 @@ def _measure(
 ) -> list[ChannelSound]:
     """Listen to every channel of a track by itself, as a stream."""
     count = track.channels
-    voices = [VoiceMeter() for _ in range(count)]
-    peaks = np.zeros(count, np.int64)
-    products = np.zeros((count, count))
+    meter = ChannelMeter(count)
     arguments = track_arguments(path, audio_format, part, track, max_seconds=settings.max_audio_seconds)
     rest = b""
     with running_ffmpeg(settings, arguments, listen=False) as process:
@@ -202,24 +166,9 @@ def _measure(
         while block := process.stdout.read(_BLOCK_SAMPLES * count * SAMPLE_BYTES):
             data = rest + block
             usable = len(data) - len(data) % (count * SAMPLE_BYTES)
-            samples: npt.NDArray[np.int16] = np.frombuffer(data, "<i2", usable // SAMPLE_BYTES).reshape(-1, count)
+            meter.add(np.frombuffer(data, "<i2", usable // SAMPLE_BYTES).reshape(-1, count))
             rest = data[usable:]
-            if len(samples):
-                peaks = np.maximum(peaks, np.abs(samples.astype(np.int64)).max(axis=0))
-                exact = samples.astype(np.float64)
-                products += exact.T @ exact
-            for number, voice in enumerate(voices):
-                voice.add(samples[:, number].tobytes())
-    norms = np.sqrt(np.outer(products.diagonal(), products.diagonal()))
-    correlations = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
-    sounds = [
-        ChannelSound(
-            sum(span.length for span in voice.finish().spans(min_silence_ms=500)) / SAMPLE_RATE,
-            int(peak),
-            tuple(row.tolist()),
-        )
-        for voice, peak, row in zip(voices, peaks, correlations, strict=True)
-    ]
+    sounds = meter.finish()
     logger.info(
         "track {}: {}", track.number, [f"{one.voice_seconds:.1f} s of voice, peak {one.peak}" for one in sounds]
     )

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stt_core.audio import RecordingStream
+from stt_core.audio.channels import ChannelMeter, mix_of
 from stt_core.audio.detection import detect_file_format
 from stt_core.audio.models import SAMPLE_RATE
-from stt_core.audio.tracks import ChannelSound, mix_of
 from stt_core.errors import AudioTooLongError, TrackNotFoundError
 from stt_core.settings import Settings
 from stt_core.warnings import WarningName
@@ -93,10 +93,61 @@ def test_channel_with_a_hum_and_no_voice_is_left_out_and_named(
     assert "number 1" in stream.info.warnings[0].message
 
 
+def turned(make: MakeRecording, name: str, effect: str) -> Path:
+    """The sample on both sides, the right one turned, and something done to both."""
+    return make(name, "-af", f"aformat=sample_fmts=fltp,pan=stereo|c0=c0|c1=-1*c0,{effect}")
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        "dcshift=0.05",
+        "aeval='0.3*val(0)+0.4*sin(314*t)|0.3*val(1)+0.4*sin(314*t)'",
+        "aeval='val(0)|val(1)*if(lt(t,5),1,-1)'",
+        "adelay=0|3",
+    ],
+    ids=["offset", "hum", "half of the time", "late"],
+)
+def test_turned_channel_cancels_nothing_whatever_else_is_wrong(
+    make_recording: MakeRecording, settings: Settings, effect: str
+) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(turned(make_recording, f"turned-{len(effect)}.wav", effect), settings)
+    assert stream.info.channels_used == [1, 2]
+    assert voice_seconds(stream) == pytest.approx(voice_seconds(plain), abs=0.3)
+
+
+def test_speaker_on_a_side_that_is_far_softer_is_heard_too(make_recording: MakeRecording, settings: Settings) -> None:
+    sides = "pan=stereo|c0=c0|c1=c0,aeval='val(0)*if(lt(t,5),1,0)|val(1)*if(lt(t,5),0,0.005)'"
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(make_recording("soft-side.wav", "-af", sides), settings)
+    assert voice_seconds(stream) == pytest.approx(voice_seconds(plain), abs=0.6)
+
+
+def test_dead_channel_with_an_offset_is_left_out_without_a_warning(
+    make_recording: MakeRecording, settings: Settings
+) -> None:
+    stream, _ = heard(make_recording("dead.wav", "-af", "pan=stereo|c0=c0,aeval='val(0)|0.3'"), settings)
+    assert stream.info.channels_used == [1] and stream.info.warnings == []
+
+
+def test_microphones_that_hear_the_speaker_faintly_do_not_make_the_mix_softer(
+    make_recording: MakeRecording, settings: Settings
+) -> None:
+    others = "".join(f"|c{number}=.05*c0" for number in range(1, 8))
+    stream, pcm = heard(make_recording("crosstalk.wav", "-af", f"pan=8c|c0=c0{others}"), settings)
+    _, alone = heard(make_recording("mic-alone.wav"), settings)
+    levels = [np.abs(np.frombuffer(one, "<i2").astype(int)).max() for one in (pcm, alone)]
+    assert stream.info.channels == 8 and levels[0] == pytest.approx(levels[1], rel=0.05)
+
+
 def test_mix_when_no_channel_has_a_voice_has_all_that_sound() -> None:
-    silent, faint = ChannelSound(0.0, 0, (0.0, 0.0, 0.0)), ChannelSound(0.0, 900, (0.0, 1.0, 0.1))
-    assert mix_of([silent, faint, faint]) == (0.0, 0.5, 0.5)
-    assert mix_of([silent, silent]) == (0.5, 0.5)
+    meter = ChannelMeter(3)
+    meter.add(np.outer(np.sin(np.arange(SAMPLE_RATE) / 5), [0, 900, 900]).astype("<i2"))
+    assert mix_of(meter.finish()) == pytest.approx((0.0, 0.5, 0.5))
+    silent = ChannelMeter(2)
+    silent.add(np.zeros((SAMPLE_RATE, 2), "<i2"))
+    assert mix_of(silent.finish()) == (0.5, 0.5)
 
 
 # Tracks
@@ -206,3 +257,47 @@ def test_time_stamp_that_jumps_beyond_the_limit_is_an_error_and_not_hours_of_sil
     jump = make_recording("jump.mkv", "-af", "asetpts='if(gt(T,5),PTS+360000/TB,PTS)'")
     with pytest.raises(AudioTooLongError):
         heard(jump, settings.model_copy(update={"max_audio_seconds": 60.0}))
+
+
+def test_pause_of_an_hour_by_the_time_stamps_loses_nothing_after_it(
+    make_recording: MakeRecording, settings: Settings
+) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(make_recording("hour.mka", "-af", "asetpts='if(gt(T,5),PTS+3600/TB,PTS)'"), settings)
+    assert starts(stream)[-1] == pytest.approx(starts(plain)[-1] + 3600, abs=0.2)
+    assert names(stream) == [WarningName.TIMESTAMP_GAPS]
+
+
+def test_gap_of_a_broadcast_stream_is_no_joint(make_recording: MakeRecording, settings: Settings) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    stream, _ = heard(make_recording("gap.ts", "-af", "asetpts='if(gt(T,5),PTS+30/TB,PTS)'", "-c:a", "aac"), settings)
+    assert starts(stream)[-1] == pytest.approx(starts(plain)[-1] + 30, abs=0.2)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("joined.ts", "aac"), ("joined.mpg", "mp2")])
+def test_streams_that_were_joined_follow_each_other_without_a_pause(
+    make_recording: MakeRecording, settings: Settings, tmp_path: Path, name: str, codec: str
+) -> None:
+    first = make_recording(f"mono-{name}", "-c:a", codec)
+    second = make_recording(f"stereo-{name}", "-c:a", codec, "-ac", "2")
+    joined = tmp_path / name
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    stream, _ = heard(joined, settings)
+    plain = starts(heard(first, settings)[0])
+    assert starts(stream) == pytest.approx([*plain, *(start + 10.15 for start in plain)], abs=0.15)
+    assert WarningName.TIMESTAMP_GAPS not in names(stream)
+
+
+@pytest.mark.parametrize(
+    "stamps", ["if(gt(PTS*TB,5),PTS-4/TB,PTS)", "PTS+0.15/TB*mod(floor(N/10),2)"], ids=["backwards", "uneven"]
+)
+def test_time_stamps_that_run_backwards_lose_no_sound(
+    make_recording: MakeRecording, settings: Settings, stamps: str
+) -> None:
+    plain, _ = heard(make_recording("plain-time.wav"), settings)
+    opus = make_recording("whole.mka", "-c:a", "libopus")
+    name = f"stamps-{len(stamps)}.mka"
+    stream, _ = heard(make_recording(name, "-c", "copy", "-bsf:a", f"setts=ts='{stamps}'", source=opus), settings)
+    assert stream.info.duration_seconds == pytest.approx(plain.info.duration_seconds, abs=0.2)
+    assert voice_seconds(stream) == pytest.approx(voice_seconds(plain), abs=0.3)
+    assert stream.info.warnings == []
