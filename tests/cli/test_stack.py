@@ -319,4 +319,5 @@ def test_demo_when_one_before_was_killed_then_runs_and_leaves_nothing_running(
     assert "/transcript.{json,txt,srt,vtt,tsv}" in done.stdout
     assert "/runs/" in done.stdout
     reference = (files("stt_cli") / "data" / "demo.txt").read_text(encoding="utf-8")
-    assert reference.splitlines()[0] in done.stdout
+    # A human voice; without a network the bundled recording, and it says so.
+    assert "my fellow Americans" in done.stdout or reference.splitlines()[0] in done.stdout
