@@ -51,13 +51,15 @@ def find_losses(
     if voiceless:
         yield _lost(WarningName.VOICE_WITHOUT_TEXT, "A voice is heard", voiceless)
         return
+    # A label says what is heard instead of speech; where there is no text at all, faint speech may have been taken for it.
+    written = [*transcript.segments, *transcript.sounds] if transcript.segments else []
     heard = [(chunk.channel, span) for chunk in chunks for span in chunk.spans]
     silent = [
         interval
         for channel in {channel for channel, _ in heard}
         for interval in _without_text(
             [(span.start, span.end) for of, span in heard if of == channel],
-            [*transcript.segments, *transcript.sounds],
+            written,
             channel,
         )
     ]

@@ -107,7 +107,7 @@ def test_voice_that_has_no_text_is_a_warning(texts: list[tuple[float, float, str
 
 def test_sound_that_has_neither_voice_nor_text_is_a_warning() -> None:
     assert names(merged({None: voice()})) == [WarningName.SOUND_WITHOUT_TEXT]
-    assert names(merged({None: voice()}, (0, 30, "[Music]"))) == []
+    assert names(merged({None: voice()}, (0, 30, "[Music]"))) == [WarningName.SOUND_WITHOUT_TEXT]
     assert names(merged({None: voice()}, heard=0.5)) == []
 
 
