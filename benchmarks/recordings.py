@@ -148,7 +148,9 @@ def show(outcomes: list[Outcome]) -> None:
     for name, members in folders.items():
         units = sum(one.units or 0 for one in members)
         rates = [
-            f"{100 * sum(getattr(one, field) or 0 for one in members) / units:.1f}" if units else "–"
+            f"{100 * sum(getattr(one, field) or 0 for one in members) / units:.1f}"
+            if units and any(getattr(one, field) is not None for one in members)
+            else "–"
             for field in ("errors", "peer_errors")
         ]
         table.add_row(

@@ -51,7 +51,7 @@ def find_losses(
     if voiceless:
         yield _lost(WarningName.VOICE_WITHOUT_TEXT, "A voice is heard", voiceless)
         return
-    # A label says what is heard instead of speech; where there is no text at all, faint speech may have been taken for it.
+    # A label says what is heard instead of speech; but where there is no text at all, that may have been faint speech.
     written = [*transcript.segments, *transcript.sounds] if transcript.segments else []
     heard = [(chunk.channel, span) for chunk in chunks for span in chunk.spans]
     silent = [

@@ -10,10 +10,9 @@
 
 A failed check says where to look, not that the text is wrong; `monotonic_times` alone cannot fail on a right one.
 
-Measured with the demo model: 17 recordings, clear, noisy and quiet (0 to 7 % of words wrong), have a text for all of
-their speech, compress by 1.2 to 1.8, have 2.8 to 3.9 words a second and a confidence of 0.98 to 1.00 (0.83 where noise
-is as loud as the voice). What it invents for music, and for a recording played backwards or at half speed, has 0.54 to
-0.68.
+Measured with `base` on 167 human recordings and hard cases (57 minutes, 11 languages): `speech_coverage` fails on every
+one without speech and on four of seven stretches of far-field meetings, `confidence` on eight that are a few words long
+or were misheard, the others on none.
 """
 
 from __future__ import annotations
