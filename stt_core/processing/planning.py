@@ -60,6 +60,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
 
     Raises:
         ModelNotFoundError: This host does not have the job's model.
+        ModelChangedError: Its file was replaced while the language was being detected.
         EngineStoppedError: The job was cancelled while its language was being detected.
         SupersededError: The job is no longer this run's.
     """
@@ -95,7 +96,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         chunks=chunks,
         model=job.options.model,
         model_name=model.name,
-        model_digest=model.digest,
+        model_digest=texts.model_digest,
         language=language.code,
         allow_partial=job.options.allow_partial,
         warnings=[*warnings, *language.warnings],

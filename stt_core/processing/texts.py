@@ -37,6 +37,8 @@ class ChunkTexts:
     store: ObjectStore
     tracks: Sequence[Track]
     model: WhisperModel
+    #: What it was before anything was heard: a file that is replaced since gives no text.
+    model_digest: str
     transcriber: Transcriber
 
     @classmethod
@@ -49,7 +51,7 @@ class ChunkTexts:
             translate=options.translate,
             temperature=options.temperature,
         )
-        return cls(services.store, tracks, model, transcriber)
+        return cls(services.store, tracks, model, model.digest, transcriber)
 
     @logged
     def render(self, chunk: Chunk) -> Clip:
@@ -61,7 +63,7 @@ class ChunkTexts:
     def key(self, clip: Clip, language: str) -> str:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
         parameters = self.transcriber.parameters(self.model, language)
-        return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, parameters))
+        return keys.chunk_result(chunk_digest(clip.digest, self.model_digest, parameters))
 
     @logged
     def find_languages(self, clip: Clip) -> dict[str, float] | None:
@@ -71,13 +73,18 @@ class ChunkTexts:
 
     @logged
     def keep_languages(self, clip: Clip, probabilities: dict[str, float]) -> None:
-        """Write down the languages that were heard in a sound."""
+        """Write down the languages that were heard in a sound.
+
+        Raises:
+            ModelChangedError: Another model may have heard them.
+        """
+        self.model.ensure_unchanged(self.model_digest)
         self.store.put_bytes(
             self._languages_key(clip), _LANGUAGES.dump_json(probabilities), content_type="application/json"
         )
 
     def _languages_key(self, clip: Clip) -> str:
-        return keys.chunk_result(chunk_digest(clip.digest, self.model.digest, {"languages": True}))
+        return keys.chunk_result(chunk_digest(clip.digest, self.model_digest, {"languages": True}))
 
     @logged
     def settled_key(self, transcript: ChunkTranscript) -> str:
@@ -91,5 +98,10 @@ class ChunkTexts:
 
     @logged
     def keep(self, key: str, transcript: ChunkTranscript) -> None:
-        """Write a text down."""
+        """Write a text down.
+
+        Raises:
+            ModelChangedError: It may be another model's.
+        """
+        self.model.ensure_unchanged(self.model_digest)
         self.store.put_bytes(key, transcript.model_dump_json().encode(), content_type="application/json")

@@ -67,7 +67,9 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         ModelChangedError: The model is another one than the plan was made with.
     """
     job = claim.job()
-    model = resolve_model(batch.model, services.settings, digest=batch.model_digest)
+    # Of a batch from before, the model is a short name, which of a path leads nowhere, or to another file.
+    asked_for = job.options.model if batch.model_digest is None else batch.model
+    model = resolve_model(asked_for, services.settings, digest=batch.model_digest)
     texts = ChunkTexts.open(services, batch.tracks, model, job.options)
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:

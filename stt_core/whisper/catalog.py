@@ -24,7 +24,8 @@ HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-trans
 @logged
 def model_name(asked_for: str) -> str:
     """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
-    return asked_for.rpartition(os.sep)[2].removeprefix("ggml-").removesuffix(".bin") or asked_for
+    file = asked_for.rpartition(os.sep)[2]
+    return file.removeprefix("ggml-").removesuffix(".bin") or file
 
 
 @dataclass(frozen=True)

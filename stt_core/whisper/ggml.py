@@ -113,17 +113,20 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
         status = path.stat()
     except OSError as error:
         raise ModelNotFoundError(
-            f"There is no model file at {path} ({error.strerror}).", mend="See `stt models list`."
+            f"There is no model file {path.name} ({error.strerror}).", mend="See `stt models list`."
         ) from error
     return status.st_size, status.st_ino, status.st_ctime_ns, status.st_mtime_ns
 
 
 @lru_cache(maxsize=16)
 def _digest(path: Path, cache_dir: Path | None, *identity: int) -> str:
-    name = hashlib.sha256(f"{path.resolve()}\n{identity}".encode()).hexdigest()
+    name = hashlib.sha256(os.fsencode(path.resolve()) + repr(identity).encode()).hexdigest()
     note = cache_dir / name if cache_dir else None
-    if note and note.is_file():
-        return note.read_text(encoding="ascii").strip()
+    if note:
+        try:
+            return note.read_text(encoding="ascii").strip()
+        except OSError as error:  # not there yet, or not ours to read
+            logger.debug("the digest of {} is not known in {}: {}", path.name, cache_dir, error)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if note and cache_dir:
@@ -146,11 +149,11 @@ def _validate(path: Path, size: int, *_: int) -> ModelHeader:
             _skip_vocabulary(file, header, size)
             _check_tensors(file, header, size)
     except OSError as error:
-        raise ModelInvalidError(f"The model {path} cannot be read: {error.strerror}.") from error
+        raise ModelInvalidError(f"The model {path.name} cannot be read: {error.strerror}.") from error
     except (ValueError, struct.error) as error:
         reason = "it ends too early" if isinstance(error, struct.error) else str(error)
         raise ModelInvalidError(
-            f"{path} is not a usable whisper.cpp model: {reason}.",
+            f"{path.name} is not a usable whisper.cpp model: {reason}.",
             mend="Download it again (`stt models download NAME`) or convert it with whisper.cpp's own scripts.",
         ) from error
     return header

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from stt_core.errors import ModelChangedError, ModelNotFoundError
@@ -35,10 +35,24 @@ class WhisperModel:
     notice: str | None = None
     digest_dir: Path | None = None
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the file, computed at the first use."""
+        """SHA-256 of the file as it is now; computed once, until the file changes."""
         return file_digest(self.path, self.digest_dir)
+
+    @logged
+    def ensure_unchanged(self, digest: str) -> None:
+        """Refuse a file that is another one than a run began with.
+
+        Raises:
+            ModelChangedError: Its SHA-256 is not this one.
+        """
+        if self.digest != digest:
+            raise ModelChangedError(
+                f"The model {self.name} is another file than this run began with: its SHA-256 begins with "
+                f"{self.digest[:12]} on this host, not with {digest[:12]}.",
+                mend="Put the same file in place on every host; then `stt retry` begins with what is there.",
+            )
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,8 @@ def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None =
         notice=None if entry is None else entry.notice,
         digest_dir=settings.whisper_models_dir / ".digests",
     )
-    if digest is not None and model.digest != digest:
-        raise ModelChangedError(
-            f"The model {model.name} is another file than this run began with: its SHA-256 begins with "
-            f"{model.digest[:12]} on this host, not with {digest[:12]}.",
-            mend="Put the same file in place on every host; then `stt retry` begins with what is there.",
-        )
+    if digest is not None:
+        model.ensure_unchanged(digest)
     return model
 
 
@@ -120,19 +130,18 @@ def _find(name: str, entry: CatalogEntry | None, settings: Settings) -> Path:
     if entry is not None:
         path = model_path(entry, settings)
         if not path.is_file():
-            raise ModelNotFoundError(
-                f"The model {name} is not downloaded (there is no {path}).", mend=f"Run `stt models download {name}`."
-            )
+            raise ModelNotFoundError(f"The model {name} is not downloaded.", mend=f"Run `stt models download {name}`.")
         return path
     if name == settings.whisper_model and Path(name).expanduser().is_file():
         return Path(name).expanduser().absolute()
     own = settings.whisper_models_dir / f"ggml-{name}.bin"
     if _NAME.fullmatch(name) and own.is_file():
         return own
-    raise ModelNotFoundError(
-        f"There is no model named {model_name(name)[:80]!r}.",
-        mend="WHISPER_MODEL was the path of this file, and is not any more. Set it back, or send the recording again."
-        if os.sep in name
-        else f"`stt models list` shows what there is, for example {', '.join(list(CATALOG)[:6:2])}; "
-        "`stt models download NAME` fetches one.",
-    )
+    if os.sep not in name:
+        mend = f"`stt models list` shows what there is, for example {', '.join(list(CATALOG)[:6:2])}; "
+        mend += "`stt models download NAME` fetches one."
+    elif name == settings.whisper_model:
+        mend = "The file that WHISPER_MODEL names is gone. Put it back, or set WHISPER_MODEL to another."
+    else:
+        mend = "WHISPER_MODEL was the path of this file, and is not any more. Set it back, or send the recording again."
+    raise ModelNotFoundError(f"There is no model named {model_name(name)[:80]!r}.", mend=mend)

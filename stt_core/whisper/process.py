@@ -96,7 +96,7 @@ def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: C
         stderr = _wait(process, deadline, timeout_seconds, should_stop)
     finally:
         _end(process)
-    _check_exit(process.returncode, stderr, command[0])
+    _check_exit(process.returncode, stderr, command)
     return stderr
 
 
@@ -138,10 +138,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def _check_exit(code: int, stderr: str, program: str) -> None:
+def _check_exit(code: int, stderr: str, command: Sequence[str]) -> None:
     if code == 0:
         return
     said = " | ".join([line.strip() for line in stderr.splitlines() if line.strip()][-_STDERR_LINES:]) or "nothing"
+    for path in (argument for argument in command[1:] if argument.startswith(os.sep)):  # callers see no folders
+        said = said.replace(path, Path(path).name)
+    program = command[0]
     if code == launcher.EXIT_CANNOT_RUN:
         raise ExecutableNotFoundError(
             f"WHISPER_CPP_EXECUTABLE: {program} cannot be run. It said: {said}",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import httpx
 import pytest
 
 from stt_core.jobs.models import JobError, JobStage, JobStatus, JobUpdate
 from stt_core.services import Services
+from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.transcript.models import Transcript
-from tests.api.conftest import claim, kind_of, publish, upload
+from stt_core.whisper.models import resolve_model
+from tests.api.conftest import Serve, claim, kind_of, publish, upload, wav
 
 UNKNOWN = "0" * 32
 
@@ -97,3 +104,28 @@ def test_result_when_its_object_is_gone_then_500_by_name(client: httpx.Client, s
     response = client.get(f"/api/v1/tasks/{job_id}/result")
 
     assert (response.status_code, kind_of(response)) == (500, "object-not-found")
+
+
+def test_model_when_it_is_a_path_then_no_answer_shows_more_than_its_name_and_no_caller_may_name_it(
+    serve: Serve, settings: Settings
+) -> None:
+    with TemporaryDirectory() as folder, ExitStack() as stack:  # not `tmp_path`: a caller has 64 characters
+        path = Path(shutil.copy(resolve_model("demo", settings).path, f"{folder}/my model.v2"))
+        client = stack.enter_context(serve(settings.model_copy(update={"whisper_model": str(path)})))
+        accepted = upload(client)
+        task = f"/api/v1/tasks/{accepted.json()['job_id']}"
+        shown = [client.get(at) for at in (task, "/api/v1/tasks", "/v1/models", "/health", "/ready", "/openapi.json")]
+        assert accepted.json()["model"] == shown[0].json()["model"] == shown[1].json()["tasks"][0]["model"] == path.name
+        asked = upload(client, model=str(path))
+        files = {"file": ("a.wav", wav())}
+        asked_openai = client.post("/v1/audio/transcriptions", files=files, data={"model": str(path)})
+        path.write_bytes(b"damaged")
+        damaged = upload(client)
+        path.unlink()
+        gone = upload(client)
+    assert {answer.status_code for answer in (accepted, *shown)} == {202, 200}
+    assert (kind_of(asked), asked_openai.status_code) == ("model-not-found", 404)
+    assert "asked for by its name" in asked.json()["detail"]
+    assert (kind_of(damaged), kind_of(gone)) == ("model-invalid", "model-not-found")
+    assert all(path.name in answer.json()["detail"] for answer in (damaged, gone))
+    assert all(folder not in answer.text for answer in (accepted, *shown, damaged, gone))

@@ -17,9 +17,12 @@ from stt_core.processing.planning import plan_recording
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.storage import keys
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
-from tests.dagster.conftest import DATA, RunJob
+from stt_core.whisper.process import find_executable
+from tests.dagster.conftest import DATA, Configure, RunJob, script
+from tests.multilingual_model import make_multilingual_model
 
 DEMO = CATALOG["demo"].bundled
 
@@ -85,12 +88,49 @@ def test_step_when_the_model_was_replaced_after_the_plan_fails_and_a_retry_compl
     assert services.tasks.get_task_result(job_id).warnings == []
 
 
-def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_with_a_warning(
+def test_step_when_the_model_is_replaced_while_the_engine_hears_keeps_no_text_and_a_retry_completes(
+    services: Services, run_job: RunJob, model_file: Path, configure: Configure, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    make_multilingual_model(other)
+    real = find_executable("stt-whisper-cli")
+    configure(whisper_cpp_executable=script(tmp_path / "engine", f'{real} "$@" && cp {other} "{model_file}"'))
+    before = set(services.store.list_keys(keys.CHUNK_RESULTS))
+    job_id = upload(services)
+    assert not run_job(job_id).success
+    view = services.tasks.get_task_status(job_id)
+    assert view.error is not None and (view.status, view.error.kind) == (JobStatus.FAILED, "model-changed")
+    assert set(services.store.list_keys(keys.CHUNK_RESULTS)) == before
+    configure(whisper_cpp_executable=str(real))
+    services.tasks.retry_task(job_id)
+    assert run_job(job_id).success
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_step_when_the_path_is_gone_fails_for_good_with_the_mend_and_a_retry_completes(
+    services: Services, run_job: RunJob, model_file: Path, configure: Configure, is_set: bool
+) -> None:
+    job_id = upload(services)
+    hidden = model_file.rename(model_file.with_name("hidden")) if is_set else None
+    configure(whisper_model=str(model_file) if is_set else "demo")
+    assert not run_job(job_id).success
+    error = services.tasks.get_task_status(job_id).error
+    assert error is not None and (error.kind, error.transient) == ("model-not-found", False)
+    assert ("WHISPER_MODEL names is gone" if is_set else "WHISPER_MODEL was the path") in (error.mend or "")
+    assert str(model_file.parent) not in error.model_dump_json()
+    if hidden:
+        hidden.rename(model_file)
+    configure(whisper_model=str(model_file))
+    services.tasks.retry_task(job_id)
+    assert run_job(job_id).success
+
+
+def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_the_jobs_with_a_warning(
     services: Services, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def as_it_was(core: Services, claim: Claim, batch: ChunkBatch, **more: bool) -> BatchResult:
-        old = ChunkBatch.model_validate_json(batch.model_dump_json(exclude={"model_digest"}))
-        return transcribe_batch(core, claim, old, **more)
+        old = batch.model_copy(update={"model": "my model.v2"}).model_dump_json(exclude={"model_digest"})
+        return transcribe_batch(core, claim, ChunkBatch.model_validate_json(old), **more)
 
     stand_in: Callable[..., BatchResult] = as_it_was
     monkeypatch.setattr("stt_dagster.ops.transcribe_batch", stand_in)

@@ -88,6 +88,39 @@ def test_resolving_when_the_setting_is_a_path_then_takes_that_path_only(
         resolve_model(str(other), settings)
 
 
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("{folder}/my model.v2", "my model.v2"),
+        ("{folder}/base.bin", "base"),
+        ("{folder}/ggml-.bin", "ggml-.bin"),
+        ("~/ggml-a b.c.bin", "a b.c"),
+        ("./models here/-x", "-x"),
+        ("plain.bin", "plain"),
+    ],
+)
+def test_resolving_when_the_path_is_odd_then_finds_the_file_and_names_it_without_its_folder(
+    tmp_path: Path, demo_model: WhisperModel, monkeypatch: pytest.MonkeyPatch, asked: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = asked.format(folder=tmp_path)
+    path = tmp_path / Path(asked).expanduser()
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(demo_model.path, path)
+    model = resolve_model(asked, Settings(whisper_model=asked, whisper_models_dir=tmp_path / "nowhere"))
+    assert (model.name, model.path, model.digest) == (name, path, demo_model.digest)
+
+
+def test_resolving_when_the_path_is_a_link_then_keeps_the_name_that_the_user_gave(
+    tmp_path: Path, demo_model: WhisperModel
+) -> None:
+    link = tmp_path / "ggml-in use.bin"
+    link.symlink_to(demo_model.path)
+    model = resolve_model(str(link), Settings(whisper_model=str(link)))
+    assert (model.name, model.digest) == ("in use", demo_model.digest)
+
+
 def test_resolving_when_another_digest_is_expected_then_says_both(settings: Settings, demo_model: WhisperModel) -> None:
     assert resolve_model("demo", settings, digest=demo_model.digest) == demo_model
     with pytest.raises(ModelChangedError, match=f"begins with {demo_model.digest[:12]} on this host, not with 0{{12}}"):

@@ -55,6 +55,14 @@ def test_executable_when_missing_or_not_executable_then_names_the_setting(tmp_pa
             find_executable(name)
 
 
+def test_engine_when_it_cannot_load_the_model_then_names_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "my model").write_bytes(b"nothing")
+    command = [str(find_executable("stt-whisper-cli")), "-m", str(tmp_path / "my model"), "-f", str(tmp_path / "a.wav")]
+    with pytest.raises(ModelInvalidError, match="'my model'") as caught:
+        run_engine(command, timeout_seconds=30)
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_engine_when_it_cannot_be_run_then_names_the_setting(tmp_path: Path) -> None:
     foreign = tmp_path / "program-of-another-machine"
     foreign.write_bytes(b"\x7fELF" + bytes(60))
