@@ -138,9 +138,16 @@ def stages(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("hanging_at", names, indirect=True)
 
 
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two questions
+        return True
+
+
 def ended(*processes: psutil.Process) -> Callable[[], bool]:
     def check() -> bool:
-        return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
+        return all(map(_has_ended, processes))
 
     return check
 
