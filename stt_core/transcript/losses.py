@@ -12,7 +12,7 @@ from stt_core.audio.models import SAMPLE_RATE, Chunk
 from stt_core.audio.vad import Voice
 from stt_core.logs import logged
 from stt_core.transcript.models import Segment, Transcript
-from stt_core.transcript.quality import CLICK_SECONDS, COVERAGE_MARGIN_SECONDS, LEAST_COVERAGE
+from stt_core.transcript.quality import CLICK_SECONDS, COVERAGE_MARGIN_SECONDS, LEAST_COVERAGE, covered_seconds
 from stt_core.transcript.sounds import is_label
 from stt_core.warnings import RecordingWarning, WarningName
 
@@ -63,18 +63,14 @@ def find_losses(
             channel,
         )
     ]
-    total = sum(span.length for _, span in heard) / SAMPLE_RATE
-    if _length(silent) > max(CLICK_SECONDS, (1 - LEAST_COVERAGE) * total):
+    total = covered_seconds((span.start / SAMPLE_RATE, span.end / SAMPLE_RATE) for _, span in heard)
+    if covered_seconds(silent) > max(CLICK_SECONDS, (1 - LEAST_COVERAGE) * total):
         yield _lost(WarningName.SOUND_WITHOUT_TEXT, "Sound stands out from the background", silent)
 
 
 def _lost(name: WarningName, what: str, intervals: Sequence[_Interval]) -> RecordingWarning:
-    message = f"{what} for {_length(intervals):.1f} s that have no text, first at {min(intervals)[0]:.1f} s."
+    message = f"{what} for {covered_seconds(intervals):.1f} s that have no text, first at {min(intervals)[0]:.1f} s."
     return RecordingWarning(name=name, message=message)
-
-
-def _length(intervals: Sequence[_Interval]) -> float:
-    return sum(end - start for start, end in intervals)
 
 
 def _without_text(

@@ -113,8 +113,8 @@ def _speech_coverage(transcript: Transcript, chunks: _Plan) -> _Finding:
             for segment in transcript.segments
             if segment.channel == channel
         ]
-        speech += _length(heard)
-        covered += _length(heard) + _length(said) - _length([*heard, *said])
+        speech += covered_seconds(heard)
+        covered += covered_seconds(heard) + covered_seconds(said) - covered_seconds([*heard, *said])
     if not speech:
         return _Finding(True, None, LEAST_COVERAGE, "No speech was found.")
     without = max(0.0, speech - covered)  # sums of seconds are not exact
@@ -212,7 +212,8 @@ def _by_channel(items: Iterable[tuple[int | None, _Item]]) -> dict[int | None, l
     return channels
 
 
-def _length(intervals: Iterable[_Interval]) -> float:
+@logged
+def covered_seconds(intervals: Iterable[tuple[float, float]]) -> float:
     """Return how much the intervals cover together."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(intervals):
