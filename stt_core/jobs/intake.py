@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypedDict, cast
 
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.tracks import ensure_track
+from stt_core.disk import disk_errors
 from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
@@ -239,6 +242,13 @@ class Intake:
             raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
         detected = self._detect_stored(incoming, size_bytes)
+        if job.options.track is not None:
+            with TemporaryDirectory(prefix="stt-track-") as folder:
+                copy = Path(folder) / "source"
+                with disk_errors(f"for a recording of {size_bytes} bytes in {folder}", mend="Free space there."):
+                    self._store.download(incoming, copy)
+                with copy.open("rb") as file:
+                    ensure_track(file, detected, self._settings, job.options.track)
         with log_context(job_id=job.job_id):
             try:
                 with self._store.open(incoming) as stream:

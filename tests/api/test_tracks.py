@@ -41,3 +41,13 @@ def test_upload_when_the_track_is_not_there_is_refused_and_names_those_that_are(
 @pytest.mark.parametrize("track", ["0", "-1", "first", "1.5"])
 def test_upload_when_the_track_is_no_number_is_refused(client: httpx.Client, track: str) -> None:
     assert upload(client, wav(1), track=track).status_code == 400
+
+
+def test_presigned_upload_when_the_track_is_not_there_is_refused_once_its_bytes_are(
+    client: httpx.Client, two_tracks: bytes
+) -> None:
+    for track, expected in ((3, 422), (2, 202)):
+        announced = client.post("/api/v1/tasks/presign", json={"filename": "a.mka", "track": track}).json()
+        httpx.put(announced["upload"]["url"], content=two_tracks).raise_for_status()
+        done = client.post(f"/api/v1/tasks/{announced['job']['job_id']}/complete")
+        assert done.status_code == expected, done.text
