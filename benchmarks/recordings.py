@@ -15,15 +15,12 @@ import argparse
 import json
 import platform
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import jiwer
 from rich.console import Console
 from rich.table import Table
-from whisper_normalizer.basic import BasicTextNormalizer
-from whisper_normalizer.english import EnglishTextNormalizer
+from word_errors import counter
 
 from stt_cli.client import ApiClient
 from stt_cli.follow import upload_and_wait
@@ -32,8 +29,6 @@ from stt_core.errors import SttError
 from stt_core.settings import load_settings
 from stt_core.whisper.languages import LANGUAGES
 
-#: Languages whose errors are counted in characters.
-_CHARACTERS = frozenset({"zh", "ja", "ko"})
 #: Folders of this name hold recordings in which nobody speaks.
 _SPEECHLESS = frozenset({"noise", "music", "silence"})
 
@@ -116,26 +111,12 @@ def add_peer(outcomes: list[Outcome], files: list[Path], model_folder: Path) -> 
 def add_errors(outcome: Outcome, reference: Path) -> None:
     if not reference.is_file() or not reference.read_text(encoding="utf-8").strip():
         return
-    count = _counter(outcome.folder.partition("-")[0])
+    spoken = outcome.folder.partition("-")[0]
+    count = counter(spoken if spoken in LANGUAGES else "en")
     truth = reference.read_text(encoding="utf-8")
     outcome.units, outcome.errors = count(truth, outcome.text)
     if outcome.peer_text is not None:
         _, outcome.peer_errors = count(truth, outcome.peer_text)
-
-
-def _counter(language: str) -> Callable[[str, str], tuple[int, int]]:
-    normalise = BasicTextNormalizer() if language in LANGUAGES and language != "en" else EnglishTextNormalizer()
-
-    def count(truth: str, text: str) -> tuple[int, int]:
-        said, heard = normalise(truth), normalise(text)
-        if language in _CHARACTERS:
-            result = jiwer.process_characters(said.replace(" ", ""), heard.replace(" ", ""))
-        else:
-            result = jiwer.process_words(said, heard)
-        errors = result.substitutions + result.deletions + result.insertions
-        return result.hits + result.substitutions + result.deletions, errors
-
-    return count
 
 
 def show(outcomes: list[Outcome]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from stt_core.audio.models import SAMPLE_RATE, Chunk
-from stt_core.transcript.models import Segment
+from stt_core.transcript.models import ChunkSegment, Segment
 from stt_core.transcript.repetition import find_repetitions
 from stt_core.transcript.text import bare
 from stt_core.whisper.loops import REPETITION_FLAG
@@ -144,7 +144,7 @@ def score(truth: Truth, segments: Sequence[Segment], seams: Iterable[float] = ()
     ]
     starts = np.array([segment.start for segment in segments] or [float("inf")])
     result.start_errors = [float(np.abs(starts - sentence.start).min()) for sentence in truth.segments]
-    result.in_silence = _words_in_silence(truth, segments)
+    result.in_silence = words_in_silence(truth, segments)
     result.loops = len(find_repetitions(heard))
     result.flagged_loops = sum(REPETITION_FLAG in segment.flags for segment in segments)
     return result
@@ -161,6 +161,18 @@ def seams_of(chunks: Sequence[Chunk]) -> list[float]:
     return [sample / SAMPLE_RATE for edge in edges for sample in edge]
 
 
+def words_in_silence(truth: Truth, segments: Iterable[Segment | ChunkSegment]) -> list[tuple[float, str]]:
+    """Return the words whose middle lies in a silence over `SILENCE_SECONDS`, and when; seconds."""
+    silences = truth.silences
+    found = []
+    for segment in segments:
+        for word in segment.words or [segment]:
+            middle = (word.start + word.end) / 2
+            if any(low + SILENCE_MARGIN_SECONDS < middle < high - SILENCE_MARGIN_SECONDS for low, high in silences):
+                found.append((round(middle, 2), word.text))
+    return found
+
+
 def _timed_words(sentence: Sentence) -> list[tuple[float, float, str]]:
     """Return start, end and text of each word; a letter takes as long as any other, and so does the space."""
     words = split_words(sentence.text)
@@ -172,14 +184,3 @@ def _timed_words(sentence: Sentence) -> list[tuple[float, float, str]]:
 def _near(word: tuple[float, float, str], seams: Iterable[float]) -> bool:
     start, end, _ = word
     return any(start - SEAM_SECONDS < seam < end + SEAM_SECONDS for seam in seams)
-
-
-def _words_in_silence(truth: Truth, segments: Iterable[Segment]) -> list[tuple[float, str]]:
-    silences = truth.silences
-    found = []
-    for segment in segments:
-        for word in segment.words or [segment]:
-            middle = (word.start + word.end) / 2
-            if any(low + SILENCE_MARGIN_SECONDS < middle < high - SILENCE_MARGIN_SECONDS for low, high in silences):
-                found.append((round(middle, 2), word.text))
-    return found

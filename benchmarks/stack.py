@@ -5,6 +5,7 @@ And what measuring one takes: a bucket beside its own, and patience.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,15 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import psutil
 from minio import Minio
 
 from stt_core.local_stack.home import StackHome, free_port
 from stt_core.settings import Settings
+from stt_core.transcript.models import Transcript
 
 ROOT = Path(__file__).parents[1]
 #: Variables that name servers, keys or sources of the user's own.
 _USERS_OWN = ("MONGODB_", "REDIS_", "MINIO_", "API_KEYS", "BACKFILL_", "STT_")
+#: `prctl` option: orphaned descendants become children of this process.
+_PR_SET_CHILD_SUBREAPER = 36
+#: How long the API is asked to keep the client waiting for the job's end, seconds, before it is asked again.
+_WAIT_SECONDS = 30
 
 
 class Stack:
@@ -72,6 +79,56 @@ class Stack:
     def stt(self, *arguments: str) -> None:
         """Run the command line against this stack; its errors are raised."""
         subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self.environment, check=True, cwd=ROOT)
+
+
+class WatchedStack(Stack):
+    """A stack whose CPU seconds are exact.
+
+    They are those of its processes, dead ones included: orphans come to this process, which leaves them unreaped.
+    """
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        super().__init__(folder, **variables)
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1/tasks", timeout=600, trust_env=False)
+
+    def __enter__(self) -> Self:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        return super().__enter__()
+
+    def __exit__(self, *failure: object) -> None:
+        self._client.close()
+        super().__exit__(*failure)
+
+    def submit_and_wait(self, recording: Path, **fields: str) -> tuple[float, Transcript]:
+        """Send a recording with fields of the upload form; seconds from then to its transcript, and that."""
+        started = time.monotonic()
+        with recording.open("rb") as file:
+            answer = self._client.post("/upload", files={"file": (recording.name, file)}, data=fields)
+        url = f"/{answer.raise_for_status().json()['job_id']}"
+        while self._await_end(url) not in ("completed", "failed"):
+            continue
+        answer = self._client.get(f"{url}/result").raise_for_status()
+        return time.monotonic() - started, Transcript.model_validate_json(answer.content)
+
+    def _await_end(self, url: str) -> str:
+        answer = self._client.get(url, params={"wait": _WAIT_SECONDS}).raise_for_status()
+        return str(answer.json()["status"])
+
+    def cpu_seconds(self) -> float:
+        """CPU of every process of the stack; a process holds that of its children that it waited for."""
+        return sum(sum(process.cpu_times()[:4]) for process in psutil.Process().children(recursive=True))
+
+    def await_idle(self) -> None:
+        """Wait until the run's processes are gone and no sum is taken while one hands its time to its parent."""
+        deadline, before = time.monotonic() + 30, -1
+        while time.monotonic() < deadline and (alive := self._count_alive()) != before:
+            before = alive
+            time.sleep(2.0)
+
+    @staticmethod
+    def _count_alive() -> int:
+        children = psutil.Process().children(recursive=True)
+        return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
 def make_bucket(settings: Settings, name: str) -> Minio:

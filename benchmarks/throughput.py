@@ -17,7 +17,6 @@ around the executable, which asks `times` at its end.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -32,17 +31,15 @@ import wave
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import httpx
 import numpy as np
 import numpy.typing as npt
-import psutil
 from make_speed_model import make_speed_model
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
-from stack import ROOT, Stack
+from stack import ROOT, WatchedStack
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.models import SAMPLE_RATE
@@ -56,12 +53,8 @@ DEMO_TRUTH = ROOT / "benchmarks" / "data" / "demo.json"
 MODEL = "speed-base"
 CORES = os.cpu_count() or 1
 MOST_OUTSIDE_WHISPER = 0.08
-#: `prctl` option: orphaned descendants become children of this process.
-PR_SET_CHILD_SUBREAPER = 36
 #: Between two sentences of speech without pauses, seconds.
 DENSE_SECONDS = 0.05
-#: How long the API is asked to keep the client waiting for the job's end, seconds, before it is asked again.
-WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -125,7 +118,7 @@ def main() -> None:
     sys.exit(0 if passed else 1)
 
 
-class MeasuredStack(Stack):
+class MeasuredStack(WatchedStack):
     """A stack of its own, and the engine it uses; a context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -139,34 +132,14 @@ class MeasuredStack(Stack):
         wrapper.chmod(0o755)
         super().__init__(folder, WHISPER_MODELS_DIR=str(folder / "models"), WHISPER_CPP_EXECUTABLE=str(wrapper))
         self._settings = Settings(_env_file=None, whisper_models_dir=folder / "models")  # type: ignore[call-arg]
-        self._client = httpx.Client(base_url=f"{self.url}/api/v1/tasks", timeout=600, trust_env=False)
-
-    def __enter__(self) -> Self:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        return super().__enter__()
-
-    def __exit__(self, *failure: object) -> None:
-        self._client.close()
-        super().__exit__(*failure)
 
     def transcribe(self, recording: Path) -> tuple[float, float, float, int]:
         """Send a recording and wait for its transcript: wall, CPU of the stack and of its engines, chunks."""
-        cpu, engine, started = self.cpu_seconds(), self.engine_seconds(), time.monotonic()
-        with recording.open("rb") as file:
-            answer = self._client.post(
-                "/upload", files={"file": (recording.name, file)}, data={"model": MODEL, "language": "en"}
-            )
-        url = f"/{answer.raise_for_status().json()['job_id']}"
-        while self._await_end(url) not in ("completed", "failed"):
-            continue
-        transcript: dict[str, Any] = self._client.get(f"{url}/result").raise_for_status().json()
-        wall = time.monotonic() - started
-        self._await_idle()
-        return wall, self.cpu_seconds() - cpu, self.engine_seconds() - engine, transcript["statistics"]["chunks"]
-
-    def _await_end(self, url: str) -> str:
-        answer = self._client.get(url, params={"wait": WAIT_SECONDS}).raise_for_status()
-        return str(answer.json()["status"])
+        cpu, engine = self.cpu_seconds(), self.engine_seconds()
+        wall, transcript = self.submit_and_wait(recording, model=MODEL, language="en")
+        self.await_idle()
+        chunks = transcript.statistics.chunks
+        return wall, self.cpu_seconds() - cpu, self.engine_seconds() - engine, chunks
 
     def transcribe_whole(self, recording: Path) -> tuple[float, float]:
         """Run the engine over the whole file with all cores: wall and CPU."""
@@ -177,25 +150,9 @@ class MeasuredStack(Stack):
         subprocess.run([*command, "-of", recording.with_suffix("")], check=True, capture_output=True)
         return time.monotonic() - started, _children_cpu() - before
 
-    def cpu_seconds(self) -> float:
-        """CPU of every process of the stack; a process holds that of its children that it waited for."""
-        return sum(sum(process.cpu_times()[:4]) for process in psutil.Process().children(recursive=True))
-
     def engine_seconds(self) -> float:
         """CPU of the engines that ended, as the shells around them say."""
         return sum(_shell_seconds(file.read_text()) for file in self._times.iterdir())
-
-    def _await_idle(self) -> None:
-        """Wait until the run's processes are gone and no sum is taken while one hands its time to its parent."""
-        deadline, before = time.monotonic() + 30, -1
-        while time.monotonic() < deadline and (alive := self._count_alive()) != before:
-            before = alive
-            time.sleep(2.0)
-
-    @staticmethod
-    def _count_alive() -> int:
-        children = psutil.Process().children(recursive=True)
-        return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
 def synthesise(recording: Recording, seed: int, folder: Path) -> Path:

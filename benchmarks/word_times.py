@@ -1,0 +1,172 @@
+"""How far the words of a transcript lie from where they were said.
+
+Words are matched with those of the truth by jiwer's alignment, without case and punctuation, of the text as it was
+written: the normalisers that word errors are counted with delete words in brackets, and what follows would pass for the
+first word of its sentence.
+
+The truth can be at fault where a clip begins with half a second hardly above the floor. So its onset stands, unless
+the sound is heard to begin much later; and where nothing is heard (masked by noise), the sentence has no onset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jiwer
+import numpy as np
+import numpy.typing as npt
+from scoring import Sentence, Truth, split_words, words_in_silence
+
+from stt_core.transcript.models import ChunkSegment
+
+Levels = npt.NDArray[np.float32]
+
+#: Length of a frame of `Levels`, seconds.
+FRAME_SECONDS = 0.01
+#: A word further than this from its sentence, seconds, is shown at the wrong time.
+OUTSIDE_SECONDS = 0.5
+#: Sound is heard this share of the way from the floor up to speech, at least so many dB above it, for so many frames
+#: (less is a click). Speech spans 45 dB: a lower floor is digital silence.
+_HEARD_SHARE, _HEARD_DB, _HEARD_FRAMES = 0.3, 6.0, 3
+_SPEECH_RANGE_DB = 45.0
+#: The floor is that of so much before a sentence, up to so much before it, seconds.
+_FLOOR_SECONDS, _FLOOR_MARGIN_SECONDS = 0.3, 0.05
+#: The truth's onset is at fault so long before the sound, which is looked for so far behind it; seconds.
+_FAULT_SECONDS, _LATEST_SECONDS = 0.15, 1.0
+
+
+@dataclass
+class WordTimes:
+    """What is wrong with the times of a transcript. Errors are absolute, seconds."""
+
+    #: Words of the transcript, and those that are words of the truth.
+    words: int = 0
+    matched: int = 0
+    #: Of sentences whose onset is heard; of the first word, where it was matched.
+    first_word_errors: list[float] = field(default_factory=list)
+    start_errors: list[float] = field(default_factory=list)
+    #: Matched words outside their sentence: when, which, how far.
+    outside: list[tuple[float, str, float]] = field(default_factory=list)
+    without_length: int = 0
+    #: Words in the middle of a long pause.
+    in_pauses: list[tuple[float, str]] = field(default_factory=list)
+    #: Sentences in whose time there is no word: when, which.
+    empty_sentences: list[tuple[float, str]] = field(default_factory=list)
+
+    def figures(self) -> dict[str, float]:
+        """Return what a table shows; NaN where there was nothing to measure."""
+        return {
+            "first_word_median": _percentile(self.first_word_errors, 50),
+            "first_word_p95": _percentile(self.first_word_errors, 95),
+            "first_words": len(self.first_word_errors),
+            "segment_start_median": _percentile(self.start_errors, 50),
+            "segment_start_p95": _percentile(self.start_errors, 95),
+            "outside_percent": 100 * len(self.outside) / self.matched if self.matched else float("nan"),
+            "outside_worst": max((far for _, _, far in self.outside), default=0.0),
+            "words_without_length": self.without_length,
+            "words_in_pauses": len(self.in_pauses),
+            "empty_sentences": len(self.empty_sentences),
+        }
+
+
+def score_times(truth: Truth, segments: Sequence[ChunkSegment], onsets: Sequence[float | None]) -> WordTimes:
+    """Compare the times of segments and their words with the truth.
+
+    Args:
+        truth: Sentences in order.
+        segments: In order, seconds of the recording, with words.
+        onsets: Of each sentence, seconds; None where it is not heard (see `heard_onsets`).
+    """
+    spoken = [
+        (number, position, word)
+        for number, sentence in enumerate(truth.segments)
+        for position, word in enumerate(split_words(sentence.text))
+    ]
+    words = [word for segment in segments for word in segment.words]
+    written = [(word, place, part) for word in words for place, part in enumerate(split_words(word.text))]
+    result = WordTimes(words=len(words), without_length=sum(word.end <= word.start for word in words))
+    matches = _match([word for _, _, word in spoken], [part for _, _, part in written])
+    for said, heard in matches:
+        number, position, _ = spoken[said]
+        word, place, part = written[heard]
+        sentence, onset = truth.segments[number], onsets[number]
+        if position == 0 and place == 0 and onset is not None:
+            result.first_word_errors.append(abs(word.start - onset))
+        far = max(sentence.start - word.start, word.end - sentence.end)
+        if far > OUTSIDE_SECONDS:
+            result.outside.append((round(word.start, 2), part, round(far, 2)))
+    result.matched = len(matches)
+    starts = np.array([segment.start for segment in segments] or [float("inf")])
+    result.start_errors = [float(np.abs(starts - onset).min()) for onset in onsets if onset is not None]
+    result.in_pauses = words_in_silence(truth, segments)
+    middles = np.array([(word.start + word.end) / 2 for word in words])
+    result.empty_sentences = [
+        (sentence.start, sentence.text)
+        for sentence in truth.segments
+        if not ((sentence.start <= middles) & (middles <= sentence.end)).any()
+    ]
+    return result
+
+
+def heard_onsets(truth: Truth, levels: Levels) -> list[float | None]:
+    """Return where each sentence is heard to begin, seconds: where the truth says so, unless the sound says otherwise.
+
+    Args:
+        truth: The sentences.
+        levels: Of the recording's frames, dBFS.
+    """
+    return [_heard_onset(sentence, levels) for sentence in truth.segments]
+
+
+def audible_span(levels: Levels) -> tuple[float, float] | None:
+    """Return where in a clip the sound is heard to begin and to end, seconds; None for an even sound."""
+    heard = _heard(levels, float(np.percentile(levels, 5)), float(np.percentile(levels, 95))) if len(levels) else []
+    return (heard[0] * FRAME_SECONDS, (heard[-1] + _HEARD_FRAMES) * FRAME_SECONDS) if len(heard) else None
+
+
+def _heard_onset(sentence: Sentence, levels: Levels) -> float | None:
+    first = _frame(sentence.start)
+    before = levels[max(0, _frame(sentence.start - _FLOOR_SECONDS)) : _frame(sentence.start - _FLOOR_MARGIN_SECONDS)]
+    spoken = levels[first : _frame(sentence.end)]
+    if not len(before) or not len(spoken):
+        return sentence.start
+    loud = float(np.percentile(spoken, 95))
+    begin = spoken[: _frame(_LATEST_SECONDS)]
+    heard = _heard(begin, float(np.median(before)), loud)
+    if not len(heard):
+        return None
+    late = heard[0] * FRAME_SECONDS
+    return sentence.start + late if late > _FAULT_SECONDS else sentence.start
+
+
+def _heard(levels: Levels, floor: float, loud: float) -> npt.NDArray[np.intp]:
+    """Return the frames at which sound begins to be heard for at least `_HEARD_FRAMES`."""
+    floor = max(floor, loud - _SPEECH_RANGE_DB)
+    over = levels > floor + max(_HEARD_DB, _HEARD_SHARE * (loud - floor))
+    if len(over) < _HEARD_FRAMES:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(over, _HEARD_FRAMES).all(axis=1))
+
+
+def _match(spoken: Sequence[str], written: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the positions of the words that are in both, in order."""
+    if not spoken or not written:
+        return []
+    output = jiwer.process_words(" ".join(spoken), " ".join(written))
+    return [
+        pair
+        for piece in output.alignments[0]
+        if piece.type == "equal"
+        for pair in zip(
+            range(piece.ref_start_idx, piece.ref_end_idx), range(piece.hyp_start_idx, piece.hyp_end_idx), strict=True
+        )
+    ]
+
+
+def _frame(seconds: float) -> int:
+    return max(0, round(seconds / FRAME_SECONDS))
+
+
+def _percentile(errors: Sequence[float], percent: float) -> float:
+    return float(np.percentile(errors, percent)) if errors else float("nan")
