@@ -97,8 +97,9 @@ def score_times(truth: Truth, segments: Sequence[ChunkSegment], onsets: Sequence
         if far > OUTSIDE_SECONDS:
             result.outside.append((round(word.start, 2), part, round(far, 2)))
     result.matched = len(matches)
-    starts = np.array([segment.start for segment in segments] or [float("inf")])
-    result.start_errors = [float(np.abs(starts - onset).min()) for onset in onsets if onset is not None]
+    starts = np.array([segment.start for segment in segments])
+    if len(starts):
+        result.start_errors = [float(np.abs(starts - onset).min()) for onset in onsets if onset is not None]
     result.in_pauses = words_in_silence(truth, segments)
     middles = np.array([(word.start + word.end) / 2 for word in words])
     result.empty_sentences = [
