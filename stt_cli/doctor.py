@@ -12,6 +12,7 @@ from rich.text import Text
 
 from stt_cli.console import err, out
 from stt_core.audio.ffmpeg import find_ffmpeg
+from stt_core.cores import cores_folder, usable_cores
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.database import Database
 from stt_core.jobs.queue import JobQueue
@@ -86,6 +87,7 @@ def _check_programs(settings: Settings) -> Iterator[Finding]:
     yield _check("whisper executable", lambda: str(find_executable(settings.whisper_cpp_executable)))
     yield _check(f"model {settings.whisper_model}", lambda: str(resolve_model(settings.whisper_model, settings).path))
     yield _check("ffmpeg", lambda: find_ffmpeg(settings.ffmpeg_executable))
+    yield _check("cores", lambda: f"{len(usable_cores())} for engines, leased in {cores_folder(settings.cores_dir)}")
 
 
 def _check_home(settings: Settings) -> Iterator[Finding]:

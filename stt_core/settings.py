@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stt_core.backfill.sources import BUCKET_PATTERN, BackfillSource, find_overlap, own_prefixes
+from stt_core.cores import usable_cores
 from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged, mask_secrets
@@ -113,7 +114,8 @@ class Settings(BaseSettings):
 
     # Runs and retries
     max_concurrent_runs: Annotated[int, Field(ge=1)] = 2
-    max_concurrent_steps: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    max_concurrent_steps: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: len(usable_cores()))
+    cores_dir: Path | None = None
     in_process_max_seconds: Annotated[float, Field(ge=0)] = 180.0
     max_attempts: Annotated[int, Field(ge=1)] = 3
     step_retries: Annotated[int, Field(ge=0)] = 2
@@ -164,10 +166,10 @@ class Settings(BaseSettings):
             raise ValueError("must look like mongodb://[user:password@]host[:port][/?options]") from error
         return value
 
-    @field_validator("whisper_models_dir", "stt_home")
+    @field_validator("whisper_models_dir", "stt_home", "cores_dir")
     @classmethod
-    def _expand_home(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
 
     @field_validator("whisper_model")
     @classmethod

@@ -27,6 +27,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.delenv(name, raising=False)
     patch.setitem(Settings.model_config, "env_file", None)
     patch.setenv("WHISPER_MODELS_DIR", str(tmp_path_factory.mktemp("models")))
+    patch.setenv("CORES_DIR", str(tmp_path_factory.mktemp("cores")))  # workers do not wait for each other
     yield
     patch.undo()
 

@@ -14,8 +14,6 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-#: Chunks that go through one process of the engine: two minutes of speech at the most, each time with the model loaded.
-CHUNKS_PER_BATCH = 4
 #: Against a process of priority 0 it gets a tenth of a processor that both want (110 to 1024 of Linux's weights).
 _NICENESS = 10
 #: How often it is asked whether the last upload is done, seconds; nothing tells of that.

@@ -6,7 +6,6 @@ or noisy one for another language, and one without a voice for any, and writes t
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -169,14 +168,15 @@ def _detect(claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Seq
         for clip, wav in zip(clips, wavs, strict=True):
             clip.write_wav(wav)
         try:
-            return detect_languages(
-                texts.transcriber,
-                wavs,
-                texts.model,
-                allowed=allowed,
-                threads=os.cpu_count() or 1,
-                should_stop=claim.is_lost,
-            )
+            with texts.cores(should_stop=claim.is_lost) as threads:
+                return detect_languages(
+                    texts.transcriber,
+                    wavs,
+                    texts.model,
+                    allowed=allowed,
+                    threads=threads,
+                    should_stop=claim.is_lost,
+                )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed to detect the language of {} places: {}", len(clips), error)
     return [{}] if len(clips) == 1 else [one for clip in clips for one in _detect(claim, texts, [clip], allowed)]
@@ -203,9 +203,10 @@ def _language_of_text(claim: Claim, texts: ChunkTexts, chunk: Chunk) -> str:
             wav = Path(folder) / "chunk.wav"
             clip.write_wav(wav)
             try:
-                [transcript] = texts.transcriber.transcribe(
-                    [wav], texts.model, language=AUTO, threads=os.cpu_count() or 1, should_stop=claim.is_lost
-                )
+                with texts.cores(should_stop=claim.is_lost) as threads:
+                    [transcript] = texts.transcriber.transcribe(
+                        [wav], texts.model, language=AUTO, threads=threads, should_stop=claim.is_lost
+                    )
             except (EngineError, EngineTimeoutError) as error:
                 logger.warning("the language cannot be told from chunk {}: {}", chunk.index, error)
                 return AUTO

@@ -48,7 +48,7 @@ class RecordingPlan(BaseModel):
 
 
 class ChunkBatch(BaseModel):
-    """The chunks that one step transcribes with one engine process of `threads` threads."""
+    """The chunks that one step transcribes, on its share of the cores where `parallel` such steps run at once."""
 
     job_id: str
     tracks: list[Track]
@@ -57,7 +57,8 @@ class ChunkBatch(BaseModel):
     #: None in batches from before: the model that is there is taken, with a warning.
     model_digest: str | None = None
     language: str
-    threads: int
+    #: Missing in batches from before, which named threads of the host that planned them.
+    parallel: int = 1
     allow_partial: bool
 
 

@@ -6,7 +6,6 @@ A language that the job leaves open is detected here too, before the chunks go t
 from __future__ import annotations
 
 import math
-import os
 import time
 from itertools import pairwise
 
@@ -14,6 +13,7 @@ from stt_core.audio import formats
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.models import Chunk, Span
 from stt_core.audio.prepare import plan_recording as plan_audio
+from stt_core.cores import waited_seconds
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import ChunkModel, JobModel, Lane
@@ -84,10 +84,10 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         voices[track.channel] = voice.spans(min_silence_ms=services.settings.silence_min_ms)
     services.chunks.replace_chunks(job.job_id, (chunk_document(claim, chunk) for chunk in chunks))
     failpoint(Failpoint.CHUNKS_PLANNED)
-    texts = ChunkTexts.open(services, prepared.tracks, model, job.options)
+    texts = ChunkTexts.open(services, prepared.tracks, model, job)
     if job.lane is Lane.BACKFILL:  # the language may have to be heard
         let_uploads_pass(services.jobs)
-    started, cpu_before = time.monotonic(), engine_cpu_seconds()
+    started, cpu_before = time.monotonic() - waited_seconds(), engine_cpu_seconds()
     language = choose_language(claim, texts, chunks, voices, job.options)
     return RecordingPlan(
         job_id=job.job_id,
@@ -100,7 +100,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
         language=language.code,
         allow_partial=job.options.allow_partial,
         warnings=[*warnings, *language.warnings],
-        engine_seconds=round(time.monotonic() - started, 3),
+        engine_seconds=round(time.monotonic() - waited_seconds() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
     )
 
@@ -109,15 +109,16 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
 def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
     """Spread the chunks over steps of which `slots` run at once.
 
-    With one slot there is one step, whose engine has every core. With more, each engine has its share of the cores,
-    and there are as many steps as keep all slots busy to the end, none too small to be worth its process.
+    With one slot there is one step, whose engine has every core. With more, each engine has its share of the cores of
+    the host that runs it, and there are as many steps as keep all slots busy to the end, none too small to be worth its
+    process.
     """
     total = len(plan.chunks)
     if total == 0:
         return []
     rounds = math.ceil(total / (slots * _MAX_CHUNKS_PER_STEP))
     count = 1 if slots == 1 else min(slots * rounds, math.ceil(total / _MIN_CHUNKS_PER_STEP))
-    threads = max(1, (os.cpu_count() or 1) // min(slots, count))
+    parallel = min(slots, count)
     borders = [round(number * total / count) for number in range(count + 1)]
     batches = [
         ChunkBatch(
@@ -127,12 +128,12 @@ def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
             model=plan.model,
             model_digest=plan.model_digest,
             language=plan.language,
-            threads=threads,
+            parallel=parallel,
             allow_partial=plan.allow_partial,
         )
         for start, end in pairwise(borders)
     ]
-    logger.info("{} chunks in {} steps of {} threads, {} at once", total, count, threads, slots)
+    logger.info("{} chunks in {} steps, {} at once", total, count, parallel)
     return batches
 
 

@@ -7,15 +7,18 @@ languages that were heard in a sound.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
-from stt_core.jobs.options import JobOptions
+from stt_core.cores import cores_folder, lease_cores, usable_cores
+from stt_core.jobs.models import JobModel, Lane
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import Track
 from stt_core.services import Services
@@ -40,18 +43,36 @@ class ChunkTexts:
     #: What it was before anything was heard: a file that is replaced since gives no text.
     model_digest: str
     transcriber: Transcriber
+    #: Whose cores the transcriber computes on, and where they are leased (None: where all of this user's are).
+    lane: Lane
+    cores_dir: Path | None
 
     @classmethod
     @logged
-    def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel, options: JobOptions) -> ChunkTexts:
+    def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel, job: JobModel) -> ChunkTexts:
         """Return the texts of a recording that is prepared as `tracks`, decoded as its job asks for."""
         transcriber = replace(
             Transcriber.from_settings(services.settings),
-            prompt=options.prompt,
-            translate=options.translate,
-            temperature=options.temperature,
+            prompt=job.options.prompt,
+            translate=job.options.translate,
+            temperature=job.options.temperature,
         )
-        return cls(services.store, tracks, model, model.digest, transcriber)
+        return cls(services.store, tracks, model, model.digest, transcriber, job.lane, services.settings.cores_dir)
+
+    @contextmanager
+    def cores(self, *, parallel: int = 1, should_stop: Callable[[], bool] | None = None) -> Iterator[int]:
+        """Hold cores of this host for one call of the transcriber, and give their number, which is that of its threads.
+
+        Args:
+            parallel: How many such calls run at once for the recording: each wants its share.
+            should_stop: Asked while all cores are taken; true ends the wait.
+
+        Raises:
+            EngineStoppedError: `should_stop` said so.
+        """
+        wanted = max(1, len(usable_cores()) // parallel)
+        with lease_cores(cores_folder(self.cores_dir), wanted, lane=self.lane, should_stop=should_stop) as lease:
+            yield lease.count
 
     @logged
     def render(self, chunk: Chunk) -> Clip:

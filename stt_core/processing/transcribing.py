@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
+from typing import TypeVar
 
 from stt_core.audio.clips import Clip
 from stt_core.audio.models import SAMPLE_RATE
+from stt_core.cores import waited_seconds
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
 from stt_core.jobs.models import ChunkModel, ChunkStatus, Lane, utc_now
 from stt_core.jobs.tallies import Tally
 from stt_core.logs import get_logger, log_context, logged
-from stt_core.processing.lanes import CHUNKS_PER_BATCH, let_uploads_pass
+from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
 from stt_core.processing.texts import ChunkTexts
@@ -28,11 +30,16 @@ from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
 from stt_core.whisper.process import engine_cpu_seconds
 from stt_core.whisper.rehearing import hear_again
+from stt_core.whisper.transcriber import OnTranscript
 
 logger = get_logger(__name__)
+_T = TypeVar("_T")
 
 #: The engine's last words can be long; the reason of a gap stands in subtitles.
 _REASON_CHARACTERS = 160
+#: Chunks that go through one process of the engine: two minutes of speech at the most, for which others wait that want
+#: its cores. Each time the model is loaded.
+_CHUNKS_PER_CALL = 4
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,10 @@ class _Waiting:
 
 @logged
 def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_last_try: bool = True) -> BatchResult:
-    """Transcribe the chunks of a batch with one engine process and keep each text under the hash of what it is of.
+    """Transcribe the chunks of a batch and keep each text under the hash of what it is of.
 
-    In the backfill lane with several, each of a few chunks, which let uploads pass before them.
+    Each engine process has a few of them, and cores of this host that are leased for it. In the backfill lane it lets
+    uploads pass before.
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
@@ -70,15 +78,12 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     # Of a batch from before, the model is a short name, which of a path leads nowhere, or to another file.
     asked_for = job.options.model if batch.model_digest is None else batch.model
     model = resolve_model(asked_for, services.settings, digest=batch.model_digest)
-    texts = ChunkTexts.open(services, batch.tracks, model, job.options)
+    texts = ChunkTexts.open(services, batch.tracks, model, job)
     run = _BatchRun(services, claim, batch, texts)
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         waiting = run.take_known(Path(folder))
-        started, cpu_before = time.monotonic(), engine_cpu_seconds()
-        groups = [waiting]
-        if job.lane is Lane.BACKFILL:
-            starts = range(0, len(waiting), CHUNKS_PER_BATCH)
-            groups = [waiting[start : start + CHUNKS_PER_BATCH] for start in reversed(starts)]
+        started, cpu_before = time.monotonic() - waited_seconds(), engine_cpu_seconds()
+        groups = [*_calls(waiting)][::-1]
         while groups:
             if job.lane is Lane.BACKFILL:
                 started += let_uploads_pass(services.jobs)
@@ -96,10 +101,16 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         job_id=batch.job_id,
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
         audio_seconds=sum(one.document.speech_seconds for one in waiting),
-        engine_seconds=round(time.monotonic() - started, 3),
+        engine_seconds=round(time.monotonic() - waited_seconds() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
         warnings=list(_unpinned(batch, model)),
     )
+
+
+def _calls(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Return what goes through one process of the engine at a time."""
+    for start in range(0, len(items), _CHUNKS_PER_CALL):
+        yield items[start : start + _CHUNKS_PER_CALL]
 
 
 def _unpinned(batch: ChunkBatch, model: WhisperModel) -> Iterator[RecordingWarning]:
@@ -147,14 +158,7 @@ class _BatchRun:
             failpoint(Failpoint.CHUNK_DONE)
 
         try:
-            self.texts.transcriber.transcribe(
-                [one.wav for one in group],
-                self.texts.model,
-                language=self.batch.language,
-                threads=self.batch.threads,
-                should_stop=self.claim.is_lost,
-                on_transcript=finished,
-            )
+            self._run_engine([one.wav for one in group], self.batch.language, finished)
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed on {} chunks: {}", len(group), error)
             self.services.tallies.count({Tally.ENGINE_RESTARTS: 1})
@@ -194,27 +198,36 @@ class _BatchRun:
         stretch_keys = [self.texts.key(clip, language) for clip in clips]
         heard = [self.texts.find(key) for key in stretch_keys]
         unknown = [position for position, transcript in enumerate(heard) if transcript is None]
-        wavs = [folder / f"stretch-{position}.wav" for position in unknown]
 
-        def finished(position: int, transcript: ChunkTranscript) -> None:
-            heard[unknown[position]] = transcript
-            self.texts.keep(stretch_keys[unknown[position]], transcript)
+        def hear(positions: Sequence[int]) -> None:
+            def finished(number: int, transcript: ChunkTranscript) -> None:
+                heard[positions[number]] = transcript
+                self.texts.keep(stretch_keys[positions[number]], transcript)
 
-        for position, wav in zip(unknown, wavs, strict=True):
-            clips[position].write_wav(wav)
+            wavs = [folder / f"stretch-{position}.wav" for position in positions]
+            for position, wav in zip(positions, wavs, strict=True):
+                clips[position].write_wav(wav)
+            self._run_engine(wavs, language, finished)
+
         try:
-            self.texts.transcriber.transcribe(
-                wavs,
-                self.texts.model,
-                language=language,
-                threads=self.batch.threads,
-                should_stop=self.claim.is_lost,
-                on_transcript=finished,
-            )
+            for positions in _calls(unknown):
+                hear(positions)
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("stretches keep their first text, the engine failed on their second hearing: {}", error)
             self.services.tallies.count({Tally.ENGINE_RESTARTS: 1})
         return heard
+
+    def _run_engine(self, wavs: Sequence[Path], language: str, on_transcript: OnTranscript) -> None:
+        """Send sounds through one process of the engine, on as many threads as there are cores for it."""
+        with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as threads:
+            self.texts.transcriber.transcribe(
+                wavs,
+                self.texts.model,
+                language=language,
+                threads=threads,
+                should_stop=self.claim.is_lost,
+                on_transcript=on_transcript,
+            )
 
     def _done(self, one: _Waiting, transcript: ChunkTranscript, *, cached: bool) -> None:
         document, words = one.document, transcript.word_count

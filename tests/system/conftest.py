@@ -91,6 +91,7 @@ def running_stack(folder: Path, **variables: str) -> Iterator[Stack]:
     environment = os.environ | ports | {
         "STT_HOME": str(folder / "home"),
         "TMPDIR": str(temporary),
+        "CORES_DIR": str(folder / "cores"),
         "WHISPER_MODEL": "demo",
         "MAX_UPLOAD_BYTES": "3000000",
         "RETRY_BACKOFF_SECONDS": "0.5",

@@ -1,0 +1,165 @@
+"""The cores of this host, leased: an engine computes on as many threads as its caller holds cores.
+
+A core is a file that its holder locks (flock), so that the kernel gives it back however the holder ends. The files lie
+in a folder of the host and the user, not of a stack: two stacks on one machine share its cores. Lanes do not: work of
+the backfill lane steps aside by its priority and its pauses (`stt_core.processing.lanes`), and no upload waits for it.
+
+An engine does not inherit the lock, which is closed on exec: what it might leave behind would keep a core for ever. So
+a holder that is killed gives its cores back a moment before the kernel ends its engine (`stt_core.whisper.launcher`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from stt_core.errors import ConfigurationError, EngineStoppedError
+from stt_core.logs import get_logger, logged
+
+logger = get_logger(__name__)
+
+#: How often a waiter looks for a free core, seconds: flock waits for one file, not for one of several.
+_LOOK_SECONDS = 0.05
+#: How often a waiter asks whether to stop, and for how long it waits without a word, seconds.
+_STOP_SECONDS = 1.0
+#: Of a container: its share of the processors' time, and the period that this is of, microseconds.
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+_waited_seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Cores that are held, by their numbers."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.numbers)
+
+
+@logged
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use, at least one: of 1.5 CPUs it is one."""
+    if sys.platform == "linux":
+        numbers = sorted(os.sched_getaffinity(0))
+    else:
+        numbers = list(range(os.cpu_count() or 1))
+    if _CPU_MAX.exists():
+        share, _, period = _CPU_MAX.read_text().partition(" ")
+        if share != "max":
+            numbers = numbers[: max(1, int(share) // int(period))]
+    return numbers
+
+
+@logged
+def cores_folder(named: Path | None) -> Path:
+    """Return the folder of the leases, made if need be: the named one, or that of this host and user.
+
+    It must not depend on TMPDIR, which differs from run to run (`stt_core.scratch`).
+
+    Raises:
+        ConfigurationError: It cannot be made, or is not this user's own.
+    """
+    user = os.geteuid()
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
+    # `sudo` may hand on the variable of somebody else, and the folder goes when its user logs out.
+    is_usable = os.access(runtime, os.W_OK | os.X_OK) and runtime.stat().st_uid == user
+    folder = named or (runtime / "stt" if is_usable else Path(f"/tmp/stt-{user}"))
+    mend = "Set CORES_DIR to a folder of this user on this host, the same for all stacks that share its cores."
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ConfigurationError(f"CORES_DIR: {folder} cannot be used: {error.strerror}.", mend=mend) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user:
+        raise ConfigurationError(f"CORES_DIR: {folder} is a link, or another user's.", mend=mend)
+    return folder
+
+
+@contextmanager
+def lease_cores(
+    folder: Path, wanted: int, *, lane: str, should_stop: Callable[[], bool] | None = None
+) -> Iterator[Lease]:
+    """Hold up to `wanted` cores of this host while the block runs; wait until there is one.
+
+    Meant for one call of an engine over a few chunks, so that others wait for seconds, not for the whole recording.
+    One waiter at a time takes what becomes free; who gives cores back and wants some again waits behind it.
+
+    Args:
+        folder: From `cores_folder`.
+        wanted: How many to take at the most.
+        lane: Whose cores; another lane's do not count.
+        should_stop: Asked every second of waiting.
+
+    Raises:
+        EngineStoppedError: `should_stop` said so.
+    """
+    with ExitStack() as held:
+        cores = {number: held.enter_context(_lock_file(folder / f"{lane}-core-{number}")) for number in usable_cores()}
+
+        def take() -> tuple[int, ...]:
+            return tuple(islice((number for number, file in cores.items() if _try_lock(file)), wanted))
+
+        with _lock_file(folder / f"{lane}-queue") as queue:
+            numbers = _wait(lambda: take() if _try_lock(queue) else (), should_stop)
+        yield Lease(numbers)
+
+
+@logged
+def waited_seconds() -> float:
+    """Return how long this process has waited for cores, all in all.
+
+    Where it waits in several threads, each counts.
+    """
+    return _waited_seconds
+
+
+def _wait(take: Callable[[], tuple[int, ...]], should_stop: Callable[[], bool] | None) -> tuple[int, ...]:
+    global _waited_seconds
+    started = time.monotonic()
+    ask_at, has_spoken = started + _STOP_SECONDS, False
+    try:
+        while not (numbers := take()):
+            time.sleep(_LOOK_SECONDS)
+            if time.monotonic() < ask_at:
+                continue
+            ask_at += _STOP_SECONDS
+            if not has_spoken:
+                logger.info("all cores of this host are at work: waiting for one")
+                has_spoken = True
+            if should_stop is not None and should_stop():
+                raise EngineStoppedError("The wait for a core was ended: its job is no longer wanted.")
+    finally:
+        _waited_seconds += time.monotonic() - started
+    return numbers
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    """Open a file to be locked; whoever it is locked by frees it with the end of the block."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.utime(file)  # what clears old files from /tmp leaves it alone
+        yield file
+    finally:
+        os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        logger.trace("a core or the queue is taken: {}", error)
+        return False
+    return True
