@@ -129,8 +129,8 @@ def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_
     services: Services, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def as_it_was(core: Services, claim: Claim, batch: ChunkBatch, **more: bool) -> BatchResult:
-        old = batch.model_copy(update={"model": "my model.v2"}).model_dump_json(exclude={"model_digest"})
-        return transcribe_batch(core, claim, ChunkBatch.model_validate_json(old), **more)
+        old = batch.model_copy(update={"model": "my model.v2"}).model_dump(exclude={"model_digest", "parallel"})
+        return transcribe_batch(core, claim, ChunkBatch.model_validate(old | {"threads": 2}), **more)
 
     stand_in: Callable[..., BatchResult] = as_it_was
     monkeypatch.setattr("stt_dagster.ops.transcribe_batch", stand_in)
