@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -159,22 +158,6 @@ def test_lease_when_an_error_ends_its_block_then_is_free(folder: Path) -> None:
         raise ConnectionError
     with lease_cores(folder, 3, lane="upload") as lease:
         assert lease.count == 3
-
-
-def test_leases_when_taken_by_threads_of_one_process_then_no_core_has_two_holders(folder: Path) -> None:
-    held: set[int] = set()
-    lock = threading.Lock()
-
-    def work(_: int) -> None:
-        with lease_cores(folder, 2, lane="upload") as lease:
-            with lock:
-                assert held.isdisjoint(lease.numbers)
-                held.update(lease.numbers)
-            with lock:
-                held.difference_update(lease.numbers)
-
-    with ThreadPoolExecutor(6) as threads:
-        list(threads.map(work, range(30)))
 
 
 def test_folder_when_none_is_named_then_is_that_of_the_user_for_whom_the_host_keeps_one(
