@@ -12,6 +12,7 @@ from rich.text import Text
 
 from stt_cli.console import err, out
 from stt_core.audio.ffmpeg import find_ffmpeg
+from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.database import Database
 from stt_core.jobs.queue import JobQueue
@@ -23,7 +24,6 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 from stt_core.storage.object_store import ObjectStore
 from stt_core.whisper.models import resolve_model
-from stt_core.whisper.process import find_executable
 
 logger = get_logger(__name__)
 

@@ -11,6 +11,7 @@ from textwrap import shorten
 
 from stt_core.audio.clips import Clip
 from stt_core.audio.models import SAMPLE_RATE
+from stt_core.engines.process import engine_cpu_seconds
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
@@ -26,7 +27,6 @@ from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.process import engine_cpu_seconds
 from stt_core.whisper.rehearing import hear_again
 
 logger = get_logger(__name__)
@@ -149,7 +149,6 @@ class _BatchRun:
         try:
             self.texts.transcriber.transcribe(
                 [one.wav for one in group],
-                self.texts.model,
                 language=self.batch.language,
                 threads=self.batch.threads,
                 should_stop=self.claim.is_lost,
@@ -205,7 +204,6 @@ class _BatchRun:
         try:
             self.texts.transcriber.transcribe(
                 wavs,
-                self.texts.model,
                 language=language,
                 threads=self.batch.threads,
                 should_stop=self.claim.is_lost,

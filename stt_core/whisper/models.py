@@ -41,6 +41,16 @@ class WhisperModel:
         return file_digest(self.path, self.digest_dir)
 
     @logged
+    def check(self) -> None:
+        """Look at its file once more: it may have been damaged since it was resolved.
+
+        Raises:
+            ModelNotFoundError: It is gone.
+            ModelInvalidError: It is damaged.
+        """
+        validate_model(self.path)
+
+    @logged
     def ensure_unchanged(self, digest: str) -> None:
         """Refuse a file that is another one than a run began with.
 
