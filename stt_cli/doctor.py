@@ -12,6 +12,7 @@ from rich.text import Text
 
 from stt_cli.console import err, out
 from stt_core.audio.ffmpeg import find_ffmpeg
+from stt_core.engines.choice import engine_for
 from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.database import Database
@@ -84,8 +85,13 @@ def examine() -> list[Finding]:
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
     yield _check("whisper executable", lambda: str(find_executable(settings.whisper_cpp_executable)))
-    yield _check(f"model {settings.whisper_model}", lambda: str(resolve_model(settings.whisper_model, settings).path))
+    yield _check(f"model {settings.whisper_model}", lambda: _find_model(settings))
     yield _check("ffmpeg", lambda: find_ffmpeg(settings.ffmpeg_executable))
+
+
+def _find_model(settings: Settings) -> str:
+    model = resolve_model(settings.whisper_model, settings)
+    return f"{model.path}, for {engine_for(model, settings).name}"
 
 
 def _check_home(settings: Settings) -> Iterator[Finding]:

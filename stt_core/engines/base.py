@@ -68,6 +68,11 @@ class Engine(ABC):
 
     model: WhisperModel
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What `WHISPER_ENGINE` calls it, with its release where that is known."""
+
     @abstractmethod
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text: what a result is kept under.

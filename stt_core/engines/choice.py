@@ -1,8 +1,9 @@
-"""Which engine runs a model: that of the model's kind."""
+"""Which engine runs a model: the one whose kind of model it is."""
 
 from __future__ import annotations
 
 from stt_core.engines.base import Engine
+from stt_core.engines.ctranslate2 import CTranslate2
 from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.logs import logged
 from stt_core.settings import Settings
@@ -16,4 +17,5 @@ def engine_for(model: WhisperModel, settings: Settings) -> Engine:
     Raises:
         ExecutableNotFoundError: It is not there.
     """
-    return WhisperCpp.from_settings(model, settings)
+    kind = CTranslate2 if model.is_folder else WhisperCpp
+    return kind.from_settings(model, settings)

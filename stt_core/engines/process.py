@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from stt_core.engines import launcher
 from stt_core.errors import (
@@ -30,6 +32,8 @@ from stt_core.errors import (
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
+
+Read = TypeVar("Read")
 
 #: How often an engine's outputs are looked at, seconds.
 _LOOK_SECONDS = 1.0
@@ -116,6 +120,45 @@ def watch_engine(
         _end(process)
     _check_exit(process.returncode, stderr, command)
     return stderr
+
+
+@logged
+def read_while_written(
+    watched: Generator[None, None, str], outputs: Sequence[Path], read: Callable[[int], Read], *, behind: int = 0
+) -> Generator[Read]:
+    """Yield what an engine writes, one file after the other, each as soon as it is whole.
+
+    Args:
+        watched: From `watch_engine`; closed in any case.
+        outputs: The files, in the order in which they appear.
+        read: Reads the one at a position; asked for all of them when the engine has ended.
+        behind: A file is whole when so many after it are there; all are when the engine has ended.
+
+    Raises:
+        EngineError, EngineTimeoutError: What `watched` raises, after all that the engine had finished was yielded.
+    """
+    position = 0
+
+    def is_there(ahead: int) -> bool:
+        return position + ahead < len(outputs) and outputs[position + ahead].exists()
+
+    with closing(watched):
+        try:
+            for _ in watched:
+                while is_there(behind):
+                    yield read(position)
+                    position += 1
+        except (EngineError, EngineTimeoutError):
+            try:
+                while is_there(0):
+                    yield read(position)
+                    position += 1
+            except EngineError as error:
+                logger.info("the engine failed while it wrote: {}", error)
+            raise
+    while position < len(outputs):
+        yield read(position)
+        position += 1
 
 
 @logged

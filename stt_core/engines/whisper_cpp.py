@@ -17,10 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
-from stt_core.engines.process import find_executable, run_engine, watch_engine
+from stt_core.engines.process import find_executable, read_while_written, run_engine, watch_engine
 from stt_core.engines.wavs import wav_seconds
 from stt_core.engines.whisper_cpp_output import read_languages, read_output
-from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.transcript.models import ChunkTranscript
@@ -55,6 +54,11 @@ class WhisperCpp(Engine):
         """
         return cls(model, find_executable(settings.whisper_cpp_executable), Patience.from_settings(settings))
 
+    @property
+    def name(self) -> str:
+        """What `WHISPER_ENGINE` calls it."""
+        return "whisper.cpp"
+
     @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
@@ -84,30 +88,13 @@ class WhisperCpp(Engine):
             command = [str(self.executable), "-m", str(self.model.path), "-t", str(threads), *flags, "-ojf"]
             for wav, output in zip(wavs, outputs, strict=True):
                 command += ["-f", str(wav), "-of", str(output.with_suffix(""))]
-            read = 0
-
-            def begun(position: int) -> bool:
-                return position < len(outputs) and outputs[position].exists()
-
-            def read_next() -> ChunkTranscript:
-                nonlocal read
-                read += 1
-                return read_output(outputs[read - 1], wavs[read - 1].name, seconds[read - 1])
-
             timeout = self.patience.timeout_seconds(sum(seconds))
-            try:
-                for _ in watch_engine(command, timeout_seconds=timeout, should_stop=should_stop):
-                    while begun(read + 1):  # the engine writes its files in order: the one before is whole
-                        yield read_next()
-            except (EngineError, EngineTimeoutError):
-                try:
-                    while begun(read):
-                        yield read_next()
-                except EngineError as error:
-                    logger.info("the engine failed while it wrote: {}", error)
-                raise
-            while read < len(wavs):
-                yield read_next()
+            yield from read_while_written(
+                watch_engine(command, timeout_seconds=timeout, should_stop=should_stop),
+                outputs,
+                lambda position: read_output(outputs[position], wavs[position].name, seconds[position]),
+                behind=1,  # it writes a file bit by bit, and begins the next only then
+            )
 
     @logged
     def detect_languages(
