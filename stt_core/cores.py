@@ -5,7 +5,7 @@ in a folder of the host and the user, not of a stack: two stacks on one machine 
 the backfill lane steps aside by its priority and its pauses (`stt_core.processing.lanes`), and no upload waits for it.
 
 An engine does not inherit the lock, which is closed on exec: what it might leave behind would keep a core for ever. So
-a holder that is killed gives its cores back a moment before the kernel ends its engine (`stt_core.whisper.launcher`).
+a holder that is killed gives its cores back a moment before the kernel ends its engine (`stt_core.engines.launcher`).
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
 #: The checks of every transcript (see `stt_core.transcript.quality`).
 QualityName = Literal["speech_coverage", "repetition", "speech_rate", "monotonic_times", "language_flips", "confidence"]
+#: What runs models; `auto` goes by the kind of the model.
+WhisperEngine = Literal["auto", "whisper.cpp", "ctranslate2"]
 #: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
 WEBHOOK_SECRET_PREFIX = "whsec_"
 _WEBHOOK_KEY_BYTES = range(24, 65)
@@ -98,7 +100,8 @@ class Settings(BaseSettings):
     silence_min_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
     speech_padding_ms: Annotated[int, Field(ge=0, le=1000)] = 150
 
-    # whisper.cpp
+    # The engines and their models
+    whisper_engine: WhisperEngine = "auto"
     whisper_cpp_executable: str = "stt-whisper-cli"
     whisper_model: Annotated[str, Field(min_length=1)] = "base"
     whisper_models_dir: Path = Path("~/.cache/stt/models")
@@ -175,8 +178,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_model_path(cls, value: str) -> str:
         # A name is resolved (and its absence explained) when a job needs it; a path can be checked here and now.
-        if os.sep in value and not Path(value).expanduser().is_file():
-            raise ValueError(f"no file at {value}; give an existing ggml file or a model name (`stt models list`)")
+        if os.sep in value and not Path(value).expanduser().exists():
+            raise ValueError(
+                f"nothing at {value}; give a ggml file, a folder in faster-whisper's format, or a model name "
+                "(`stt models list`)"
+            )
         return value
 
     @field_validator("webhook_secret")
@@ -213,6 +219,14 @@ class Settings(BaseSettings):
             return check_language(value)
         except UnknownLanguageError as error:
             raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        path = Path(self.whisper_model).expanduser()
+        if os.sep in self.whisper_model and self.whisper_engine == ("whisper.cpp" if path.is_dir() else "ctranslate2"):
+            kind = "a folder, for ctranslate2" if path.is_dir() else "a file, for whisper.cpp"
+            raise ValueError(f"WHISPER_MODEL is {kind}, and WHISPER_ENGINE is {self.whisper_engine}")
+        return self
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

@@ -127,7 +127,7 @@ def plan_chunks(
 @op(retry_policy=RETRY_POLICY, tags={"kind": "whisper.cpp"})
 @logged
 def transcribe(context: OpExecutionContext, stt: SttResource, batch: ChunkBatch) -> BatchResult:
-    """Transcribe the chunks of one batch, a few by each whisper.cpp process, those already known excepted.
+    """Transcribe the chunks of one batch, a few by each process of the engine, those already known excepted.
 
     Where the job accepts gaps, a chunk that still fails in the step's last try becomes one.
     """

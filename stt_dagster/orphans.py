@@ -2,7 +2,7 @@
 
 A step whose run was killed would go on using the machine for a run that is over: it ends with it. A code server that is
 told to end would serve nobody and wait for its runs, for hours: it passes the word on, and they hand their jobs back.
-The engine and ffmpeg end with the step that started them (see `stt_core.whisper.launcher`).
+The engine and ffmpeg end with the step that started them (see `stt_core.engines.launcher`).
 """
 
 from __future__ import annotations

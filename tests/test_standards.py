@@ -19,9 +19,11 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 #: Modules that need not use `@logged` and our logger, each with the reason.
 EXEMPT = {
     "stt_core/logs.py": "the decorator itself",
-    "stt_core/whisper/cli.py": "a stand-alone program in whisper-cli's place: it starts per batch, so it stays light, "
-    "and whisper-cli's own output is its contract",
-    "stt_core/whisper/launcher.py": "becomes the engine by exec, before any package can be imported: it writes to "
+    "stt_core/engines/whisper_cpp_program.py": "a stand-alone program in whisper-cli's place: it starts per "
+    "batch, so it stays light, and whisper-cli's own output is its contract",
+    "stt_core/engines/ctranslate2_program.py": "a program of its own, isolated from every package of ours: it writes "
+    "failures to standard error, which the engine that starts it logs",
+    "stt_core/engines/launcher.py": "becomes the engine by exec, before any package can be imported: it writes to "
     "standard error, which its parent logs",
 }
 

@@ -166,7 +166,7 @@ def start_ffmpeg(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if listen else subprocess.DEVNULL,
             pass_fds=descriptors,
-            process_group=0,  # as the engine (see `stt_core.whisper.process`)
+            process_group=0,  # as the engine (see `stt_core.engines.process`)
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},  # no secrets, no proxies, no options
         )
     except OSError as error:

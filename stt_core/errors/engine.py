@@ -32,7 +32,7 @@ class ModelNotFoundError(InvalidInputError):
 
 
 class ModelInvalidError(PermanentError):
-    """A model file is not a whisper.cpp model, or a damaged one."""
+    """A model is damaged, or not of a kind that an engine reads."""
 
     kind = "model-invalid"
 

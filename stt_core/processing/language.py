@@ -23,7 +23,6 @@ from stt_core.logs import get_logger, logged
 from stt_core.processing.texts import ChunkTexts
 from stt_core.transcript.formats import clock
 from stt_core.warnings import RecordingWarning, WarningName
-from stt_core.whisper.detection import detect_languages
 from stt_core.whisper.languages import AUTO, AUTO_PER_CHUNK, ENGLISH, check_languages
 
 logger = get_logger(__name__)
@@ -169,13 +168,8 @@ def _detect(claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Seq
             clip.write_wav(wav)
         try:
             with texts.cores(should_stop=claim.is_lost) as threads:
-                return detect_languages(
-                    texts.transcriber,
-                    wavs,
-                    texts.model,
-                    allowed=allowed,
-                    threads=threads,
-                    should_stop=claim.is_lost,
+                return texts.transcriber.engine.detect_languages(
+                    wavs, allowed=allowed, threads=threads, should_stop=claim.is_lost
                 )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed to detect the language of {} places: {}", len(clips), error)
@@ -205,7 +199,7 @@ def _language_of_text(claim: Claim, texts: ChunkTexts, chunk: Chunk) -> str:
             try:
                 with texts.cores(should_stop=claim.is_lost) as threads:
                     [transcript] = texts.transcriber.transcribe(
-                        [wav], texts.model, language=AUTO, threads=threads, should_stop=claim.is_lost
+                        [wav], language=AUTO, threads=threads, should_stop=claim.is_lost
                     )
             except (EngineError, EngineTimeoutError) as error:
                 logger.warning("the language cannot be told from chunk {}: {}", chunk.index, error)

@@ -14,6 +14,7 @@ from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.models import Chunk, Span
 from stt_core.audio.prepare import plan_recording as plan_audio
 from stt_core.cores import waited_seconds
+from stt_core.engines.process import engine_cpu_seconds
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import ChunkModel, JobModel, Lane
@@ -26,7 +27,6 @@ from stt_core.processing.voices import voice_of
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.whisper.models import resolve_model
-from stt_core.whisper.process import engine_cpu_seconds
 
 logger = get_logger(__name__)
 

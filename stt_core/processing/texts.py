@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
 from stt_core.cores import cores_folder, lease_cores, usable_cores
+from stt_core.engines.transcriber import Transcriber, chunk_digest
 from stt_core.jobs.models import JobModel, Lane
 from stt_core.logs import get_logger, logged
 from stt_core.processing.models import Track
@@ -26,7 +27,6 @@ from stt_core.storage import keys
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
-from stt_core.whisper.transcriber import Transcriber, chunk_digest
 
 logger = get_logger(__name__)
 
@@ -51,12 +51,14 @@ class ChunkTexts:
     @logged
     def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel, job: JobModel) -> ChunkTexts:
         """Return the texts of a recording that is prepared as `tracks`, decoded as its job asks for."""
-        transcriber = replace(
-            Transcriber.from_settings(services.settings),
+        transcriber = Transcriber.for_model(model, services.settings)
+        decoding = replace(
+            transcriber.decoding,
             prompt=job.options.prompt,
             translate=job.options.translate,
             temperature=job.options.temperature,
         )
+        transcriber = replace(transcriber, decoding=decoding)
         return cls(services.store, tracks, model, model.digest, transcriber, job.lane, services.settings.cores_dir)
 
     @contextmanager
@@ -83,7 +85,7 @@ class ChunkTexts:
     @logged
     def key(self, clip: Clip, language: str) -> str:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
-        parameters = self.transcriber.parameters(self.model, language)
+        parameters = self.transcriber.parameters(language)
         return keys.chunk_result(chunk_digest(clip.digest, self.model_digest, parameters))
 
     @logged

@@ -13,6 +13,8 @@ from typing import TypeVar
 from stt_core.audio.clips import Clip
 from stt_core.audio.models import SAMPLE_RATE
 from stt_core.cores import waited_seconds
+from stt_core.engines.process import engine_cpu_seconds
+from stt_core.engines.transcriber import OnTranscript
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
@@ -28,9 +30,7 @@ from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.process import engine_cpu_seconds
 from stt_core.whisper.rehearing import hear_again
-from stt_core.whisper.transcriber import OnTranscript
 
 logger = get_logger(__name__)
 _T = TypeVar("_T")
@@ -222,7 +222,6 @@ class _BatchRun:
         with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as threads:
             self.texts.transcriber.transcribe(
                 wavs,
-                self.texts.model,
                 language=language,
                 threads=threads,
                 should_stop=self.claim.is_lost,

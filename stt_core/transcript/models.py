@@ -51,6 +51,14 @@ class ChunkSegment(BaseModel):
     words: list[Word] = []
     flags: list[str] = []
 
+    @logged
+    def shifted(self, seconds: float) -> ChunkSegment:
+        """Return the segment at times that are later by so much."""
+        words = [
+            word.model_copy(update={"start": word.start + seconds, "end": word.end + seconds}) for word in self.words
+        ]
+        return self.model_copy(update={"start": self.start + seconds, "end": self.end + seconds, "words": words})
+
 
 class ChunkTranscript(BaseModel):
     """What the engine said of one chunk, before its times are mapped back to the source."""

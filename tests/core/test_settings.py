@@ -76,7 +76,7 @@ def test_settings_when_a_variable_is_empty_then_its_default_holds(monkeypatch: p
         ("REDIS_DB", "-1", "greater than or equal to 0"),
         ("MINIO_ENDPOINT", "http://minio:9000", "match pattern"),
         ("MINIO_BUCKET", "Upper", "match pattern"),
-        ("WHISPER_MODEL", f"no{os.sep}such{os.sep}model.bin", "no file at"),
+        ("WHISPER_MODEL", f"no{os.sep}such{os.sep}model.bin", "nothing at"),
         ("WHISPER_LANGUAGE", "klingon", "does not know the language"),
         ("CHUNK_MAX_SECONDS", "31", "less than or equal to 29.5"),
         ("CHUNK_STRATEGY", "magic", "'silence', 'vad' or 'fixed'"),

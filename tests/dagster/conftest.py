@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult
 
+from stt_core.engines.process import find_executable
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.whisper.process import find_executable
 from tests.multilingual_model import MODEL, make_multilingual_model
 
 DATA = Path(__file__).parents[1] / "data" / "audio"

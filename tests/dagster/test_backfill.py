@@ -22,6 +22,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.sources import BackfillSource
+from stt_core.engines.process import find_executable
 from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
 from stt_core.jobs.models import JobStatus, JobUpdate
 from stt_core.jobs.repository import JobRepository
@@ -29,7 +30,6 @@ from stt_core.services import Services
 from stt_core.storage.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from stt_core.transcript.quality import CHECKS
-from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, EngineCalls, script
 from tests.multilingual_model import MODEL
 

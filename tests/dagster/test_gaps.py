@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stt_core.engines.process import find_executable
 from stt_core.jobs.models import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
 from stt_core.storage import keys
-from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, script
 from tests.multilingual_model import LANGUAGE, MODEL
 

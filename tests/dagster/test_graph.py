@@ -9,11 +9,11 @@ from pathlib import Path
 import jiwer
 import pytest
 
+from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.models import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
-from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, RunJob, Upload, script
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from stt_core.engines.process import find_executable
 from stt_core.services import Services
 from stt_core.transcript.models import Transcript
 from stt_core.warnings import WarningName
-from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Upload, script
 from tests.multilingual_model import LANGUAGE, MODEL
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.models import JobStatus
 from stt_core.processing.models import BatchResult, ChunkBatch
@@ -20,7 +21,6 @@ from stt_core.settings import Settings
 from stt_core.storage import keys
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
-from stt_core.whisper.process import find_executable
 from tests.dagster.conftest import DATA, Configure, RunJob, script
 from tests.multilingual_model import make_multilingual_model
 

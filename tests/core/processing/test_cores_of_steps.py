@@ -12,6 +12,7 @@ import pytest
 
 from stt_core.audio.models import AudioInfo, Chunk, Span
 from stt_core.cores import cores_folder, lease_cores
+from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import Claim, ensure_claim
 from stt_core.processing.models import BatchResult, ChunkBatch, RecordingPlan
 from stt_core.processing.planning import batches_of, plan_recording
@@ -19,7 +20,6 @@ from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.whisper.process import find_executable
 from tests.multilingual_model import LANGUAGE, MODEL, make_multilingual_model
 
 DATA = Path(__file__).parents[2] / "data" / "audio"

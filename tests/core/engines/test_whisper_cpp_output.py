@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.transcript.text import find_words
-from stt_core.whisper.output import parse_output
 
 
 def document(*segments: dict[str, Any], language: str = "en") -> bytes:

@@ -1,4 +1,4 @@
-"""One run of the engine as a process: found, started, watched, ended, and its exit code explained.
+"""One run of an engine as a process: found, started, watched, ended, and its exit code explained.
 
 Exit codes of whisper.cpp lie (0 without any output), so success is not decided here: the caller asks for the output.
 What is decided here is failure: a signal, an exit code other than 0, too much time, or a job that is no longer wanted.
@@ -15,9 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
+from stt_core.engines import launcher
 from stt_core.errors import (
     DiskFullError,
     EngineError,
@@ -27,12 +30,16 @@ from stt_core.errors import (
     ModelInvalidError,
 )
 from stt_core.logs import get_logger, logged
-from stt_core.whisper import launcher
 
 logger = get_logger(__name__)
 
-#: How often `should_stop` is asked, seconds; a cancelled job must free its cores within 2 s.
-POLL_SECONDS = 1.0
+Read = TypeVar("Read")
+
+#: How often an engine's outputs are looked at, seconds.
+_LOOK_SECONDS = 1.0
+#: How often `should_stop` is asked, seconds: it asks MongoDB. A step of a run is interrupted sooner, by what watches
+#: its claim.
+_STOP_SECONDS = 4.0
 _EXIT_MODEL = 3
 _STDERR_LINES = 5
 #: What ended an engine, by signal, and what to do about it.
@@ -63,14 +70,29 @@ def find_executable(name_or_path: str) -> Path:
 
 @logged
 def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None) -> str:
-    """Run the engine to its end and return what it wrote to standard error.
+    """Run an engine to its end and return what it wrote to standard error; see `watch_engine`."""
+    watched = watch_engine(command, timeout_seconds=timeout_seconds, should_stop=should_stop)
+    try:
+        while True:
+            next(watched)
+    except StopIteration as ended:
+        logger.trace("the engine has ended")
+        return str(ended.value)
 
-    The engine has its own process group, which is ended whole; it dies when this process does.
+
+@logged
+def watch_engine(
+    command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None
+) -> Generator[None, None, str]:
+    """Run an engine; yield every second, so that its outputs can be looked at, and return what it wrote to stderr.
+
+    It has its own process group, which is ended whole, also when the generator is closed; it dies when this process
+    does.
 
     Args:
         command: Program (a path) and arguments.
         timeout_seconds: How long it may take.
-        should_stop: Asked every second; true ends the engine.
+        should_stop: Asked every few seconds; true ends the engine.
 
     Raises:
         EngineError: It ended with an exit code other than 0 or by a signal.
@@ -93,11 +115,50 @@ def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: C
     )
     logger.debug("engine started: pid={}, timeout {:.0f} s", process.pid, timeout_seconds)
     try:
-        stderr = _wait(process, deadline, timeout_seconds, should_stop)
+        stderr = yield from _wait(process, deadline, timeout_seconds, should_stop)
     finally:
         _end(process)
     _check_exit(process.returncode, stderr, command)
     return stderr
+
+
+@logged
+def read_while_written(
+    watched: Generator[None, None, str], outputs: Sequence[Path], read: Callable[[int], Read], *, behind: int = 0
+) -> Generator[Read]:
+    """Yield what an engine writes, one file after the other, each as soon as it is whole.
+
+    Args:
+        watched: From `watch_engine`; closed in any case.
+        outputs: The files, in the order in which they appear.
+        read: Reads the one at a position; asked for all of them when the engine has ended.
+        behind: A file is whole when so many after it are there; all are when the engine has ended.
+
+    Raises:
+        EngineError, EngineTimeoutError: What `watched` raises, after all that the engine had finished was yielded.
+    """
+    position = 0
+
+    def is_there(ahead: int) -> bool:
+        return position + ahead < len(outputs) and outputs[position + ahead].exists()
+
+    with closing(watched):
+        try:
+            for _ in watched:
+                while is_there(behind):
+                    yield read(position)
+                    position += 1
+        except (EngineError, EngineTimeoutError):
+            try:
+                while is_there(0):
+                    yield read(position)
+                    position += 1
+            except EngineError as error:
+                logger.info("the engine failed while it wrote: {}", error)
+            raise
+    while position < len(outputs):
+        yield read(position)
+        position += 1
 
 
 @logged
@@ -112,15 +173,20 @@ def engine_cpu_seconds() -> float:
 
 def _wait(
     process: subprocess.Popen[bytes], deadline: float, timeout_seconds: float, should_stop: Callable[[], bool] | None
-) -> str:
+) -> Generator[None, None, str]:
+    asked_at = -_STOP_SECONDS
     while True:
         try:
-            _, stderr = process.communicate(timeout=max(0.0, min(POLL_SECONDS, deadline - time.monotonic())))
+            _, stderr = process.communicate(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
             return stderr.decode("utf-8", "replace")
         except subprocess.TimeoutExpired as waited:
-            if should_stop is not None and should_stop():
-                raise EngineStoppedError("The engine was stopped: its job is no longer wanted.") from waited
-            if time.monotonic() >= deadline:
+            yield
+            now = time.monotonic()
+            if should_stop is not None and now - asked_at >= _STOP_SECONDS:
+                asked_at = now
+                if should_stop():
+                    raise EngineStoppedError("The engine was stopped: its job is no longer wanted.") from waited
+            if now >= deadline:
                 raise EngineTimeoutError(
                     f"The engine took longer than {timeout_seconds:g} s and was ended.",
                     mend="Raise WHISPER_TIMEOUT_PER_AUDIO_SECOND, or use a smaller model.",

@@ -1,0 +1,200 @@
+"""CTranslate2: models in faster-whisper's format, several chunks decoded together, in a process of their own.
+
+The process is `ctranslate2_program`, on faster-whisper's library, which is an extra of the installation. Words have
+their times from the decoder's cross-attention. A chunk's text comes as one segment: the decoder is not asked for
+times, which cost 10 to 12 % of the words where pauses are cut out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stt_core.engines import ctranslate2_program as program
+from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
+from stt_core.engines.process import read_while_written, watch_engine
+from stt_core.engines.wavs import wav_seconds
+from stt_core.errors import EngineError, ExecutableNotFoundError
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.text import one_line
+from stt_core.whisper.languages import ENGLISH, check_language
+from stt_core.whisper.models import WhisperModel
+
+logger = get_logger(__name__)
+
+#: Of whisper's window, seconds: so much of each sound is heard to tell its language.
+_WINDOW_SECONDS = 30.0
+#: The numbers that the model computes with: the fastest kind of this processor, which is 8-bit integers mostly.
+_COMPUTE_TYPE = "auto"
+_MEND = "Run `make ctranslate2` or `pip install 'stt-dagster[ctranslate2]'`, or set WHISPER_ENGINE=whisper.cpp."
+
+
+class _Languages(BaseModel):
+    languages: dict[str, float]
+
+
+Answer = TypeVar("Answer", _Languages, ChunkTranscript)
+
+
+@dataclass(frozen=True)
+class CTranslate2(Engine):
+    """A model in faster-whisper's format; `release` is that of the library."""
+
+    model: WhisperModel
+    release: str
+    patience: Patience = field(default_factory=Patience)
+
+    @classmethod
+    @logged
+    def from_settings(cls, model: WhisperModel, settings: Settings) -> CTranslate2:
+        """Return the engine that the settings describe.
+
+        Raises:
+            ExecutableNotFoundError: faster-whisper is not installed.
+        """
+        try:
+            release = version("faster-whisper")
+        except PackageNotFoundError as error:
+            raise ExecutableNotFoundError(
+                f"The model {model.name} needs faster-whisper, which is not installed.", mend=_MEND
+            ) from error
+        return cls(model, release, Patience.from_settings(settings))
+
+    @property
+    def name(self) -> str:
+        """What `WHISPER_ENGINE` calls it, and the library's release."""
+        return f"ctranslate2 (faster-whisper {self.release})"
+
+    @logged
+    def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
+        """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
+        return {"faster-whisper": self.release} | self._options(decoding, language)
+
+    @logged
+    def transcribe(
+        self,
+        wavs: Sequence[Path],
+        decoding: Decoding,
+        *,
+        language: str,
+        threads: int,
+        should_stop: ShouldStop | None = None,
+    ) -> Generator[ChunkTranscript]:
+        """Yield the texts of chunks, `program.BATCH` of them at a time; see `Engine.transcribe`."""
+        self.model.check()
+        options = self._options(decoding, language)
+        return self._transcribe(wavs, options, threads, should_stop)
+
+    def _transcribe(
+        self, wavs: Sequence[Path], options: dict[str, object], threads: int, should_stop: ShouldStop | None
+    ) -> Generator[ChunkTranscript]:
+        seconds = [wav_seconds(wav) for wav in wavs]
+        with TemporaryDirectory(prefix="stt-whisper-") as folder:
+            command, outputs = self._command(Path(folder), wavs, threads, options)
+            timeout = self.patience.timeout_seconds(sum(seconds))
+            yield from read_while_written(
+                _explained(watch_engine(command, timeout_seconds=timeout, should_stop=should_stop)),
+                outputs,
+                lambda position: _tidy(_read(outputs[position], wavs[position], ChunkTranscript), seconds[position]),
+            )
+
+    @logged
+    def detect_languages(
+        self,
+        wavs: Sequence[Path],
+        *,
+        allowed: Sequence[str] = (),
+        threads: int,
+        should_stop: ShouldStop | None = None,
+    ) -> list[dict[str, float]]:
+        """Return what languages are heard in sounds, all of them for each; see `Engine.detect_languages`."""
+        self.model.check()
+        with TemporaryDirectory(prefix="stt-language-") as folder:
+            command, outputs = self._command(Path(folder), wavs, threads, {"only_languages": True})
+            timeout = self.patience.timeout_seconds(_WINDOW_SECONDS * len(wavs))
+            for _ in _explained(watch_engine(command, timeout_seconds=timeout, should_stop=should_stop)):
+                pass  # it answers at its end
+            return [_read(output, wav, _Languages).languages for output, wav in zip(outputs, wavs, strict=True)]
+
+    def _options(self, decoding: Decoding, language: str) -> dict[str, object]:
+        code = check_language(language, self.model)
+        return {
+            "only_languages": False,
+            "language": code if self.model.multilingual else ENGLISH,
+            "beam_size": decoding.beam_size,
+            "best_of": decoding.best_of,
+            "translate": decoding.translate and self.model.multilingual,
+            "prompt": decoding.prompt,
+            "temperature": decoding.temperature,
+            "compute_type": _COMPUTE_TYPE,
+        }
+
+    def _command(
+        self, folder: Path, wavs: Sequence[Path], threads: int, options: dict[str, object]
+    ) -> tuple[list[str], list[Path]]:
+        outputs = [folder / f"{position}.json" for position in range(len(wavs))]
+        request = folder / "request.json"
+        asked = options | {
+            "model": str(self.model.path),
+            "threads": threads,
+            "compute_type": _COMPUTE_TYPE,
+            "wavs": [str(wav.absolute()) for wav in wavs],
+            "outputs": [str(output) for output in outputs],
+        }
+        request.write_text(json.dumps(asked), encoding="utf-8")
+        return [sys.executable, "-I", program.__file__, str(request)], outputs
+
+
+def _explained(watched: Generator[None, None, str]) -> Generator[None, None, str]:
+    """Say what to do where the program cannot run at all."""
+    try:
+        return (yield from watched)
+    except ExecutableNotFoundError as error:
+        raise ExecutableNotFoundError(
+            "CTranslate2 does not run on this machine: its process was ended as soon as it computed.", mend=_MEND
+        ) from error
+    except EngineError as error:
+        if error.details.get("exit_code") == program.EXIT_NOT_INSTALLED:
+            raise ExecutableNotFoundError(error.message, mend=_MEND) from error
+        raise
+
+
+def _read(output: Path, wav: Path, kind: type[Answer]) -> Answer:
+    try:
+        return kind.model_validate_json(output.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise EngineError(f"The engine left no usable result for {wav.name}: {str(error)[:300]}.") from error
+
+
+def _tidy(transcript: ChunkTranscript, seconds: float) -> ChunkTranscript:
+    """Return a text as it is kept: without empty segments and words, no time outside the sound."""
+
+    def inside(time: float, low: float) -> float:
+        return min(max(time, low), seconds)
+
+    segments = []
+    for segment in transcript.segments:
+        if text := one_line(segment.text):
+            start = inside(segment.start, 0.0)
+            words = [
+                Word(
+                    start=(begin := inside(word.start, start)),
+                    end=inside(word.end, begin),
+                    text=plain,
+                    probability=min(1.0, max(0.0, word.probability)),
+                )
+                for word in segment.words
+                if (plain := one_line(word.text))
+            ]
+            segments.append(ChunkSegment(start=start, end=inside(segment.end, start), text=text, words=words))
+    return transcript.model_copy(update={"segments": segments})

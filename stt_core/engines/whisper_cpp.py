@@ -1,0 +1,149 @@
+"""whisper.cpp: any `whisper-cli` as a process over several chunks, so that the model is loaded once.
+
+An exit code of 0 proves nothing: a chunk is done when its own, fresh, parseable JSON is there. The languages of sounds
+are told by one pass of the encoder each (`--detect-language`): nothing is decoded. `stt-whisper-cli` tells the
+probability of every language, a `whisper-cli` the most probable one, and how probable that is on standard error. Where
+that is none of those to choose from, `stt-whisper-cli` listens instead, on the CPU: how sure of its words an engine is
+in each of them tells nothing (Swedish is written in English, as a translation, with a mean probability of 0.92, and in
+Swedish with 0.81).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
+from stt_core.engines.process import find_executable, read_while_written, run_engine, watch_engine
+from stt_core.engines.wavs import wav_seconds
+from stt_core.engines.whisper_cpp_output import read_languages, read_output
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+from stt_core.transcript.models import ChunkTranscript
+from stt_core.whisper.languages import ENGLISH, check_language
+from stt_core.whisper.models import WhisperModel
+
+logger = get_logger(__name__)
+
+#: What whisper.cpp hears of each sound to tell its language, seconds.
+_WINDOW_SECONDS = 30.0
+#: The executable that tells the probability of every language.
+_TELLS_ALL = "stt-whisper-cli"
+#: A line of whisper.cpp for each sound, in order.
+_SAID = re.compile(r"auto-detected language: \w+ \(p = ([\d.]+)\)")
+
+
+@dataclass(frozen=True)
+class WhisperCpp(Engine):
+    """A ggml model and a `whisper-cli` that runs it, or our own `stt-whisper-cli`."""
+
+    model: WhisperModel
+    executable: Path
+    patience: Patience = field(default_factory=Patience)
+
+    @classmethod
+    @logged
+    def from_settings(cls, model: WhisperModel, settings: Settings) -> WhisperCpp:
+        """Return the engine that the settings describe.
+
+        Raises:
+            ExecutableNotFoundError: `WHISPER_CPP_EXECUTABLE` is not there.
+        """
+        return cls(model, find_executable(settings.whisper_cpp_executable), Patience.from_settings(settings))
+
+    @property
+    def name(self) -> str:
+        """What `WHISPER_ENGINE` calls it."""
+        return "whisper.cpp"
+
+    @logged
+    def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
+        """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
+        return {"flags": self._flags(decoding, language)}
+
+    @logged
+    def transcribe(
+        self,
+        wavs: Sequence[Path],
+        decoding: Decoding,
+        *,
+        language: str,
+        threads: int,
+        should_stop: ShouldStop | None = None,
+    ) -> Generator[ChunkTranscript]:
+        """Yield the texts of chunks, of which a failed process may have finished some; see `Engine.transcribe`."""
+        self.model.check()  # the engine itself answers a cut-off model's nonsense with exit code 0
+        flags = self._flags(decoding, language)
+        return self._transcribe([wav.absolute() for wav in wavs], flags, threads, should_stop)
+
+    def _transcribe(
+        self, wavs: Sequence[Path], flags: Sequence[str], threads: int, should_stop: ShouldStop | None
+    ) -> Generator[ChunkTranscript]:
+        seconds = [wav_seconds(wav) for wav in wavs]
+        with TemporaryDirectory(prefix="stt-whisper-") as folder:
+            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+            command = [str(self.executable), "-m", str(self.model.path), "-t", str(threads), *flags, "-ojf"]
+            for wav, output in zip(wavs, outputs, strict=True):
+                command += ["-f", str(wav), "-of", str(output.with_suffix(""))]
+            timeout = self.patience.timeout_seconds(sum(seconds))
+            yield from read_while_written(
+                watch_engine(command, timeout_seconds=timeout, should_stop=should_stop),
+                outputs,
+                lambda position: read_output(outputs[position], wavs[position].name, seconds[position]),
+                behind=1,  # it writes a file bit by bit, and begins the next only then
+            )
+
+    @logged
+    def detect_languages(
+        self,
+        wavs: Sequence[Path],
+        *,
+        allowed: Sequence[str] = (),
+        threads: int,
+        should_stop: ShouldStop | None = None,
+    ) -> list[dict[str, float]]:
+        """Return what languages are heard in sounds; see `Engine.detect_languages`."""
+        self.model.check()
+        heard: list[dict[str, float]] = [{} for _ in wavs]
+        for executable in (self.executable, find_executable(_TELLS_ALL)):
+            rest = [
+                position for position, one in enumerate(heard) if not one or (allowed and not one.keys() & set(allowed))
+            ]
+            if rest:
+                command = [str(executable), "-m", str(self.model.path), "-t", str(threads), "-dl", "-oj"]
+                again = self._detect(command, [wavs[position].absolute() for position in rest], should_stop)
+                for position, probabilities in zip(rest, again, strict=True):
+                    heard[position] = probabilities
+        return heard
+
+    def _detect(
+        self, command: Sequence[str], wavs: Sequence[Path], should_stop: ShouldStop | None
+    ) -> list[dict[str, float]]:
+        with TemporaryDirectory(prefix="stt-language-") as folder:
+            bases = [Path(folder) / str(position) for position in range(len(wavs))]
+            files = [word for wav, base in zip(wavs, bases, strict=True) for word in ("-f", str(wav), "-of", str(base))]
+            timeout = self.patience.timeout_seconds(_WINDOW_SECONDS * len(wavs))
+            stderr = run_engine([*command, *files], timeout_seconds=timeout, should_stop=should_stop)
+            said = [float(number) for number in _SAID.findall(stderr)]
+            if len(said) != len(wavs):
+                logger.warning("the engine did not say how sure it is of each language: all count the same")
+                said = [1.0] * len(wavs)
+            return [
+                read_languages(base.with_suffix(".json"), wav.name, probability)
+                for wav, base, probability in zip(wavs, bases, said, strict=True)
+            ]
+
+    def _flags(self, decoding: Decoding, language: str) -> list[str]:
+        code = check_language(language, self.model)
+        flags = ["-l", code if self.model.multilingual else ENGLISH]
+        flags += ["-bs", str(decoding.beam_size), "-bo", str(decoding.best_of), *self.model.default_flags]
+        if decoding.translate and self.model.multilingual:
+            flags.append("-tr")
+        if decoding.prompt:  # one that begins like a flag would be read as one
+            flags += ["--prompt", decoding.prompt if decoding.prompt[0] != "-" else f" {decoding.prompt}"]
+        if decoding.temperature is not None:
+            flags += ["-tp", str(decoding.temperature)]
+        return flags
