@@ -33,19 +33,30 @@ _STOP_SECONDS = 1.0
 #: Of a container: its share of the processors' time, and the period that this is of, microseconds.
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
+#: Bytes of a Unix socket's path, at the most, on every system.
+_LONGEST_SOCKET = 103
+
 _waited_seconds = 0.0
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Cores that are held, by their numbers."""
+    """Cores that are held, by their numbers; `folder` and `lane` are those of the lease."""
 
     numbers: tuple[int, ...]
+    folder: Path
+    lane: str
 
     @property
     def count(self) -> int:
         """How many they are."""
         return len(self.numbers)
+
+    @property
+    def slot(self) -> Path | None:
+        """Where an engine may listen that stays between leases; None where the path is too long for a socket."""
+        path = self.folder / f"{self.lane}-engine-{self.numbers[0]}"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 
 @logged
@@ -113,7 +124,7 @@ def lease_cores(
 
         with _lock_file(folder / f"{lane}-queue") as queue:
             numbers = _wait(lambda: take() if _try_lock(queue) else (), should_stop)
-        yield Lease(numbers)
+        yield Lease(numbers, folder, lane)
 
 
 @logged

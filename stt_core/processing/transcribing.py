@@ -219,11 +219,12 @@ class _BatchRun:
 
     def _run_engine(self, wavs: Sequence[Path], language: str, on_transcript: OnTranscript) -> None:
         """Send sounds through one process of the engine, on as many threads as there are cores for it."""
-        with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as threads:
+        with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as cores:
             self.texts.transcriber.transcribe(
                 wavs,
                 language=language,
-                threads=threads,
+                threads=cores.count,
+                slot=cores.slot,
                 should_stop=self.claim.is_lost,
                 on_transcript=on_transcript,
             )
