@@ -73,6 +73,11 @@ class Engine(ABC):
     def name(self) -> str:
         """What `WHISPER_ENGINE` calls it, with its release where that is known."""
 
+    @property
+    @abstractmethod
+    def chunks_per_call(self) -> int:
+        """How many chunks to give to one call: others wait for its cores, and a model may be loaded for it."""
+
     @abstractmethod
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text: what a result is kept under.

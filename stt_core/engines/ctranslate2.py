@@ -76,6 +76,11 @@ class CTranslate2(Engine):
         """What `WHISPER_ENGINE` calls it, and the library's release."""
         return f"ctranslate2 (faster-whisper {self.release})"
 
+    @property
+    def chunks_per_call(self) -> int:
+        """As many as are decoded together."""
+        return program.BATCH
+
     @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""

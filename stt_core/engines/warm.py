@@ -202,11 +202,12 @@ def _ask(
 
 
 def _kill(engine: _Engine) -> None:
+    """End an engine, and wait for that: it must not compute on cores that are given back."""
     try:
-        used = psutil.Process(engine.pid).cpu_times()
+        process = psutil.Process(engine.pid)
+        used = process.cpu_times()
         count_engine_cpu(max(0.0, used.user + used.system - engine.cpu_seconds))
         os.killpg(engine.pid, signal.SIGKILL)
-    except (ProcessLookupError, psutil.Error):
+        (engine.child or process).wait(_KILL_SECONDS)
+    except (ProcessLookupError, psutil.NoSuchProcess):
         logger.debug("engine {} was gone already", engine.pid)
-    if engine.child is not None:
-        engine.child.wait(_KILL_SECONDS)

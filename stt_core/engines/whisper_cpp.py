@@ -60,6 +60,11 @@ class WhisperCpp(Engine):
         """What `WHISPER_ENGINE` calls it."""
         return "whisper.cpp"
 
+    @property
+    def chunks_per_call(self) -> int:
+        """Four, two minutes of speech; for a program that loads its model each time, all of a step."""
+        return 4 if self.executable.name == OURS else 20
+
     @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
