@@ -127,8 +127,8 @@ class UploadOptions(BaseModel):
     strategy: Annotated[
         Strategy | None,
         Field(
-            description="How speech is found: by its level, by a voice detector (`vad`), or not at all (`fixed`). "
-            "By default `CHUNK_STRATEGY`."
+            description="How speech is found: by its level (`silence`), by a voice detector alone (`vad`), by the one "
+            "that suits the recording (`auto`), or not at all (`fixed`). By default `CHUNK_STRATEGY`."
         ),
     ] = None
     allow_partial: Annotated[

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
 
     # Audio: decoding, cutting, packing
     ffmpeg_executable: str | None = None
-    chunk_strategy: Strategy = "silence"
+    chunk_strategy: Strategy = "auto"
     chunk_max_seconds: Annotated[float, Field(ge=5, le=29.5)] = 29.0
     chunk_overlap_seconds: Annotated[float, Field(ge=0.5, le=4)] = 2.0
     chunk_joint_ms: Annotated[int, Field(ge=0, le=1000)] = 0

@@ -35,7 +35,7 @@ logger = get_logger(__name__)
 _DEAREST_PAUSE_SECONDS = 0.04
 _DEAREST_PAUSE_PRICE = 0.3
 #: A cut through speech: it doubles the overlap and asks the merger to find the doubled words.
-_OVERLAP_PRICE = 0.5
+OVERLAP_PRICE = 0.5
 #: Chunks shorter than this, seconds, give whisper little context; the price rises to `_SHORT_PRICE` at no length.
 _SHORT_SECONDS = 5.0
 _SHORT_PRICE = 0.2
@@ -161,7 +161,7 @@ def _seams_inside(
     for middle, seconds in [*_find_pauses(interval, levels, frame, longest), (interval.end, 0.0)]:
         if middle - previous > unbroken:
             for point in _quietest_points(previous, middle, levels, frame, longest // 29):
-                seams.append(_Seam(point, max(interval.start, point - overlap), number, number, _OVERLAP_PRICE))
+                seams.append(_Seam(point, max(interval.start, point - overlap), number, number, OVERLAP_PRICE))
         if middle < interval.end:
             seams.append(_Seam(middle, middle, number, number, _pause_price(seconds)))
         previous = middle

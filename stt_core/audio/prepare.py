@@ -5,7 +5,9 @@
     plan = plan_recording(recording.energies, recording.voice, settings)      # no samples are read again
 
 The second needs no samples, so it may happen on another machine. Speech is what stands out by its level, and every
-voice beside that: that there is none is believed only where the voice detector hears none either.
+voice beside that: that there is none is believed only where the voice detector hears none either. Where much stands out
+that is no voice (music, traffic), it would cost more windows than the speech: there the voices alone are taken, faint
+ones too.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.chunking import cut_fixed, plan_chunks
+from stt_core.audio.chunking import OVERLAP_PRICE, cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
@@ -39,8 +41,11 @@ _WIDEST_PADDING_MS, _PADDING_STEP_MS = 350, 50
 _NEAR_SAMPLES = SAMPLE_RATE // 4
 #: The shortest syllables take 80 ms; a voice of less is none.
 _SYLLABLE_MS = 80
-#: Quiet voice of so much altogether is worth a warning.
+#: Quiet voice of so much altogether is worth a warning; with less voice, what stands out is all that there is to hear.
 _DOUBT_SECONDS = 1.0
+#: What stands out by its level is heard where that takes so many times the windows of the voices, or one more; an overlap
+#: counts as half a window.
+_LEVEL_WINDOWS = 1.15
 
 
 class RecordingStream(PcmStream):
@@ -110,20 +115,20 @@ def plan_recording(
     auto = settings.silence_threshold_dbfs == "auto"
     threshold = estimate_threshold(energies) if auto else float(settings.silence_threshold_dbfs)
     limits = {"max_seconds": settings.chunk_max_seconds, "overlap_seconds": settings.chunk_overlap_seconds}
-    voiced = voice.spans(min_silence_ms=settings.silence_min_ms)
-    warnings: list[RecordingWarning] = []
-    if strategy == "vad":
-        speech = voiced
-    else:
-        loud = find_speech(energies, threshold_dbfs=threshold, min_silence_ms=settings.silence_min_ms, padding_ms=0)
-        missed = _uncovered(voiced, pad_spans(loud, _NEAR_SAMPLES, energies.total_samples), energies)
-        speech = pad_spans(sorted([*loud, *missed], key=lambda span: span.start), 0, energies.total_samples)
-        warnings = list(_doubts(missed))
+    loud = find_speech(energies, threshold_dbfs=threshold, min_silence_ms=settings.silence_min_ms, padding_ms=0)
+    sure = voice.spans(min_silence_ms=settings.silence_min_ms)
+    missed = _uncovered(sure, pad_spans(loud, _NEAR_SAMPLES, energies.total_samples), energies)
+    standing_out = pad_spans(sorted([*loud, *missed], key=lambda span: span.start), 0, energies.total_samples)
     if strategy == "fixed":
-        padded = pad_spans(speech, _samples(settings.speech_padding_ms), energies.total_samples)
+        padded = pad_spans(standing_out, _samples(settings.speech_padding_ms), energies.total_samples)
         cut = [chunk for chunk in cut_fixed(energies.total_samples, **limits) if _is_heard(chunk, padded)]
+    elif strategy == "silence":
+        cut = _pack(standing_out, energies, settings)
     else:
-        cut = _pack(speech, energies, settings)
+        cut = _pack(voice.spans(min_silence_ms=settings.silence_min_ms, faint=True), energies, settings)
+        if strategy == "auto":
+            cut = _choose(_pack(standing_out, energies, settings), cut, sure)
+    warnings = [] if strategy == "vad" else list(_doubts(missed))
     chunks = [
         chunk.model_copy(update={"index": first_index + number, "channel": channel}) for number, chunk in enumerate(cut)
     ]
@@ -136,6 +141,19 @@ def plan_recording(
     return ChunkPlan(
         strategy=strategy, threshold_dbfs=threshold, chunks=chunks, statistics=statistics, warnings=warnings
     )
+
+
+def _choose(by_level: list[Chunk], by_voice: list[Chunk], voices: list[Span]) -> list[Chunk]:
+    """Return the chunks of what stands out by its level, or those of the voices where they are far fewer."""
+    if sum(span.length for span in voices) < _DOUBT_SECONDS * SAMPLE_RATE:
+        return by_level
+    level, voice = (
+        len(plan) + OVERLAP_PRICE * sum(chunk.overlaps_previous for chunk in plan) for plan in (by_level, by_voice)
+    )
+    if level <= max(voice + 1, _LEVEL_WINDOWS * voice):
+        return by_level
+    logger.info("what stands out would take {} chunks, the voices {}: those are heard", len(by_level), len(by_voice))
+    return by_voice
 
 
 def _uncovered(spans: list[Span], by: list[Span], energies: FrameEnergies) -> list[Span]:

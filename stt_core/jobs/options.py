@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from stt_core.whisper.catalog import model_name
 
-#: How speech is found in a recording: by level, by a voice detector, or not at all (cuts of equal length).
-Strategy = Literal["silence", "vad", "fixed"]
+#: How speech is found in a recording: by level, by a voice detector, by whichever suits it, or not at all (cuts of equal
+#: length).
+Strategy = Literal["auto", "silence", "vad", "fixed"]
 
 
 class Channels(StrEnum):

@@ -46,7 +46,7 @@ def test_energies_are_there_only_at_the_end(settings: Settings) -> None:
             _ = stream.energies
 
 
-@pytest.mark.parametrize("strategy", ["silence", "vad", "fixed"])
+@pytest.mark.parametrize("strategy", ["auto", "silence", "vad", "fixed"])
 def test_silence_has_no_chunk_by_any_strategy(strategy: str, settings: Settings) -> None:
     plan = plan_recording(*_measured(np.zeros(16_000 * 70)), settings, strategy=strategy)  # type: ignore[arg-type]
     assert plan.chunks == []
@@ -54,7 +54,7 @@ def test_silence_has_no_chunk_by_any_strategy(strategy: str, settings: Settings)
     assert plan.statistics.silence_seconds == 70
 
 
-@pytest.mark.parametrize("strategy", ["silence", "fixed"])
+@pytest.mark.parametrize("strategy", ["auto", "silence", "fixed"])
 def test_a_twentieth_of_a_second_has_at_most_one_chunk(strategy: str, settings: Settings) -> None:
     chunks = plan_recording(*_measured(noise(0.05, 2000)), settings, strategy=strategy).chunks  # type: ignore[arg-type]
     assert [chunk.length for chunk in chunks] == [800]
@@ -163,3 +163,34 @@ def test_voice_no_louder_than_the_background_is_transcribed_with_a_warning(setti
     assert heard[20_000 : 12_000 + len(speech)].all()
     assert [warning.name for warning in plan.warnings] == [WarningName.SPEECH_UNCERTAIN]
     assert "first at 1." in plan.warnings[0].message
+
+
+# What is loud and no voice
+
+
+def _bursts(seconds: int) -> np.ndarray:  # type: ignore[type-arg]
+    """A second of loud noise, a second of nothing, and so on."""
+    return np.concatenate([noise(1, 3000), np.zeros(16_000)] * (seconds // 2))
+
+
+def test_voices_alone_are_heard_when_much_is_loud_that_is_no_voice(settings: Settings) -> None:
+    speech = _speech(settings) * 0.5
+    before = _bursts(90)
+    plan, heard = _heard(np.concatenate([before, speech, before]), settings)
+    assert heard[len(before) : len(before) + len(speech)].all()
+    assert heard.sum() < len(speech) + 2 * 16_000
+    assert [chunk.length for chunk in plan.chunks] == [heard.sum()]
+
+
+def test_what_is_loud_and_no_voice_is_heard_when_it_takes_a_window_more_at_most(settings: Settings) -> None:
+    speech = _speech(settings) * 0.5
+    sound = np.concatenate([_bursts(26), speech, _bursts(26)])
+    plan, heard = _heard(sound, settings)
+    assert heard[:16_000].all() and heard[-32_000:-16_000].all()
+    assert len(plan.chunks) == 2
+
+
+def test_what_is_loud_is_heard_when_no_voice_is(settings: Settings) -> None:
+    plan, heard = _heard(_bursts(180), settings)
+    assert len(plan.chunks) > 3
+    assert heard[:16_000].all() and heard[-32_000:-16_000].all()

@@ -57,6 +57,15 @@ def test_spans_when_nobody_speaks_are_none(sound: np.ndarray) -> None:  # type: 
     assert voice.likelihood(Span(start=0, end=len(sound))) < 0.35
 
 
+def test_spans_when_a_voice_is_faint_then_it_is_among_them_only_where_asked_for() -> None:
+    probabilities = np.array([0.9, 0.9, *[0.0] * 30, 0.3, 0.25, 0.3, *[0.0] * 30, 0.9, 0.9], np.float32)
+    voice = Voice(probabilities, len(probabilities) * WINDOW_SAMPLES)
+    first, faint, last = ((0, 2), (32, 35), (65, 67))
+    for asked, expected in ((False, [first, last]), (True, [first, faint, last])):
+        spans = voice.spans(min_silence_ms=500, faint=asked)
+        assert [(span.start // WINDOW_SAMPLES, span.end // WINDOW_SAMPLES) for span in spans] == expected
+
+
 def test_likelihood_when_the_span_is_outside_the_recording_is_nothing() -> None:
     voice = Voice(np.ones(4, np.float32), 4 * WINDOW_SAMPLES)
     assert voice.likelihood(Span(start=0, end=10)) == 1.0
