@@ -43,8 +43,8 @@ _NEAR_SAMPLES = SAMPLE_RATE // 4
 _SYLLABLE_MS = 80
 #: Quiet voice of so much altogether is worth a warning; with less voice, what stands out is all that there is to hear.
 _DOUBT_SECONDS = 1.0
-#: What stands out by its level is heard where that takes so many times the windows of the voices, or one more; an overlap
-#: counts as half a window.
+#: What stands out by its level is heard where that takes so many times the windows of the voices, or one more; an
+#: overlap counts as half a window.
 _LEVEL_WINDOWS = 1.15
 
 

@@ -2,8 +2,8 @@
 
 It tells voices from other sounds (music, traffic, keys), where loudness cannot, and takes a thousandth of real time, so
 every recording is listened to while it is decoded. The thresholds are Silero's own defaults: speech begins at a
-probability of 0.5 and goes on while it stays over 0.35. Voices across a room, or after a loud sound, are heard from 0.2 on, and
-hardly anything that is none.
+probability of 0.5 and goes on while it stays over 0.35. Voices across a room are faint: they are found from 0.2 on,
+where hardly anything else is.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from stt_core.whisper.catalog import model_name
 
-#: How speech is found in a recording: by level, by a voice detector, by whichever suits it, or not at all (cuts of equal
-#: length).
+#: How speech is found in a recording: by whichever of level and voice suits it, by level, by a voice detector alone, or
+#: not at all (cuts of equal length).
 Strategy = Literal["auto", "silence", "vad", "fixed"]
 
 
