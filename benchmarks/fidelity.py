@@ -42,6 +42,7 @@ from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript, Transcript
+from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
 from stt_core.whisper.rehearing import hear_again
 
@@ -239,7 +240,10 @@ def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcr
     transcript = merge_chunks(
         path.stem,
         plan.chunks,
-        dict(enumerate(texts)),
+        {
+            chunk.index: place_words(text, chunk, render_chunk(chunk, read_range).samples)
+            for chunk, text in zip(plan.chunks, texts, strict=True)
+        },
         duration_seconds=stream.info.duration_seconds,
         model=engine.model.name,
     )

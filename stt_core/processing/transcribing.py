@@ -28,6 +28,7 @@ from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
 from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.placing import place_words
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
 from stt_core.whisper.rehearing import hear_again
@@ -43,9 +44,10 @@ _CHUNKS_PER_BACKFILL_CALL = 4
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A chunk that goes through the engine: its document, its sound, and where its text will lie."""
+    """A chunk on its way: its document, its sound, and where its text will lie."""
 
     document: ChunkModel
+    clip: Clip
     wav: Path
     key: str
 
@@ -59,7 +61,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
-    bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves.
+    bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves, and
+    the words are placed where they are heard.
 
     Args:
         services: The core.
@@ -95,7 +98,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
                 run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
         if waiting and job.lane is Lane.BACKFILL:
             started += let_uploads_pass(services.jobs)
-        run.hear_again(Path(folder))
+        run.settle(Path(folder))
     return BatchResult(
         job_id=batch.job_id,
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
@@ -139,6 +142,7 @@ class _BatchRun:
             clip = self.texts.render(chunk)
             one = _Waiting(
                 chunk_document(self.claim, chunk).model_copy(update={"dbfs": clip.dbfs}),
+                clip,
                 folder / f"{chunk.index}.wav",
                 self.texts.key(clip, self.batch.language),
             )
@@ -166,17 +170,21 @@ class _BatchRun:
             return error
         return None
 
-    def hear_again(self, folder: Path) -> None:
-        """Hear the doubtful stretches of the texts once more; each chunk with a better text gets that as its result."""
+    def settle(self, folder: Path) -> None:
+        """Settle the texts: doubtful stretches are heard once more, and the words placed where they are heard.
+
+        What the engine said stays where it is, so that all of this can be done again.
+        """
         chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
         settled = hear_again(
             [self.heard[chunk.index][1] for chunk in chunks],
             [chunk.length / SAMPLE_RATE for chunk in chunks],
-            lambda position: self.texts.render(chunks[position]),
+            lambda position: self.heard[chunks[position].index][0].clip,
             lambda clips, language: self._hear(clips, language, folder),
         )
-        for chunk, after in zip(chunks, settled, strict=True):
+        for chunk, text in zip(chunks, settled, strict=True):
             one, before = self.heard[chunk.index]
+            after = place_words(text, chunk, one.clip.samples)
             if after is not before:
                 key = self.texts.settled_key(after)
                 self.texts.keep(key, after)
