@@ -5,7 +5,8 @@ in a folder of the host and the user, not of a stack: two stacks on one machine 
 the backfill lane steps aside by its priority and its pauses (`stt_core.processing.lanes`), and no upload waits for it.
 
 An engine does not inherit the lock, which is closed on exec: what it might leave behind would keep a core for ever. So
-a holder that is killed gives its cores back a moment before the kernel ends its engine (`stt_core.engines.launcher`).
+a holder that is killed gives its cores back a moment before its engine ends, by the kernel's signal
+(`stt_core.engines.launcher`) or because it misses its caller (`stt_core.engines.serving`).
 A holder that is stopped (SIGSTOP) keeps its file, which says who it is: others pass it over and take one in its place.
 """
 
@@ -36,19 +37,30 @@ _STOP_SECONDS = 1.0
 #: Of a container: its share of the processors' time, and the period that this is of, microseconds.
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
+#: Bytes of a Unix socket's path, at the most, on every system.
+_LONGEST_SOCKET = 103
+
 _waited_seconds = 0.0
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Cores that are held, by their numbers."""
+    """Cores that are held, by their numbers; `folder` and `lane` are those of the lease."""
 
     numbers: tuple[int, ...]
+    folder: Path
+    lane: str
 
     @property
     def count(self) -> int:
         """How many they are."""
         return len(self.numbers)
+
+    @property
+    def slot(self) -> Path | None:
+        """Where an engine may listen that stays between leases; None where the path is too long for a socket."""
+        path = self.folder / f"{self.lane}-engine-{self.numbers[0]}"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 
 @logged
@@ -120,7 +132,7 @@ def lease_cores(
                 return tuple(islice(free, wanted)) if is_first else ()
 
             numbers = _wait(take, should_stop)
-        yield Lease(numbers)
+        yield Lease(numbers, folder, lane)
 
 
 @logged

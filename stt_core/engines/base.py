@@ -73,6 +73,11 @@ class Engine(ABC):
     def name(self) -> str:
         """What `WHISPER_ENGINE` calls it, with its release where that is known."""
 
+    @property
+    @abstractmethod
+    def chunks_per_call(self) -> int:
+        """How many chunks to give to one call: others wait for its cores, and a model may be loaded for it."""
+
     @abstractmethod
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text: what a result is kept under.
@@ -89,6 +94,7 @@ class Engine(ABC):
         *,
         language: str,
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks in their order, each as soon as it is whole; then raise what the failure was.
@@ -98,6 +104,8 @@ class Engine(ABC):
             decoding: How.
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
             threads: Threads that compute.
+            slot: Where an engine may stay, its model loaded, for the next call (`stt_core.engines.warm`); None for one
+                that ends.
             should_stop: Asked every few seconds.
 
         Raises:
@@ -112,6 +120,7 @@ class Engine(ABC):
         *,
         allowed: Sequence[str] = (),
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, in their order: codes with their probabilities.
@@ -120,5 +129,6 @@ class Engine(ABC):
             wavs: WAV files of 16 kHz, mono, 16 bit; 30 s of each are heard.
             allowed: Codes of which at least one must be among those of each sound.
             threads: Threads that compute.
+            slot: As of `transcribe`.
             should_stop: Asked every few seconds.
         """

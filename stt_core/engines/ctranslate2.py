@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from stt_core.engines import ctranslate2_program as program
 from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
-from stt_core.engines.process import read_while_written, watch_engine
+from stt_core.engines.process import read_while_written, words_of
+from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.errors import EngineError, ExecutableNotFoundError
 from stt_core.logs import get_logger, logged
@@ -75,6 +76,11 @@ class CTranslate2(Engine):
         """What `WHISPER_ENGINE` calls it, and the library's release."""
         return f"ctranslate2 (faster-whisper {self.release})"
 
+    @property
+    def chunks_per_call(self) -> int:
+        """As many as are decoded together."""
+        return program.BATCH
+
     @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
@@ -88,22 +94,22 @@ class CTranslate2(Engine):
         *,
         language: str,
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, `program.BATCH` of them at a time; see `Engine.transcribe`."""
         self.model.check()
-        options = self._options(decoding, language)
-        return self._transcribe(wavs, options, threads, should_stop)
+        options = self._options(decoding, language) | {"threads": threads}
+        return self._transcribe(wavs, options, slot, should_stop)
 
     def _transcribe(
-        self, wavs: Sequence[Path], options: dict[str, object], threads: int, should_stop: ShouldStop | None
+        self, wavs: Sequence[Path], options: dict[str, object], slot: Path | None, should_stop: ShouldStop | None
     ) -> Generator[ChunkTranscript]:
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
-            command, outputs = self._command(Path(folder), wavs, threads, options)
-            timeout = self.patience.timeout_seconds(sum(seconds))
+            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
-                _explained(watch_engine(command, timeout_seconds=timeout, should_stop=should_stop)),
+                self._watch(wavs, outputs, options, sum(seconds), slot, should_stop),
                 outputs,
                 lambda position: _tidy(_read(outputs[position], wavs[position], ChunkTranscript), seconds[position]),
             )
@@ -115,15 +121,15 @@ class CTranslate2(Engine):
         *,
         allowed: Sequence[str] = (),
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, all of them for each; see `Engine.detect_languages`."""
         self.model.check()
         with TemporaryDirectory(prefix="stt-language-") as folder:
-            command, outputs = self._command(Path(folder), wavs, threads, {"only_languages": True})
-            timeout = self.patience.timeout_seconds(_WINDOW_SECONDS * len(wavs))
-            for _ in _explained(watch_engine(command, timeout_seconds=timeout, should_stop=should_stop)):
-                pass  # it answers at its end
+            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+            options = {"only_languages": True, "threads": threads}
+            words_of(self._watch(wavs, outputs, options, _WINDOW_SECONDS * len(wavs), slot, should_stop))
             return [_read(output, wav, _Languages).languages for output, wav in zip(outputs, wavs, strict=True)]
 
     def _options(self, decoding: Decoding, language: str) -> dict[str, object]:
@@ -139,20 +145,31 @@ class CTranslate2(Engine):
             "compute_type": _COMPUTE_TYPE,
         }
 
-    def _command(
-        self, folder: Path, wavs: Sequence[Path], threads: int, options: dict[str, object]
-    ) -> tuple[list[str], list[Path]]:
-        outputs = [folder / f"{position}.json" for position in range(len(wavs))]
-        request = folder / "request.json"
-        asked = options | {
+    def _watch(
+        self,
+        wavs: Sequence[Path],
+        outputs: Sequence[Path],
+        options: Mapping[str, object],
+        audio_seconds: float,
+        slot: Path | None,
+        should_stop: ShouldStop | None,
+    ) -> Generator[None, None, str]:
+        asked = {
+            **options,
             "model": str(self.model.path),
-            "threads": threads,
             "compute_type": _COMPUTE_TYPE,
             "wavs": [str(wav.absolute()) for wav in wavs],
             "outputs": [str(output) for output in outputs],
         }
-        request.write_text(json.dumps(asked), encoding="utf-8")
-        return [sys.executable, "-I", program.__file__, str(request)], outputs
+        watched = watch_program(
+            [sys.executable, "-P", program.__file__],
+            [json.dumps(asked)],
+            slot=slot,
+            identity=f"{self.model.digest} {options['threads']}",
+            timeout_seconds=self.patience.timeout_seconds(audio_seconds),
+            should_stop=should_stop,
+        )
+        return _explained(watched)
 
 
 def _explained(watched: Generator[None, None, str]) -> Generator[None, None, str]:

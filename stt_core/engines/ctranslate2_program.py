@@ -1,10 +1,11 @@
-"""CTranslate2's process: `python -I ctranslate2_program.py REQUEST.json`, by faster-whisper's library.
+"""CTranslate2's process: `python -P ctranslate2_program.py REQUEST`, by faster-whisper's library.
 
-A request names a model's folder, sounds, and a file for the answer to each, which appears whole, in one step. It runs
-apart from everything else, so that what it allocates, and a crash, end with it; it is isolated (`-I`), so that the
-modules beside it are not taken for packages. Every failure is a message on standard error and an exit code other than 0
-(3 model, 6 no faster-whisper, 10 inference). It has no `@logged`: the engine that starts it logs command, exit code and
-standard error.
+A request, JSON, names a model's folder, sounds, and a file for the answer to each, which appears whole, in one step. It
+runs apart from everything else, so that what it allocates, and a crash, end with it; `-P` keeps the modules beside it
+from being taken for packages. With `--serve LISTENER IDENTITY` it answers one request after the other
+(`stt_core.engines.serving`), and keeps the model. Every failure is a message on standard error and an exit code other
+than 0 (3 model, 6 no faster-whisper, 10 inference). It has no `@logged`: the engine that starts it logs command, exit
+code and standard error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 import wave
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +35,33 @@ class _Failure(Exception):
         self.code = code
 
 
-def main(request: Path) -> int:
-    """Answer a request; return the exit code."""
-    asked = json.loads(request.read_text(encoding="utf-8"))
+def main(arguments: list[str]) -> int:
+    """Answer the request that the one argument is, or serve; return the exit code."""
+    if arguments[-3:-2] == ["--serve"]:
+        from stt_core.engines.serving import serve
+
+        serve(int(arguments[-2]), arguments[-1], main)
+        return 0
+    asked = json.loads(arguments[0])
     # numpy computes the spectra, with a thread for each core unless it is told otherwise.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(asked["threads"]))
     try:
-        _answer(_load_model(asked), asked)
+        _answer(_load_model(asked["model"], asked["compute_type"], asked["threads"]), asked)
     except _Failure as failure:
         sys.stderr.write(f"error: {failure}\n")
         return failure.code
     return 0
 
 
-def _load_model(asked: dict[str, Any]) -> Any:
+@cache
+def _load_model(folder: str, compute_type: str, threads: int) -> Any:
     try:
         import faster_whisper
     except ImportError as error:
         raise _Failure(EXIT_NOT_INSTALLED, f"faster-whisper cannot be imported: {error}") from error
     try:
         return faster_whisper.WhisperModel(
-            asked["model"],
-            compute_type=asked["compute_type"],
-            cpu_threads=asked["threads"],
-            local_files_only=True,
+            folder, compute_type=compute_type, cpu_threads=threads, local_files_only=True
         )
     except Exception as error:  # a tokenizer raises nothing more special
         raise _Failure(EXIT_MODEL, f"failed to load the model: {error}") from error
@@ -178,4 +183,4 @@ def _write(output: str, answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))

@@ -33,6 +33,7 @@ from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
+Answer = TypeVar("Answer")
 Read = TypeVar("Read")
 
 #: How often an engine's outputs are looked at, seconds.
@@ -42,6 +43,7 @@ _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 4.0
 _EXIT_MODEL = 3
 _STDERR_LINES = 5
+_cpu_seconds = 0.0
 #: What ended an engine, by signal, and what to do about it.
 _SIGNALS = {
     signal.SIGKILL: "It was killed, most likely for want of memory: use a smaller model or fewer parallel steps.",
@@ -71,7 +73,12 @@ def find_executable(name_or_path: str) -> Path:
 @logged
 def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None) -> str:
     """Run an engine to its end and return what it wrote to standard error; see `watch_engine`."""
-    watched = watch_engine(command, timeout_seconds=timeout_seconds, should_stop=should_stop)
+    return words_of(watch_engine(command, timeout_seconds=timeout_seconds, should_stop=should_stop))
+
+
+@logged
+def words_of(watched: Generator[None, None, str]) -> str:
+    """Watch an engine to its end and return what it wrote to standard error."""
     try:
         while True:
             next(watched)
@@ -102,24 +109,73 @@ def watch_engine(
         ModelInvalidError: It cannot load the model.
         ExecutableNotFoundError: The program cannot be run.
     """
-    deadline = time.monotonic() + timeout_seconds
     logger.debug("command: {}", shlex.join(command))
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        # Threads that wait for work by spinning took four times the CPU on busy cores.
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        env=engine_environment(),
         process_group=0,  # not a session: Linux would balance sessions, whatever priority their processes have
     )
     logger.debug("engine started: pid={}, timeout {:.0f} s", process.pid, timeout_seconds)
+    cpu_before = children_cpu()
+
+    def wait(seconds: float) -> bytes | None:
+        try:
+            return process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired as waited:
+            logger.trace("{}", waited)
+            return None
+
     try:
-        stderr = yield from _wait(process, deadline, timeout_seconds, should_stop)
+        stderr = (yield from wait_patiently(wait, timeout_seconds, should_stop)).decode("utf-8", "replace")
     finally:
         _end(process)
-    _check_exit(process.returncode, stderr, command)
+        count_engine_cpu(children_cpu() - cpu_before)
+    check_exit(process.returncode, stderr, command)
     return stderr
+
+
+@logged
+def engine_environment() -> dict[str, str]:
+    """Return the environment of an engine: this process's, and that threads wait for work without spinning.
+
+    Those that spin took four times the CPU on busy cores.
+    """
+    return {**os.environ, "OMP_WAIT_POLICY": "passive"}
+
+
+@logged
+def wait_patiently(
+    wait: Callable[[float], Answer | None], timeout_seconds: float, should_stop: Callable[[], bool] | None
+) -> Generator[None, None, Answer]:
+    """Wait for an engine; yield every second, and return its answer.
+
+    Args:
+        wait: Waits for up to so many seconds, and returns None where there is no answer yet.
+        timeout_seconds: How long it may take.
+        should_stop: Asked every few seconds; true ends the wait.
+
+    Raises:
+        EngineTimeoutError: It took too long.
+        EngineStoppedError: `should_stop` said so.
+    """
+    deadline, asked_at = time.monotonic() + timeout_seconds, -_STOP_SECONDS
+    while (answer := wait(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))) is None:
+        yield
+        now = time.monotonic()
+        if should_stop is not None and now - asked_at >= _STOP_SECONDS:
+            asked_at = now
+            if should_stop():
+                raise EngineStoppedError("The engine was stopped: its job is no longer wanted.")
+        if now >= deadline:
+            raise EngineTimeoutError(
+                f"The engine took longer than {timeout_seconds:g} s and was ended.",
+                mend="Raise WHISPER_TIMEOUT_PER_AUDIO_SECOND, or use a smaller model.",
+            )
+        logger.trace("the engine is still at work")
+    return answer
 
 
 @logged
@@ -165,33 +221,24 @@ def read_while_written(
 def engine_cpu_seconds() -> float:
     """Return the CPU seconds of all engines that this process has run, also of those that failed or were ended.
 
-    It is what the processes took that this one waited for: where it runs others meanwhile, those count too.
+    It is what the processes took that this one waited for meanwhile: where it runs others at the same time, those
+    count too.
     """
+    return _cpu_seconds
+
+
+@logged
+def count_engine_cpu(seconds: float) -> None:
+    """Add what an engine took."""
+    global _cpu_seconds
+    _cpu_seconds += seconds
+
+
+@logged
+def children_cpu() -> float:
+    """Return the CPU seconds of all processes that this one has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _wait(
-    process: subprocess.Popen[bytes], deadline: float, timeout_seconds: float, should_stop: Callable[[], bool] | None
-) -> Generator[None, None, str]:
-    asked_at = -_STOP_SECONDS
-    while True:
-        try:
-            _, stderr = process.communicate(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
-            return stderr.decode("utf-8", "replace")
-        except subprocess.TimeoutExpired as waited:
-            yield
-            now = time.monotonic()
-            if should_stop is not None and now - asked_at >= _STOP_SECONDS:
-                asked_at = now
-                if should_stop():
-                    raise EngineStoppedError("The engine was stopped: its job is no longer wanted.") from waited
-            if now >= deadline:
-                raise EngineTimeoutError(
-                    f"The engine took longer than {timeout_seconds:g} s and was ended.",
-                    mend="Raise WHISPER_TIMEOUT_PER_AUDIO_SECOND, or use a smaller model.",
-                ) from waited
-            logger.debug("engine {} still at work", process.pid)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -204,7 +251,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def _check_exit(code: int, stderr: str, command: Sequence[str]) -> None:
+@logged
+def check_exit(code: int, stderr: str, command: Sequence[str]) -> None:
+    """Explain an exit code other than 0, of the command that ended with it and wrote that to standard error.
+
+    Raises:
+        EngineError, DiskFullError, ModelInvalidError, ExecutableNotFoundError: As of `watch_engine`.
+    """
     if code == 0:
         return
     said = " | ".join([line.strip() for line in stderr.splitlines() if line.strip()][-_STDERR_LINES:]) or "nothing"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +60,7 @@ class Transcriber:
         *,
         language: str,
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
         on_transcript: OnTranscript | None = None,
     ) -> list[ChunkTranscript]:
@@ -68,6 +70,7 @@ class Transcriber:
             wavs: WAV files of 16 kHz, mono, 16 bit, each at most one window (30 s) long.
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
             threads: Threads of the process.
+            slot: Where the engine may stay for the next call; see `Engine.transcribe`.
             should_stop: Asked every few seconds; true ends the engine.
             on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on;
                 also of those that were finished when it failed.
@@ -91,15 +94,14 @@ class Transcriber:
         started = time.monotonic()
         tell = on_transcript or (lambda position, transcript: None)
         transcripts: list[ChunkTranscript] = []
-        for transcript in self.engine.transcribe(
-            wavs, self.decoding, language=language, threads=threads, should_stop=should_stop
-        ):
+        hear = partial(self.engine.transcribe, language=language, threads=threads, slot=slot, should_stop=should_stop)
+        for transcript in hear(wavs, self.decoding):
             transcripts.append(transcript)
             if not find_loops(transcript):
                 tell(len(transcripts) - 1, transcript)
         for position, wav in enumerate(wavs):
             if find_loops(transcripts[position]):
-                transcripts[position] = self._mend_loops(transcripts[position], wav, language, threads, should_stop)
+                transcripts[position] = self._mend_loops(transcripts[position], wav, hear)
                 tell(position, transcripts[position])
         elapsed = time.monotonic() - started
         logger.info(
@@ -118,7 +120,10 @@ class Transcriber:
         }
 
     def _mend_loops(
-        self, first: ChunkTranscript, wav: Path, language: str, threads: int, should_stop: ShouldStop | None
+        self,
+        first: ChunkTranscript,
+        wav: Path,
+        hear: Callable[[Sequence[Path], Decoding], Iterable[ChunkTranscript]],
     ) -> ChunkTranscript:
         """Decode a chunk once more from where its text begins to loop, keep the better text, flag what still loops."""
         loops = find_loops(first)
@@ -130,9 +135,7 @@ class Transcriber:
             rest = Path(folder) / wav.name
             write_rest(wav, begin, rest)
             decoding = replace(self.decoding, temperature=_RETRY_TEMPERATURE)
-            [again] = self.engine.transcribe(
-                [rest], decoding, language=language, threads=threads, should_stop=should_stop
-            )
+            [again] = hear([rest], decoding)
         segments = [*before, *(segment.shifted(begin) for segment in again.segments)]
         second = ChunkTranscript(language=first.language, segments=segments)
         best = min(first, second, key=lambda transcript: sum(loop.end - loop.start for loop in find_loops(transcript)))

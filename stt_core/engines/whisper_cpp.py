@@ -17,7 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
-from stt_core.engines.process import find_executable, read_while_written, run_engine, watch_engine
+from stt_core.engines.process import find_executable, read_while_written, words_of
+from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.engines.whisper_cpp_output import read_languages, read_output
 from stt_core.logs import get_logger, logged
@@ -30,8 +31,8 @@ logger = get_logger(__name__)
 
 #: What whisper.cpp hears of each sound to tell its language, seconds.
 _WINDOW_SECONDS = 30.0
-#: The executable that tells the probability of every language.
-_TELLS_ALL = "stt-whisper-cli"
+#: The executable that tells the probability of every language, and stays warm.
+OURS = "stt-whisper-cli"
 #: A line of whisper.cpp for each sound, in order.
 _SAID = re.compile(r"auto-detected language: \w+ \(p = ([\d.]+)\)")
 
@@ -59,6 +60,11 @@ class WhisperCpp(Engine):
         """What `WHISPER_ENGINE` calls it."""
         return "whisper.cpp"
 
+    @property
+    def chunks_per_call(self) -> int:
+        """Four, two minutes of speech; for a program that loads its model each time, all of a step."""
+        return 4 if self.executable.name == OURS else 20
+
     @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
@@ -72,25 +78,25 @@ class WhisperCpp(Engine):
         *,
         language: str,
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, of which a failed process may have finished some; see `Engine.transcribe`."""
         self.model.check()  # the engine itself answers a cut-off model's nonsense with exit code 0
-        flags = self._flags(decoding, language)
-        return self._transcribe([wav.absolute() for wav in wavs], flags, threads, should_stop)
+        flags = ["-t", str(threads), *self._flags(decoding, language)]
+        return self._transcribe([wav.absolute() for wav in wavs], flags, slot, should_stop)
 
     def _transcribe(
-        self, wavs: Sequence[Path], flags: Sequence[str], threads: int, should_stop: ShouldStop | None
+        self, wavs: Sequence[Path], flags: Sequence[str], slot: Path | None, should_stop: ShouldStop | None
     ) -> Generator[ChunkTranscript]:
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
-            command = [str(self.executable), "-m", str(self.model.path), "-t", str(threads), *flags, "-ojf"]
+            arguments = [*flags, "-ojf"]
             for wav, output in zip(wavs, outputs, strict=True):
-                command += ["-f", str(wav), "-of", str(output.with_suffix(""))]
-            timeout = self.patience.timeout_seconds(sum(seconds))
+                arguments += ["-f", str(wav), "-of", str(output.with_suffix(""))]
             yield from read_while_written(
-                watch_engine(command, timeout_seconds=timeout, should_stop=should_stop),
+                self._watch(self.executable, arguments, sum(seconds), slot, should_stop),
                 outputs,
                 lambda position: read_output(outputs[position], wavs[position].name, seconds[position]),
                 behind=1,  # it writes a file bit by bit, and begins the next only then
@@ -103,30 +109,37 @@ class WhisperCpp(Engine):
         *,
         allowed: Sequence[str] = (),
         threads: int,
+        slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds; see `Engine.detect_languages`."""
         self.model.check()
         heard: list[dict[str, float]] = [{} for _ in wavs]
-        for executable in (self.executable, find_executable(_TELLS_ALL)):
+        for executable in (self.executable, find_executable(OURS)):
             rest = [
                 position for position, one in enumerate(heard) if not one or (allowed and not one.keys() & set(allowed))
             ]
             if rest:
-                command = [str(executable), "-m", str(self.model.path), "-t", str(threads), "-dl", "-oj"]
-                again = self._detect(command, [wavs[position].absolute() for position in rest], should_stop)
+                flags = ["-t", str(threads), "-dl", "-oj"]
+                places = [wavs[position].absolute() for position in rest]
+                again = self._detect(executable, flags, places, slot, should_stop)
                 for position, probabilities in zip(rest, again, strict=True):
                     heard[position] = probabilities
         return heard
 
     def _detect(
-        self, command: Sequence[str], wavs: Sequence[Path], should_stop: ShouldStop | None
+        self,
+        executable: Path,
+        flags: Sequence[str],
+        wavs: Sequence[Path],
+        slot: Path | None,
+        should_stop: ShouldStop | None,
     ) -> list[dict[str, float]]:
         with TemporaryDirectory(prefix="stt-language-") as folder:
             bases = [Path(folder) / str(position) for position in range(len(wavs))]
             files = [word for wav, base in zip(wavs, bases, strict=True) for word in ("-f", str(wav), "-of", str(base))]
-            timeout = self.patience.timeout_seconds(_WINDOW_SECONDS * len(wavs))
-            stderr = run_engine([*command, *files], timeout_seconds=timeout, should_stop=should_stop)
+            watched = self._watch(executable, [*flags, *files], _WINDOW_SECONDS * len(wavs), slot, should_stop)
+            stderr = words_of(watched)
             said = [float(number) for number in _SAID.findall(stderr)]
             if len(said) != len(wavs):
                 logger.warning("the engine did not say how sure it is of each language: all count the same")
@@ -135,6 +148,23 @@ class WhisperCpp(Engine):
                 read_languages(base.with_suffix(".json"), wav.name, probability)
                 for wav, base, probability in zip(wavs, bases, said, strict=True)
             ]
+
+    def _watch(
+        self,
+        executable: Path,
+        arguments: Sequence[str],
+        audio_seconds: float,
+        slot: Path | None,
+        should_stop: ShouldStop | None,
+    ) -> Generator[None, None, str]:
+        return watch_program(
+            [str(executable), "-m", str(self.model.path)],
+            arguments,
+            slot=slot if executable.name == OURS else None,
+            identity=self.model.digest,
+            timeout_seconds=self.patience.timeout_seconds(audio_seconds),
+            should_stop=should_stop,
+        )
 
     def _flags(self, decoding: Decoding, language: str) -> list[str]:
         code = check_language(language, self.model)

@@ -4,7 +4,7 @@ It takes the flags of `whisper-cli` 1.8 that we use, with the same names and def
 user's own CUDA, Metal or native `whisper-cli` is a drop-in. It differs where the original misleads: every failure is a
 message on standard error and an exit code other than 0 (2 wrong usage, 3 model, 4 audio, 5 output, 10 inference).
 
-Starting this program is part of every transcription, so it imports only what it needs (no other module of `stt_core`,
+Starting this program is part of a transcription, so it imports only what it needs (no heavy module of `stt_core`,
 numpy because the wheel takes samples as its arrays): measured 0.15 s to the first use of the model. For the same reason
 it has no `@logged`; the transcriber that starts it logs command, exit code and standard error.
 """
@@ -18,6 +18,7 @@ import re
 import sys
 import wave
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code.
 
     Args:
-        arguments: Command line without the program's name; `sys.argv` by default.
+        arguments: Command line without the program's name; `sys.argv` by default. Ending with `--serve LISTENER
+            IDENTITY` it is what all requests begin with (`stt_core.engines.serving`).
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[-3:-2] == ["--serve"]:
+        from stt_core.engines.serving import serve
+
+        *first, _, listener, identity = arguments
+        serve(int(listener), identity, lambda request: main([*first, *request]))
+        return 0
     parser = _parser()
     options = parser.parse_args(arguments, argparse.Namespace(file=[]))
     if not options.file:
@@ -106,7 +115,7 @@ def _transcribe(options: argparse.Namespace) -> None:
     if options.language != "auto" and engine.whisper_lang_id(options.language) < 0:
         raise _Failure(2, f"unknown language '{options.language}'")
     try:
-        _transcribe_files(engine, _load_model(engine, options), options)
+        _transcribe_files(engine, _load_model(engine, options.model, quiet=options.no_prints), options)
     finally:  # a Python callback that is still set when the interpreter ends aborts the process
         engine.whisper_log_set(None)
 
@@ -130,25 +139,25 @@ def _transcribe_files(engine: Any, context: Any, options: argparse.Namespace) ->
         if options.output_json or options.output_json_full:
             base = options.output_file[position] if position < len(options.output_file) else path
             _write_json(f"{base}.json", _result(engine, context, options, heard))
-    engine.whisper_free(context)
 
 
-def _load_model(engine: Any, options: argparse.Namespace) -> Any:
+@cache
+def _load_model(engine: Any, model: str, *, quiet: bool) -> Any:
     errors: list[str] = []
 
     def log(level: int, text: str) -> None:
         if level == GGML_LOG_ERROR or "no tensors loaded" in text:  # a header alone is a mere warning to whisper.cpp
             errors.append(text.strip())
-        if not options.no_prints:
+        if not quiet:
             sys.stderr.write(text)
 
-    if not os.access(options.model, os.R_OK) or not Path(options.model).is_file():
-        raise _Failure(EXIT_MODEL, f"cannot read the model '{options.model}'")
+    if not os.access(model, os.R_OK) or not Path(model).is_file():
+        raise _Failure(EXIT_MODEL, f"cannot read the model '{model}'")
     engine.whisper_log_set(log)
-    context = engine.whisper_init_from_file_with_params(options.model, engine.whisper_context_default_params())
+    context = engine.whisper_init_from_file_with_params(model, engine.whisper_context_default_params())
     # The wheel hides the null pointer of a failed load, and using it is a crash: the log is the only witness.
     if errors:
-        raise _Failure(EXIT_MODEL, f"failed to load the model '{options.model}': {'; '.join(errors)}")
+        raise _Failure(EXIT_MODEL, f"failed to load the model '{model}': {'; '.join(errors)}")
     return context
 
 

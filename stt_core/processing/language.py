@@ -167,9 +167,9 @@ def _detect(claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Seq
         for clip, wav in zip(clips, wavs, strict=True):
             clip.write_wav(wav)
         try:
-            with texts.cores(should_stop=claim.is_lost) as threads:
+            with texts.cores(should_stop=claim.is_lost) as cores:
                 return texts.transcriber.engine.detect_languages(
-                    wavs, allowed=allowed, threads=threads, should_stop=claim.is_lost
+                    wavs, allowed=allowed, threads=cores.count, slot=cores.slot, should_stop=claim.is_lost
                 )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed to detect the language of {} places: {}", len(clips), error)
@@ -197,9 +197,9 @@ def _language_of_text(claim: Claim, texts: ChunkTexts, chunk: Chunk) -> str:
             wav = Path(folder) / "chunk.wav"
             clip.write_wav(wav)
             try:
-                with texts.cores(should_stop=claim.is_lost) as threads:
+                with texts.cores(should_stop=claim.is_lost) as cores:
                     [transcript] = texts.transcriber.transcribe(
-                        [wav], language=AUTO, threads=threads, should_stop=claim.is_lost
+                        [wav], language=AUTO, threads=cores.count, slot=cores.slot, should_stop=claim.is_lost
                     )
             except (EngineError, EngineTimeoutError) as error:
                 logger.warning("the language cannot be told from chunk {}: {}", chunk.index, error)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.models import Chunk
-from stt_core.cores import cores_folder, lease_cores, usable_cores
+from stt_core.cores import Lease, cores_folder, lease_cores, usable_cores
 from stt_core.engines.transcriber import Transcriber, chunk_digest
 from stt_core.jobs.models import JobModel, Lane
 from stt_core.logs import get_logger, logged
@@ -62,8 +62,8 @@ class ChunkTexts:
         return cls(services.store, tracks, model, model.digest, transcriber, job.lane, services.settings.cores_dir)
 
     @contextmanager
-    def cores(self, *, parallel: int = 1, should_stop: Callable[[], bool] | None = None) -> Iterator[int]:
-        """Hold cores of this host for one call of the transcriber, and give their number, which is that of its threads.
+    def cores(self, *, parallel: int = 1, should_stop: Callable[[], bool] | None = None) -> Iterator[Lease]:
+        """Hold cores of this host for one call of the transcriber: as many as it has threads.
 
         Args:
             parallel: How many such calls run at once for the recording: each wants its share.
@@ -74,7 +74,7 @@ class ChunkTexts:
         """
         wanted = max(1, len(usable_cores()) // parallel)
         with lease_cores(cores_folder(self.cores_dir), wanted, lane=self.lane, should_stop=should_stop) as lease:
-            yield lease.count
+            yield lease
 
     @logged
     def render(self, chunk: Chunk) -> Clip:

@@ -37,9 +37,8 @@ _T = TypeVar("_T")
 
 #: The engine's last words can be long; the reason of a gap stands in subtitles.
 _REASON_CHARACTERS = 160
-#: Chunks that go through one process of the engine: two minutes of speech at the most, for which others wait that want
-#: its cores. Each time the model is loaded.
-_CHUNKS_PER_CALL = 4
+#: Chunks of one call in the backfill lane, at the most: uploads wait for it.
+_CHUNKS_PER_BACKFILL_CALL = 4
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     with TemporaryDirectory(prefix="stt-chunks-") as folder:
         waiting = run.take_known(Path(folder))
         started, cpu_before = time.monotonic() - waited_seconds(), engine_cpu_seconds()
-        groups = [*_calls(waiting)][::-1]
+        groups = [*run.calls(waiting)][::-1]
         while groups:
             if job.lane is Lane.BACKFILL:
                 started += let_uploads_pass(services.jobs)
@@ -107,12 +106,6 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     )
 
 
-def _calls(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Return what goes through one process of the engine at a time."""
-    for start in range(0, len(items), _CHUNKS_PER_CALL):
-        yield items[start : start + _CHUNKS_PER_CALL]
-
-
 def _unpinned(batch: ChunkBatch, model: WhisperModel) -> Iterator[RecordingWarning]:
     """Say so where it is not known with which model the run began."""
     if batch.model_digest is None:
@@ -130,6 +123,14 @@ class _BatchRun:
     texts: ChunkTexts
     outcomes: dict[int, ChunkOutcome] = field(default_factory=dict)
     heard: dict[int, tuple[_Waiting, ChunkTranscript]] = field(default_factory=dict)
+
+    def calls(self, items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+        """Yield what goes through the engine in one call."""
+        size = self.texts.transcriber.engine.chunks_per_call
+        if self.texts.lane is Lane.BACKFILL:
+            size = min(size, _CHUNKS_PER_BACKFILL_CALL)
+        for start in range(0, len(items), size):
+            yield items[start : start + size]
 
     def take_known(self, folder: Path) -> list[_Waiting]:
         """Take the texts that are known; return the other chunks, their sound written into the folder."""
@@ -210,7 +211,7 @@ class _BatchRun:
             self._run_engine(wavs, language, finished)
 
         try:
-            for positions in _calls(unknown):
+            for positions in self.calls(unknown):
                 hear(positions)
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("stretches keep their first text, the engine failed on their second hearing: {}", error)
@@ -219,11 +220,12 @@ class _BatchRun:
 
     def _run_engine(self, wavs: Sequence[Path], language: str, on_transcript: OnTranscript) -> None:
         """Send sounds through one process of the engine, on as many threads as there are cores for it."""
-        with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as threads:
+        with self.texts.cores(parallel=self.batch.parallel, should_stop=self.claim.is_lost) as cores:
             self.texts.transcriber.transcribe(
                 wavs,
                 language=language,
-                threads=threads,
+                threads=cores.count,
+                slot=cores.slot,
                 should_stop=self.claim.is_lost,
                 on_transcript=on_transcript,
             )

@@ -13,6 +13,7 @@ import pytest
 from stt_core.audio.models import AudioInfo, Chunk, Span
 from stt_core.cores import cores_folder, lease_cores
 from stt_core.engines.process import find_executable
+from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.jobs.claims import Claim, ensure_claim
 from stt_core.processing.models import BatchResult, ChunkBatch, RecordingPlan
 from stt_core.processing.planning import batches_of, plan_recording
@@ -76,6 +77,7 @@ class Recordings:
 @pytest.fixture
 def recordings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recordings]:
     """Recordings on a host with three cores, cut into many chunks."""
+    monkeypatch.setattr(WhisperCpp, "chunks_per_call", 4)  # as of our own program, which this stands for
     for module in ("cores", "processing.texts"):
         monkeypatch.setattr(f"stt_core.{module}.usable_cores", lambda: CORES)
     engine, log = tmp_path / "engine", tmp_path / "log"
