@@ -11,9 +11,9 @@ from textwrap import shorten
 from typing import TypeVar
 
 from stt_core.audio.clips import Clip
-from stt_core.audio.models import SAMPLE_RATE
 from stt_core.cores import waited_seconds
 from stt_core.engines.process import engine_cpu_seconds
+from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import OnTranscript
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
@@ -31,7 +31,6 @@ from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.placing import place_words
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.rehearing import hear_again
 
 logger = get_logger(__name__)
 _T = TypeVar("_T")
@@ -61,8 +60,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
-    bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves, and
-    the words are placed where they are heard.
+    bad chunk takes no other's text with it. Then the words are placed where they are heard, and speech without any is
+    heard once more by itself.
 
     Args:
         services: The core.
@@ -171,20 +170,19 @@ class _BatchRun:
         return None
 
     def settle(self, folder: Path) -> None:
-        """Settle the texts: doubtful stretches are heard once more, and the words placed where they are heard.
+        """Settle the texts: words are placed where they are heard, and what was missed is heard once more.
 
         What the engine said stays where it is, so that all of this can be done again.
         """
         chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
-        settled = hear_again(
-            [self.heard[chunk.index][1] for chunk in chunks],
-            [chunk.length / SAMPLE_RATE for chunk in chunks],
-            lambda position: self.heard[chunks[position].index][0].clip,
-            lambda clips, language: self._hear(clips, language, folder),
-        )
-        for chunk, text in zip(chunks, settled, strict=True):
+        clips = [self.heard[chunk.index][0].clip for chunk in chunks]
+        placed = [
+            place_words(self.heard[chunk.index][1], chunk, clip.samples)
+            for chunk, clip in zip(chunks, clips, strict=True)
+        ]
+        settled = hear_missed(placed, chunks, clips, lambda clips, language: self._hear(clips, language, folder))
+        for chunk, after in zip(chunks, settled, strict=True):
             one, before = self.heard[chunk.index]
-            after = place_words(text, chunk, one.clip.samples)
             if after is not before:
                 key = self.texts.settled_key(after)
                 self.texts.keep(key, after)
