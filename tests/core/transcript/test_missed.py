@@ -19,7 +19,7 @@ from stt_core.transcript.missed import find_missed
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 
 AUDIO = Path(__file__).parents[2] / "data" / "audio"
-WORDS = "They will come back to London".split()
+WORDS = ["They", "will", "come", "back", "to", "London"]
 #: Where the three sentences of the recording are heard, seconds.
 FIRST, SECOND, THIRD = (0.14, 2.2), (2.62, 6.1), (6.5, 9.7)
 
