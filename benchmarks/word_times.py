@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scoring import Sentence, Truth, split_words, words_in_silence
 
+from stt_core.audio.silence import runs
 from stt_core.transcript.models import ChunkSegment
 
 Levels = npt.NDArray[np.float32]
@@ -31,9 +32,9 @@ OUTSIDE_SECONDS = 0.5
 #: Sound is heard this share of the way from the floor up to speech, at least so many dB above it, for so many frames
 #: (less is a click). Speech spans 45 dB: a lower floor is digital silence.
 _HEARD_SHARE, _HEARD_DB, _HEARD_FRAMES = 0.3, 6.0, 3
-#: Of so many frames from where a sentence is heard to begin, so many are sound: a click is followed by the floor, and
-#: a consonant, after a stop of the mouth, by a vowel.
-_GOES_ON_FRAMES, _LEAST_FRAMES = 25, 6
+#: A sound of less than so many frames, with no other for so many behind it, is a click and begins no sentence: after a
+#: consonant and a stop of the mouth comes a vowel.
+_CLICK_FRAMES, _ALONE_FRAMES = 10, 30
 _SPEECH_RANGE_DB = 45.0
 #: The floor is that of so much before a sentence, up to so much before it, seconds.
 _FLOOR_SECONDS, _FLOOR_MARGIN_SECONDS = 0.3, 0.05
@@ -142,10 +143,12 @@ def _heard_onset(sentence: Sentence, levels: Levels) -> float | None:
     if not len(before) or not len(spoken):
         return sentence.start
     loud = float(np.percentile(spoken, 95))
-    begin = spoken[: _frame(_LATEST_SECONDS) + _GOES_ON_FRAMES]
-    over = _is_over(begin, float(np.median(before)), loud)
-    goes_on = np.convolve(over, np.ones(_GOES_ON_FRAMES, int))[_GOES_ON_FRAMES - 1 :] >= _LEAST_FRAMES
-    heard = np.intersect1d(_heard(over), np.flatnonzero(goes_on))
+    over = _is_over(spoken, float(np.median(before)), loud)
+    firsts, ends = runs(over, bridge=_ALONE_FRAMES)
+    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        if end - first < _CLICK_FRAMES:
+            over[first:end] = False
+    heard = _heard(over[: _frame(_LATEST_SECONDS)])
     if not len(heard):
         return None
     late = heard[0] * FRAME_SECONDS

@@ -26,13 +26,15 @@ from stt_core.logs import logged
 #: hum stays out of them.
 _FRAME, _WINDOW = SAMPLE_RATE // 100, SAMPLE_RATE // 50
 _LOWEST_HZ, _HIGHEST_HZ = 200, 4000
-#: Percentiles of the frames' levels taken for the background and for speech; speech spans at most so many dB.
-_FLOOR_PERCENTILE, _SPEECH_PERCENTILE = 5, 95
+#: Percentiles of the frames' levels taken for the background and for speech; speech spans at most so many dB. The lower
+#: one is in the background where that is even, and above the calm between two noises.
+_FLOOR_PERCENTILE, _SPEECH_PERCENTILE = 15, 95
 _SPEECH_RANGE_DB = 45.0
 #: Speech begins this share of the way from the background up to it, at least so many dB above the background.
 _SHARE, _LEAST_DB = 0.3, 6.0
-#: With less between background and speech, dB, the level does not tell a quiet consonant from the background.
-_NOISY_DB = 27.0
+#: With less between background and speech, dB, the level does not tell a quiet consonant from the background: 17 to 27
+#: at a signal-to-noise ratio of 10 to 15 dB, 32 to 43 in quiet rooms.
+_NOISY_DB = 30.0
 _VOICE_PAUSE_MS = 64
 #: A stop consonant closes the mouth for less, in frames; sounds shorter than the second, alone, are clicks.
 _PAUSE_FRAMES, _CLICK_FRAMES = 20, 5

@@ -25,23 +25,24 @@ from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript
 from stt_core.transcript.sentences import Border, Spoken, border, group_sentences
 from stt_core.transcript.text import find_words
+from stt_core.transcript.timeline import LEAST_SAMPLES
 
-#: A word has room for so much, seconds: the shortest are spoken in as little.
-LEAST_SECONDS = 0.06
 #: Prices are seconds that one word lies away from where the engine heard it: so much at the most, since times that are
 #: further off are wrong altogether. A second by which a stretch is longer or shorter than what its letters are spoken
 #: in, beyond a share of the stretch, costs so much;
 _MOST_AWAY, _TEMPO, _TEMPO_TOLERANCE = 1.0, 0.5, 0.2
+#: but a stretch without words, since engines leave whole sentences out, at most this;
+_LEFT_OUT = 0.5
 #: each second of words that have no room in their stretch;
 _CROWD = 20.0
 #: each second of a pause inside a word that is longer than a stop consonant takes; so many stretches at most are one.
 _SPLIT, _CLOSURE_SECONDS, _MOST_SPLIT = 1.5, 0.12, 4
 #: What a pause saves by what the text says of its place, and as much again for each of its first seconds.
-_SAVED = {Border.SENTENCE: 0.6, Border.PART: 0.3, Border.CAPITAL: 0.15}
+_SAVED = {Border.SENTENCE: 0.9, Border.SEGMENT: 0.6, Border.PART: 0.45, Border.CAPITAL: 0.2, Border.NONE: 0.0}
 _MOST_PAUSE = 3.0
-#: A first word that the engine heard so much later than its stretch begins, seconds, is not spread over that, nor is a
-#: last one: sounds that are no words ("uh") may be there.
-_SNAP_SECONDS = 1.0
+#: A first word that the engine heard so much later than its stretch begins, seconds, does not begin with it, since
+#: sounds that are no words ("uh") may be there; nor does a last word end with it that is so much earlier.
+_SNAP_START_SECONDS, _SNAP_END_SECONDS = 0.8, 0.5
 
 _Floats = npt.NDArray[np.float64]
 
@@ -71,15 +72,11 @@ def place_words(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> 
         return transcript
     words = [word for number, segment in enumerate(said) for word in _spoken(segment, number)]
     stretches = find_stretches(chunk, samples)
-    shares = _share_out(words, stretches)
     placed: list[Spoken] = []
     reached = 0
-    for share in shares:
-        if share.start == share.end:
-            continue
-        pause = (
-            sum(stretch.pause for stretch in stretches[reached + 1 : share.first + 1]) / SAMPLE_RATE if placed else 0.0
-        )
+    for share in _share_out(words, stretches):
+        silent = stretches[reached + 1 : share.first + 1] if placed else []
+        pause = sum(stretch.pause for stretch in silent) / SAMPLE_RATE
         placed += _fit(words[share.start : share.end], stretches[share.first], stretches[share.last], pause)
         reached = share.last
     segments = group_sentences(placed, [segment.flags for segment in said])
@@ -100,19 +97,8 @@ def _spoken(segment: ChunkSegment, number: int) -> list[Spoken]:
 
 def _share_out(words: Sequence[Spoken], stretches: Sequence[Stretch]) -> list[_Share]:
     """Share the words out among the stretches, in order, at the lowest price."""
+    prices = _Prices(words, stretches)
     count = len(words)
-    starts, ends = _times(words)
-    middles = (starts + ends) / 2 / SAMPLE_RATE
-    letters = np.array([_letters(word.text) for word in words])
-    saved = np.zeros(count + 1)
-    saved[1:-1] = [_SAVED.get(border(before, after), 0.0) for before, after in pairwise(words)]
-    seconds = np.array([stretch.length if stretch.is_heard else 0 for stretch in stretches]) / SAMPLE_RATE
-    # Of all speech, unless the engine's words are shorter: then it has left some out.
-    tempo = min(seconds.sum() / letters.sum(), float(np.median((ends - starts) / letters)) / SAMPLE_RATE)
-    spoken_in = np.concatenate(([0], np.cumsum(letters))) * tempo
-    spoken_in = spoken_in - spoken_in[:, None]
-    crowded = (np.arange(count + 1) - np.arange(count + 1)[:, None]) * LEAST_SECONDS
-    backwards = crowded < 0
     best = np.full((len(stretches) + 1, count + 1), np.inf)
     best[0, 0] = 0.0
     chosen = np.zeros((len(stretches) + 1, count + 1, 2), int)
@@ -120,31 +106,60 @@ def _share_out(words: Sequence[Spoken], stretches: Sequence[Stretch]) -> list[_S
         for first in range(last, max(-1, last - _MOST_SPLIT), -1):
             if first < last and stretches[first + 1].after_joint:
                 break
-            begin, end = stretches[first].start / SAMPLE_RATE, stretches[last].end / SAMPLE_RATE
-            away = np.concatenate(([0], np.cumsum(np.maximum(begin - middles, middles - end).clip(0, _MOST_AWAY))))
-            length = seconds[first : last + 1].sum()
-            gain = saved * (1 + min(stretches[first].pause / SAMPLE_RATE, _MOST_PAUSE)) if first else 0.0
-            price = (best[first] - gain)[:, None] + (away - away[:, None])
-            if length:
-                price += _TEMPO * np.maximum(0, np.abs(length - spoken_in) - _TEMPO_TOLERANCE * length)
-            price += _CROWD * np.maximum(0, crowded - (end - begin))
-            for inner in stretches[first + 1 : last + 1]:
-                price += _SPLIT * max(0.0, inner.pause / SAMPLE_RATE - _CLOSURE_SECONDS)
-            price[backwards] = np.inf
-            if first < last:
-                np.fill_diagonal(price, np.inf)
+            price = (best[first] - prices.saved_by(stretches[first].pause))[:, None] + prices.of(first, last)
             start = price.argmin(axis=0)
             lowest = price[start, np.arange(count + 1)]
             better = lowest < best[last + 1]
             best[last + 1][better] = lowest[better]
             chosen[last + 1][better] = np.stack((np.full(count + 1, first), start), axis=1)[better]
     shares: list[_Share] = []
-    last, end_word = len(stretches), count
-    while last:
-        first, start_word = (int(number) for number in chosen[last, end_word])
-        shares.append(_Share(first, last - 1, start_word, end_word))
-        last, end_word = first, start_word
-    return shares[::-1]
+    behind, end = len(stretches), count
+    while behind:
+        first, begin = (int(number) for number in chosen[behind, end])
+        shares.append(_Share(first, behind - 1, begin, end))
+        behind, end = first, begin
+    return [share for share in reversed(shares) if share.start < share.end]
+
+
+class _Prices:
+    """What it costs that words are spoken in stretches: tables by the first word (row) and the one behind the last."""
+
+    def __init__(self, words: Sequence[Spoken], stretches: Sequence[Stretch]) -> None:
+        self._stretches = stretches
+        starts, ends = _times(words)
+        self._middles = (starts + ends) / 2 / SAMPLE_RATE
+        letters = np.array([_letters(word.text) for word in words])
+        self._seconds = np.array([one.length if one.is_heard else 0 for one in stretches]) / SAMPLE_RATE
+        # Of all speech, unless the engine's words are shorter: then it has left some out.
+        tempo = min(self._seconds.sum() / letters.sum(), float(np.median((ends - starts) / letters)) / SAMPLE_RATE)
+        self._spoken_in = _between(tempo * letters)
+        self._least = _between(np.full(len(words), LEAST_SAMPLES / SAMPLE_RATE))
+        texts = [_SAVED[border(before, after)] for before, after in pairwise(words)]
+        self._saved = np.array([0.0, *texts, 0.0])
+
+    def saved_by(self, pause: int) -> _Floats:
+        """Return what a pause (samples) saves before each word, and behind the last."""
+        return self._saved * (1 + min(pause / SAMPLE_RATE, _MOST_PAUSE)) if pause else 0 * self._saved
+
+    def of(self, first: int, last: int) -> _Floats:
+        """Return what words cost in the stretches from `first` to `last`, which are spoken as one."""
+        begin, end = self._stretches[first].start / SAMPLE_RATE, self._stretches[last].end / SAMPLE_RATE
+        price = _between(np.maximum(begin - self._middles, self._middles - end).clip(0, _MOST_AWAY))
+        length = self._seconds[first : last + 1].sum()
+        if length:
+            price += _TEMPO * np.maximum(0, np.abs(length - self._spoken_in) - _TEMPO_TOLERANCE * length)
+        price += _CROWD * np.maximum(0, self._least - (end - begin))
+        for inner in self._stretches[first + 1 : last + 1]:
+            price += _SPLIT * max(0.0, inner.pause / SAMPLE_RATE - _CLOSURE_SECONDS)
+        price[np.tril_indices_from(price, -1)] = np.inf
+        np.fill_diagonal(price, np.inf if first < last else min(_TEMPO * length, _LEFT_OUT))
+        return price
+
+
+def _between(values: _Floats) -> _Floats:
+    """Return the sums of values from one position (row) up to another."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    return sums - sums[:, None]
 
 
 def _times(words: Sequence[Spoken]) -> tuple[_Floats, _Floats]:
@@ -162,7 +177,7 @@ def _letters(text: str) -> int:
 def _fit(words: Sequence[Spoken], first: Stretch, last: Stretch, pause: float) -> list[Spoken]:
     """Return the words within their stretches, `pause` seconds after the words before them."""
     count, begin, end = len(words), first.start, last.end
-    least = min(round(LEAST_SECONDS * SAMPLE_RATE), (end - begin) // count)
+    least = min(LEAST_SAMPLES, (end - begin) // count)
     starts, ends = _times(words)
     middles = (starts + ends) / 2
     letters = np.array([_letters(word.text) for word in words])
@@ -171,9 +186,9 @@ def _fit(words: Sequence[Spoken], first: Stretch, last: Stretch, pause: float) -
     elsewhere = (middles < begin) | (middles > end)
     starts = np.where(elsewhere, edges[:-1], starts)
     ends = np.where(elsewhere, edges[1:], ends)
-    if first.is_heard and starts[0] < begin + _SNAP_SECONDS * SAMPLE_RATE:
+    if first.is_heard and starts[0] < begin + _SNAP_START_SECONDS * SAMPLE_RATE:
         starts[0] = begin
-    if last.is_heard and ends[-1] > end - _SNAP_SECONDS * SAMPLE_RATE:
+    if last.is_heard and ends[-1] > end - _SNAP_END_SECONDS * SAMPLE_RATE:
         ends[-1] = end
     before, behind = least * np.arange(count), least * np.arange(count, 0, -1)
     starts = np.maximum.accumulate(np.maximum(starts.round().astype(int), begin) - before) + before

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
+from stt_core.audio.models import SAMPLE_RATE
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, Word
+from stt_core.transcript.timeline import BREAK_SAMPLES
 
-#: A pause so long, seconds, ends a segment: after it a reader expects a new subtitle.
-BREAK_SECONDS = 1.0
 #: Segments last so long, seconds, where text and pauses allow.
 _SHORTEST, _LONGEST = 1.0, 15.0
 #: What a segment costs: by itself, and for each second that it is shorter or longer than that.
@@ -32,13 +32,13 @@ _CLOSING = "\"'”’“»)]}」』）】"
 
 
 class Border(Enum):
-    """What the text says of the place between two words; the value is what a segment that begins there gains."""
+    """What the text says of the place between two words."""
 
-    SENTENCE = 1.0
-    PART = 0.2
-    CAPITAL = 0.1
-    SEGMENT = 0.05
-    NONE = 0.0
+    SENTENCE = "a sentence ends"
+    SEGMENT = "the engine began another segment"
+    PART = "a part of a sentence ends"
+    CAPITAL = "a capital follows"
+    NONE = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,10 @@ class Spoken:
     pause: float = 0.0
 
 
+#: What a segment gains by what the text says of the place before it.
+_GAINS = {Border.SENTENCE: 1.0, Border.SEGMENT: 0.2, Border.PART: 0.2, Border.CAPITAL: 0.1, Border.NONE: 0.0}
+
+
 @logged
 def border(before: Spoken, after: Spoken) -> Border:
     """Return what the text says of the place between two words."""
@@ -62,11 +66,11 @@ def border(before: Spoken, after: Spoken) -> Border:
     if end and end[-1] in _SENTENCE_ENDS and not begin[:1].islower():
         is_abbreviation = end[-1] == "." and end[0].isupper() and len(end) <= _ABBREVIATION_LETTERS
         return Border.PART if is_abbreviation and not after.pause else Border.SENTENCE
+    if before.segment != after.segment:
+        return Border.SEGMENT
     if end and end[-1] in _PART_ENDS | _SENTENCE_ENDS:
         return Border.PART
-    if begin[:1].isupper() and begin.split("'")[0] != "I":
-        return Border.CAPITAL
-    return Border.NONE if before.segment == after.segment else Border.SEGMENT
+    return Border.CAPITAL if begin[:1].isupper() and begin.split("'")[0] != "I" else Border.NONE
 
 
 @logged
@@ -80,7 +84,7 @@ def group_sentences(words: Sequence[Spoken], flags: Sequence[Sequence[str]]) -> 
     gains = {
         number: gain + _PAUSE * min(after.pause, 1.0)
         for number, (before, after) in enumerate(pairwise(words), start=1)
-        if (gain := border(before, after).value) or after.pause
+        if (gain := _GAINS[border(before, after)]) or after.pause
     }
     places = [0, *gains, len(words)]
     best, origin = [0.0], [0]
@@ -91,7 +95,7 @@ def group_sentences(words: Sequence[Spoken], flags: Sequence[Sequence[str]]) -> 
             seconds = words[places[end] - 1].word.end - first.word.start
             off = _SHORT * max(0.0, _SHORTEST - seconds) + _LONG * max(0.0, seconds - _LONGEST)
             prices.append((best[start] + _SEGMENT + off - gains.get(places[start], 0.0), start))
-            if first.pause >= BREAK_SECONDS:
+            if first.pause * SAMPLE_RATE >= BREAK_SAMPLES:
                 break
         price, chosen = min(prices)
         best.append(price)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import JOINT_SECONDS, Samples
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
-from stt_core.transcript.placing import LEAST_SECONDS, place_words
+from stt_core.transcript.placing import place_words
+from stt_core.transcript.timeline import LEAST_SAMPLES
 
+LEAST_SECONDS = LEAST_SAMPLES / SAMPLE_RATE
 #: Seconds by which a stretch of sound may be off.
 FRAME = 0.016
 Timed = tuple[str, float, float]
@@ -61,6 +63,21 @@ def test_word_when_it_is_heard_before_a_pause_but_begins_a_sentence_then_it_stan
     assert placed["ends."][1] == pytest.approx(1.5, abs=FRAME)
     assert placed["A"][0] == pytest.approx(2.8, abs=FRAME)
     assert placed["stripe"][0] >= placed["A"][1]
+
+
+def test_word_when_words_before_it_were_left_out_then_their_sound_is_left_to_them() -> None:
+    words = said(("It", 0.5, 0.8), ("ends.", 0.8, 1.5), ("More", 6.0, 6.4), ("begins.", 6.4, 7.0))
+    placed = times(place(chunk((0, 8)), sound(8, (0.5, 1.5), (2.0, 5.0), (6.0, 7.0)), words))
+    assert placed["ends."][1] == pytest.approx(1.5, abs=FRAME)
+    assert placed["More"][0] == pytest.approx(6.0, abs=FRAME)
+
+
+def test_word_when_only_the_engines_segments_part_it_from_the_one_before_then_it_stands_behind_the_joint() -> None:
+    packed = chunk((0, 2), (10, 12))
+    before, after = said(("を", 0.2, 1.0), ("つ", 1.0, 1.6)), said(("客", 1.6, 1.8), ("観", 2.6, 3.0))
+    placed = times(place(packed, sound(4, (0.2, 1.8), (2.2, 3.4)), before, after))
+    assert placed["つ"][1] == pytest.approx(1.8, abs=FRAME)
+    assert placed["客"][0] == pytest.approx(2.2, abs=FRAME)
 
 
 def test_word_when_it_is_stretched_over_a_joint_then_it_stays_on_one_side() -> None:
