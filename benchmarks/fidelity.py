@@ -35,6 +35,7 @@ from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_reco
 from stt_core.audio.clips import Clip, ReadRange
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import estimate_threshold, find_speech
+from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
 from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.engines.whisper_cpp_output import parse_output
@@ -42,8 +43,8 @@ from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.models import ChunkTranscript, Transcript
+from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.rehearing import hear_again
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
@@ -81,10 +82,10 @@ class Engine:
     def hear(self, wavs: Sequence[Path]) -> list[ChunkTranscript]:
         return self.transcriber.transcribe(wavs, language="en", threads=self.threads)
 
-    def hear_again(
+    def settle(
         self, chunks: Sequence[Chunk], texts: Sequence[ChunkTranscript], read_range: ReadRange, folder: Path
     ) -> list[ChunkTranscript]:
-        """Do what the step of a batch does with doubtful stretches."""
+        """Do what the step of a batch does with the texts of its chunks."""
 
         def hear(clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
             self.second_hearings += len(clips)
@@ -93,8 +94,11 @@ class Engine:
                 clip.write_wav(wav)
             return self.hear(wavs)
 
-        seconds = [chunk.length / SAMPLE_RATE for chunk in chunks]
-        return hear_again(texts, seconds, lambda position: render_chunk(chunks[position], read_range), hear)
+        clips = [render_chunk(chunk, read_range) for chunk in chunks]
+        placed = [
+            place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)
+        ]
+        return hear_missed(placed, chunks, clips, hear)
 
     def watch(self, message: Any) -> None:
         """Count the loops the transcriber catches; it says so in its log."""
@@ -235,11 +239,11 @@ def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcr
         texts = engine.hear(wavs)
         for start in range(0, len(plan.chunks), CHUNKS_PER_BATCH):
             batch = slice(start, start + CHUNKS_PER_BATCH)
-            texts[batch] = engine.hear_again(plan.chunks[batch], texts[batch], read_range, Path(folder))
+            texts[batch] = engine.settle(plan.chunks[batch], texts[batch], read_range, Path(folder))
     transcript = merge_chunks(
         path.stem,
         plan.chunks,
-        dict(enumerate(texts)),
+        {chunk.index: text for chunk, text in zip(plan.chunks, texts, strict=True)},
         duration_seconds=stream.info.duration_seconds,
         model=engine.model.name,
     )

@@ -2,14 +2,16 @@
 
 Words are matched with those of the truth by jiwer's alignment, without case and punctuation, of the text as it was
 written: the normalisers that word errors are counted with delete words in brackets, and what follows would pass for the
-first word of its sentence.
+first word of its sentence. Of a script without spaces each character counts as a word.
 
-The truth can be at fault where a clip begins with half a second hardly above the floor. So its onset stands, unless
-the sound is heard to begin much later; and where nothing is heard (masked by noise), the sentence has no onset.
+The truth can be at fault where a clip begins with a click, or with half a second hardly above the floor. So its onset
+stands, unless sound that goes on is heard to begin much later; and where nothing is heard (masked by noise), the
+sentence has no onset.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scoring import Sentence, Truth, split_words, words_in_silence
 
+from stt_core.audio.silence import runs
 from stt_core.transcript.models import ChunkSegment
 
 Levels = npt.NDArray[np.float32]
@@ -29,11 +32,16 @@ OUTSIDE_SECONDS = 0.5
 #: Sound is heard this share of the way from the floor up to speech, at least so many dB above it, for so many frames
 #: (less is a click). Speech spans 45 dB: a lower floor is digital silence.
 _HEARD_SHARE, _HEARD_DB, _HEARD_FRAMES = 0.3, 6.0, 3
+#: A sound of less than so many frames, with no other for so many behind it, is a click and begins no sentence: after a
+#: consonant and a stop of the mouth comes a vowel.
+_CLICK_FRAMES, _ALONE_FRAMES = 10, 30
 _SPEECH_RANGE_DB = 45.0
 #: The floor is that of so much before a sentence, up to so much before it, seconds.
 _FLOOR_SECONDS, _FLOOR_MARGIN_SECONDS = 0.3, 0.05
 #: The truth's onset is at fault so long before the sound, which is looked for so far behind it; seconds.
 _FAULT_SECONDS, _LATEST_SECONDS = 0.15, 1.0
+#: Characters of scripts that part their words by nothing: Thai, Lao, Burmese, kana, Chinese.
+_UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])")
 
 
 @dataclass
@@ -81,10 +89,10 @@ def score_times(truth: Truth, segments: Sequence[ChunkSegment], onsets: Sequence
     spoken = [
         (number, position, word)
         for number, sentence in enumerate(truth.segments)
-        for position, word in enumerate(split_words(sentence.text))
+        for position, word in enumerate(_split(sentence.text))
     ]
     words = [word for segment in segments for word in segment.words]
-    written = [(word, place, part) for word in words for place, part in enumerate(split_words(word.text))]
+    written = [(word, place, part) for word in words for place, part in enumerate(_split(word.text))]
     result = WordTimes(words=len(words), without_length=sum(word.end <= word.start for word in words))
     matches = _match([word for _, _, word in spoken], [part for _, _, part in written])
     for said, heard in matches:
@@ -122,7 +130,9 @@ def heard_onsets(truth: Truth, levels: Levels) -> list[float | None]:
 
 def audible_span(levels: Levels) -> tuple[float, float] | None:
     """Return where in a clip the sound is heard to begin and to end, seconds; None for an even sound."""
-    heard = _heard(levels, float(np.percentile(levels, 5)), float(np.percentile(levels, 95))) if len(levels) else []
+    if not len(levels):
+        return None
+    heard = _heard(_is_over(levels, float(np.percentile(levels, 5)), float(np.percentile(levels, 95))))
     return (heard[0] * FRAME_SECONDS, (heard[-1] + _HEARD_FRAMES) * FRAME_SECONDS) if len(heard) else None
 
 
@@ -133,21 +143,34 @@ def _heard_onset(sentence: Sentence, levels: Levels) -> float | None:
     if not len(before) or not len(spoken):
         return sentence.start
     loud = float(np.percentile(spoken, 95))
-    begin = spoken[: _frame(_LATEST_SECONDS)]
-    heard = _heard(begin, float(np.median(before)), loud)
+    over = _is_over(spoken, float(np.median(before)), loud)
+    firsts, ends = runs(over, bridge=_ALONE_FRAMES)
+    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        if end - first < _CLICK_FRAMES:
+            over[first:end] = False
+    heard = _heard(over[: _frame(_LATEST_SECONDS)])
     if not len(heard):
         return None
     late = heard[0] * FRAME_SECONDS
     return sentence.start + late if late > _FAULT_SECONDS else sentence.start
 
 
-def _heard(levels: Levels, floor: float, loud: float) -> npt.NDArray[np.intp]:
-    """Return the frames at which sound begins to be heard for at least `_HEARD_FRAMES`."""
+def _is_over(levels: Levels, floor: float, loud: float) -> npt.NDArray[np.bool_]:
+    """Return which frames are louder than the floor by enough to be heard."""
     floor = max(floor, loud - _SPEECH_RANGE_DB)
-    over = levels > floor + max(_HEARD_DB, _HEARD_SHARE * (loud - floor))
+    over: npt.NDArray[np.bool_] = levels > floor + max(_HEARD_DB, _HEARD_SHARE * (loud - floor))
+    return over
+
+
+def _heard(over: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return the frames at which sound begins to be heard for at least `_HEARD_FRAMES`."""
     if len(over) < _HEARD_FRAMES:
         return np.empty(0, np.intp)
     return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(over, _HEARD_FRAMES).all(axis=1))
+
+
+def _split(text: str) -> list[str]:
+    return split_words(_UNSPACED.sub(r" \1 ", text))
 
 
 def _match(spoken: Sequence[str], written: Sequence[str]) -> list[tuple[int, int]]:

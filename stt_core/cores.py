@@ -5,7 +5,9 @@ in a folder of the host and the user, not of a stack: two stacks on one machine 
 the backfill lane steps aside by its priority and its pauses (`stt_core.processing.lanes`), and no upload waits for it.
 
 An engine does not inherit the lock, which is closed on exec: what it might leave behind would keep a core for ever. So
-a holder that is killed gives its cores back a moment before the kernel ends its engine (`stt_core.engines.launcher`).
+a holder that is killed gives its cores back a moment before its engine ends, by the kernel's signal
+(`stt_core.engines.launcher`) or because it misses its caller (`stt_core.engines.serving`).
+A holder that is stopped (SIGSTOP) keeps its file, which says who it is: others pass it over and take one in its place.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+import psutil
 
 from stt_core.errors import ConfigurationError, EngineStoppedError
 from stt_core.logs import get_logger, logged
@@ -116,14 +120,18 @@ def lease_cores(
     Raises:
         EngineStoppedError: `should_stop` said so.
     """
+    usable = usable_cores()
     with ExitStack() as held:
-        cores = {number: held.enter_context(_lock_file(folder / f"{lane}-core-{number}")) for number in usable_cores()}
+        with ExitStack() as turn:
+            is_first = False
 
-        def take() -> tuple[int, ...]:
-            return tuple(islice((number for number, file in cores.items() if _try_lock(file)), wanted))
+            def take() -> tuple[int, ...]:
+                nonlocal is_first
+                is_first = is_first or _try_lock(folder / f"{lane}-queue", turn)
+                free = (number for number in usable if _try_lock(folder / f"{lane}-core-{number}", held))
+                return tuple(islice(free, wanted)) if is_first else ()
 
-        with _lock_file(folder / f"{lane}-queue") as queue:
-            numbers = _wait(lambda: take() if _try_lock(queue) else (), should_stop)
+            numbers = _wait(take, should_stop)
         yield Lease(numbers, folder, lane)
 
 
@@ -156,21 +164,25 @@ def _wait(take: Callable[[], tuple[int, ...]], should_stop: Callable[[], bool] |
     return numbers
 
 
-@contextmanager
-def _lock_file(path: Path) -> Iterator[int]:
-    """Open a file to be locked; whoever it is locked by frees it with the end of the block."""
+def _try_lock(path: Path, held: ExitStack) -> bool:
+    """Lock a file until the stack is closed, if nobody has it; where a stopped process has it, another in its place."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        os.utime(file)  # what clears old files from /tmp leaves it alone
-        yield file
-    finally:
-        os.close(file)
-
-
-def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        logger.trace("a core or the queue is taken: {}", error)
-        return False
+        logger.trace("{} is taken: {}", path, error)
+        holder = os.read(file, 20).decode()
+        os.close(file)
+        return _is_stopped(holder) and _try_lock(path.with_name(f"{path.name}.{holder}"), held)
+    held.callback(os.close, file)
+    os.truncate(file, 0)
+    os.write(file, str(os.getpid()).encode())
     return True
+
+
+def _is_stopped(pid: str) -> bool:
+    try:
+        return psutil.Process(int(pid)).status() == psutil.STATUS_STOPPED
+    except (psutil.Error, ValueError) as error:  # it has just taken the file, or just ended
+        logger.trace("no process {}: {}", pid, error)
+        return False

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.disk import disk_errors
 from stt_core.errors import ObjectNotFoundError
@@ -43,6 +46,11 @@ class Clip:
     def seconds(self) -> float:
         """Length of the clip."""
         return float(self.segment.frame_count()) / SAMPLE_RATE
+
+    @property
+    def samples(self) -> npt.NDArray[np.int16]:
+        """The samples, 16 kHz, mono."""
+        return np.frombuffer(self.segment.raw_data, "<i2")
 
     @classmethod
     @logged

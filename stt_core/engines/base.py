@@ -1,7 +1,7 @@
 """The face of every engine: chunks of speech in, their texts out, in order, each as soon as it is there.
 
-An engine hears one chunk at a time, or several together, in a process of its own; it knows nothing of loops, doubts,
-jobs or caches, which stand above it and are the same for all.
+An engine hears one chunk at a time, or several together, in a process of its own; it knows nothing of loops, jobs
+or caches, which stand above it and are the same for all.
 """
 
 from __future__ import annotations

@@ -36,12 +36,16 @@ def serve(listener: int, identity: str, run: Callable[[list[str]], int], idle_se
     """
     with socket.socket(fileno=listener) as server:
         server.settimeout(idle_seconds)
+        address = Path(server.getsockname())
+        own = address.stat().st_ino
         while True:
             try:
                 connection, _ = server.accept()
             except TimeoutError:
-                # Before the socket is closed: whoever comes between is refused, and makes a new one of this name.
-                Path(server.getsockname()).unlink()
+                # Before the socket is closed: whoever comes between is refused, and makes a new one of this name. An
+                # engine that was passed over, since it hung, must not take away that of its successor.
+                if address.exists() and address.stat().st_ino == own:
+                    address.unlink()
                 return
             with connection:
                 connection.settimeout(None)

@@ -1,7 +1,7 @@
 """The text of a recording while it is being transcribed: what its chunks say, in order, as far as there is no hole.
 
 It is what the engine heard first. The transcript may say it better: it leaves out the words that two chunks heard
-alike, and takes the second hearing of a doubtful stretch.
+alike, and has what was heard only the second time.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from textwrap import shorten
 from typing import TypeVar
 
 from stt_core.audio.clips import Clip
-from stt_core.audio.models import SAMPLE_RATE
 from stt_core.cores import waited_seconds
 from stt_core.engines.process import engine_cpu_seconds
+from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import OnTranscript
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
@@ -28,9 +28,9 @@ from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
 from stt_core.transcript.formats import clock
 from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.placing import place_words
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model
-from stt_core.whisper.rehearing import hear_again
 
 logger = get_logger(__name__)
 _T = TypeVar("_T")
@@ -43,9 +43,10 @@ _CHUNKS_PER_BACKFILL_CALL = 4
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A chunk that goes through the engine: its document, its sound, and where its text will lie."""
+    """A chunk on its way: its document, its sound, and where its text will lie."""
 
     document: ChunkModel
+    clip: Clip
     wav: Path
     key: str
 
@@ -59,7 +60,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
-    bad chunk takes no other's text with it. Doubtful stretches of the texts are then heard once more by themselves.
+    bad chunk takes no other's text with it. Then the words are placed where they are heard, and speech without any is
+    heard once more by itself.
 
     Args:
         services: The core.
@@ -95,7 +97,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
                 run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
         if waiting and job.lane is Lane.BACKFILL:
             started += let_uploads_pass(services.jobs)
-        run.hear_again(Path(folder))
+        run.settle(Path(folder))
     return BatchResult(
         job_id=batch.job_id,
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],
@@ -139,6 +141,7 @@ class _BatchRun:
             clip = self.texts.render(chunk)
             one = _Waiting(
                 chunk_document(self.claim, chunk).model_copy(update={"dbfs": clip.dbfs}),
+                clip,
                 folder / f"{chunk.index}.wav",
                 self.texts.key(clip, self.batch.language),
             )
@@ -166,15 +169,18 @@ class _BatchRun:
             return error
         return None
 
-    def hear_again(self, folder: Path) -> None:
-        """Hear the doubtful stretches of the texts once more; each chunk with a better text gets that as its result."""
+    def settle(self, folder: Path) -> None:
+        """Settle the texts: words are placed where they are heard, and what was missed is heard once more.
+
+        What the engine said stays where it is, so that all of this can be done again.
+        """
         chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
-        settled = hear_again(
-            [self.heard[chunk.index][1] for chunk in chunks],
-            [chunk.length / SAMPLE_RATE for chunk in chunks],
-            lambda position: self.texts.render(chunks[position]),
-            lambda clips, language: self._hear(clips, language, folder),
-        )
+        clips = [self.heard[chunk.index][0].clip for chunk in chunks]
+        placed = [
+            place_words(self.heard[chunk.index][1], chunk, clip.samples)
+            for chunk, clip in zip(chunks, clips, strict=True)
+        ]
+        settled = hear_missed(placed, chunks, clips, lambda clips, language: self._hear(clips, language, folder))
         for chunk, after in zip(chunks, settled, strict=True):
             one, before = self.heard[chunk.index]
             if after is not before:

@@ -21,6 +21,9 @@ from stt_core.transcript.text import find_words
 #: reader expects a new subtitle; shorter pauses stay inside a sentence.
 BREAK_SAMPLES = 1 * SAMPLE_RATE
 
+#: The shortest words are spoken in so much, samples.
+LEAST_SAMPLES = round(0.06 * SAMPLE_RATE)
+
 #: A span with the position in its chunk at which it begins.
 Piece = tuple[int, Span]
 
@@ -78,7 +81,7 @@ def straighten(lines: Sequence[Line], limit: int) -> None:
     """Make the times of one channel's lines monotonic and free of overlap, in place and inside `[0, limit]` samples.
 
     The order of the text is kept. Where two times disagree the start of the later word is right and the end of the
-    earlier one gives way, since the engine's ends are the looser of the two.
+    earlier one gives way, since the engine's ends are the looser of the two; but no word loses all of its length.
     """
     # A line without words of its own counts as one word, so that its neighbours respect it.
     atoms: list[PlacedWord | Line] = []
@@ -88,6 +91,8 @@ def straighten(lines: Sequence[Line], limit: int) -> None:
         item.start = min(max(item.start, 0), limit)
         item.end = min(max(item.end, item.start), limit)
     for before, after in pairwise(atoms):
+        if isinstance(before, PlacedWord) and isinstance(after, PlacedWord):
+            _part(before, after)
         after.start = max(after.start, before.start)
         after.end = max(after.end, after.start)
         before.end = min(before.end, after.start)
@@ -99,6 +104,14 @@ def straighten(lines: Sequence[Line], limit: int) -> None:
         earliest = line.words[-1].end if line.words else line.end
     for line, following in pairwise(lines):
         line.end = min(line.end, following.start)
+
+
+def _part(before: PlacedWord, after: PlacedWord) -> None:
+    """Let the later word begin where the earlier one still has the length of a short word, and it has some itself."""
+    if after.end <= before.start:  # they share the time of the earlier one
+        after.end = before.end
+    begin = max(after.start, before.start)
+    after.start = max(begin, min(before.start + LEAST_SAMPLES, before.end, (begin + after.end) // 2))
 
 
 def _place(segment: ChunkSegment, chunk: Chunk) -> list[Line]:

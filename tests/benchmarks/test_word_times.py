@@ -129,6 +129,31 @@ def test_onset_when_half_a_second_is_hardly_over_the_floor_then_it_is_where_spee
     assert heard_onsets(TRUTH, sound) == pytest.approx([1.5, 8.0])
 
 
+def test_onset_when_a_click_comes_first_then_it_is_where_speech_begins() -> None:
+    sound = levels(
+        (1.0, FLOOR), (0.05, SPEECH), (0.7, FLOOR), (1.25, SPEECH), (5.0, FLOOR), (1.5, SPEECH), (2.5, FLOOR)
+    )
+    assert heard_onsets(TRUTH, sound) == pytest.approx([1.75, 8.0])
+
+
+def test_onset_when_a_stop_consonant_closes_the_mouth_then_it_is_before_that() -> None:
+    sound = levels(
+        (1.0, FLOOR), (0.05, SPEECH), (0.15, FLOOR), (1.8, SPEECH), (5.0, FLOOR), (1.5, SPEECH), (2.5, FLOOR)
+    )
+    assert heard_onsets(TRUTH, sound) == [1.0, 8.0]
+
+
+def test_score_when_a_script_has_no_spaces_then_each_character_is_a_word() -> None:
+    truth = Truth(
+        duration=3, segments=[Sentence(start=0, end=1, text="今日は、"), Sentence(start=2, end=3, text="晴れ。")]
+    )
+    parts = [("今日", 0.0, 0.5), ("は", 0.5, 1.0), ("晴", 1.0, 2.4), ("れ", 2.4, 3.0)]
+    words = [Word(start=start, end=end, text=text, probability=1) for text, start, end in parts]
+    result = score_times(truth, [ChunkSegment(start=0, end=3, text="今日は晴れ", words=words)], [0.0, 2.0])
+    assert (result.words, result.matched) == (4, 5)
+    assert result.first_word_errors == [0.0, 1.0]
+
+
 def test_onset_when_noise_is_as_loud_as_speech_then_there_is_none() -> None:
     assert heard_onsets(TRUTH, levels((12.0, SPEECH))) == [None, None]
 

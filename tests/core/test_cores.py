@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_lease_when_its_holder_is_killed_then_is_free_although_what_that_started
             assert waited_seconds() - before < 0.5
             os.kill(left_behind, 0)
         finally:
-            os.kill(left_behind, 9)
+            os.kill(left_behind, signal.SIGKILL)
 
 
 def test_lease_when_another_takes_all_cores_again_and_again_then_gets_its_turns(
@@ -114,6 +115,37 @@ def test_lease_when_another_takes_all_cores_again_and_again_then_gets_its_turns(
             with lease_cores(folder, 3, lane="upload") as lease:
                 assert lease.count >= 1
         assert greedy.poll() is None
+
+
+def test_lease_when_its_holder_is_stopped_then_is_free_for_others_and_stays_the_holders(folder: Path) -> None:
+    with process(HOLDER, folder) as holder:
+        assert holder.stdout
+        left_behind = int(holder.stdout.readline())
+        try:
+            holder.send_signal(signal.SIGSTOP)
+            with lease_cores(folder, 3, lane="upload") as lease:
+                assert lease.count == 3
+                with pytest.raises(EngineStoppedError), lease_cores(folder, 1, lane="upload", should_stop=lambda: True):
+                    pytest.fail("they were free twice")
+            holder.send_signal(signal.SIGCONT)
+            with pytest.raises(EngineStoppedError), lease_cores(folder, 1, lane="upload", should_stop=lambda: True):
+                pytest.fail("the holder had them")
+        finally:
+            os.kill(left_behind, signal.SIGKILL)
+
+
+def test_lease_when_the_first_of_those_who_wait_is_stopped_then_is_the_next_ones(
+    folder: Path, wait_until: Callable[..., None]
+) -> None:
+    with ExitStack() as ended:
+        with lease_cores(folder, 3, lane="upload"):
+            first = ended.enter_context(process(WORKER, folder, 1, 1))
+            wait_until(lambda: (folder / "upload-queue").read_text() == str(first.pid), "the other's wait")
+            first.send_signal(signal.SIGSTOP)
+        with lease_cores(folder, 1, lane="upload") as lease:
+            assert lease.count == 1
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(timeout=60) == 0
 
 
 def test_lease_when_fewer_are_free_than_wanted_then_is_of_those(folder: Path) -> None:

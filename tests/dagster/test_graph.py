@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import wave
 from pathlib import Path
 
 import jiwer
+import numpy as np
 import pytest
 
 from stt_core.engines.process import find_executable
@@ -14,17 +16,30 @@ from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.models import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
+from stt_core.transcript.models import ChunkTranscript
 from tests.dagster.conftest import DATA, Configure, RunJob, Upload, script
 
 
-def silence(seconds: float) -> bytes:
+def wav(pcm: bytes) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as audio:
         audio.setnchannels(1)
         audio.setsampwidth(2)
         audio.setframerate(16_000)
-        audio.writeframes(bytes(int(seconds * 16_000) * 2))
+        audio.writeframes(pcm)
     return buffer.getvalue()
+
+
+def silence(seconds: float) -> bytes:
+    return wav(bytes(int(seconds * 16_000) * 2))
+
+
+def bursts(seconds: float, *loud: tuple[float, float]) -> bytes:
+    """A loud noise in these seconds, over a quiet one."""
+    level = np.full(round(seconds * 16_000), 10.0)
+    for start, end in loud:
+        level[round(start * 16_000) : round(end * 16_000)] = 3000
+    return wav((np.random.default_rng(1).normal(0, 1, len(level)) * level).astype("<i2").tobytes())
 
 
 def test_run_when_recording_is_sound_publishes_every_format(
@@ -66,6 +81,30 @@ def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
     assert run_job(second).success
     assert all(chunk.cached for chunk in services.chunks.get_chunks(second))
     assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(second).text
+
+
+def test_run_when_the_engine_hears_words_beside_the_sound_places_them_and_those_it_heard_before(
+    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, configure: Configure
+) -> None:
+    words = [(" One.", 0, 500), (" Two.", 500, 3000)]
+    tokens = [{"text": text, "p": 1, "offsets": {"from": start, "to": end}} for text, start, end in words]
+    segment = {"text": " One. Two.", "offsets": {"from": 0, "to": 3000}, "tokens": tokens}
+    (tmp_path / "said").write_text(json.dumps({"result": {"language": "en"}, "transcription": [segment]}))
+    body = f'while [ $# -gt 0 ]; do [ "$1" = -of ] && cp {tmp_path}/said "$2.json"; shift; done'
+    recording = bursts(9, (1, 2), (6, 7.5))
+    texts = []
+    for engine in (script(tmp_path / "engine", body), "/bin/false"):
+        configure(whisper_cpp_executable=engine)
+        job_id = upload(recording, language="en")
+        assert run_job(job_id).success
+        [chunk] = services.chunks.get_chunks(job_id)
+        assert chunk.result_key is not None
+        texts.append(ChunkTranscript.model_validate_json(services.store.get_bytes(chunk.result_key)))
+    transcript = services.tasks.get_task_result(job_id)
+    said = [word for segment in [*transcript.segments, *transcript.sounds] for word in segment.words]
+    assert [word.text for word in said] == ["One.", "Two."]
+    assert [edge for word in said for edge in (word.start, word.end)] == pytest.approx([1, 2, 6, 7.5], abs=0.02)
+    assert texts[0] == texts[1]
 
 
 def test_run_when_recording_is_silent_completes_with_empty_transcript(

@@ -120,10 +120,9 @@ def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
     recording = wav(samples("pauses.ogg")[: int(seconds * 16_000)])
     job_id = upload(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
     assert run_job(job_id).success
-    [call] = engine_calls()
     chunks = services.chunks.get_chunks(job_id)
     windows = len(cut_fixed(int(seconds * 16_000), max_seconds=5.0))
-    assert call.count("-f") == len(chunks) < windows
+    assert sum(call.count("-f") for call in engine_calls()) == len(chunks) < windows
     spoken = [s for s in json.loads((DATA / "pauses.json").read_text())["segments"] if s["end"] < seconds]
     for chunk in chunks:
         assert any(s["start"] < chunk.end_seconds + 0.3 and chunk.start_seconds - 0.3 < s["end"] for s in spoken)

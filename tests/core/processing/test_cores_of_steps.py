@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,13 +138,15 @@ def test_planning_when_the_language_is_listened_for_then_leases_cores_too(record
 
 def test_step_when_it_waits_for_a_core_then_that_is_not_the_engines_time(recordings: Recordings) -> None:
     claim, [batch] = recordings.plan("sample-08.ogg", slots=1, language=LANGUAGE)
+    started = time.monotonic()
     with ThreadPoolExecutor(1) as threads:
         with lease_cores(cores_folder(recordings.services.settings.cores_dir), 3, lane="upload"):
             waiting = threads.submit(recordings.transcribe, claim, batch)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=3)
             assert recordings.calls == []
-        assert 0 < waiting.result(timeout=60).engine_seconds < 3
+        engine_seconds = waiting.result(timeout=60).engine_seconds
+    assert 0 < engine_seconds < time.monotonic() - started - 2
 
 
 def test_batches_when_there_are_fewer_than_slots_then_run_at_once_as_many_as_there_are() -> None:

@@ -249,6 +249,16 @@ def test_merge_when_lines_overlap_then_the_earlier_gives_way() -> None:
     assert [times(segment) for segment in merge([chunk(0, (0, 10))], {0: overlapping}).segments] == [(0, 4), (4, 8)]
 
 
+def test_merge_when_words_of_two_chunks_overlap_then_neither_is_without_length() -> None:
+    merged = merge(
+        [chunk(0, (0, 10)), chunk(1, (8, 18), overlaps=True)],
+        {0: said((8.2, "one"), (9.2, "last")), 1: said((0.3, "one"), (1.1, "first"), (2.5, "next"))},
+    )
+    timed = [(word.start, word.end) for segment in merged.segments for word in segment.words]
+    assert all(end - start >= 0.06 - 1e-9 for start, end in timed)
+    assert [edge for pair in timed for edge in pair] == sorted(edge for pair in timed for edge in pair)
+
+
 def test_merge_when_channels_are_split_then_each_keeps_its_own_time_line() -> None:
     chunks = [chunk(0, (0, 5), channel=0), chunk(1, (1, 6), channel=1), chunk(2, (7, 9), channel=0)]
     merged = merge(chunks, {0: unworded(0, 4, "How are you?"), 1: unworded(1, 4, "Fine."), 2: unworded(0, 1, "Good.")})

@@ -1,0 +1,54 @@
+"""The second hearing: what was missed of chunks, each stretch decoded by itself, and its text put where it belongs.
+
+By itself means without the sounds and the text that led the decoder astray. Nothing that was written is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stt_core.audio.clips import Clip
+from stt_core.audio.models import Chunk
+from stt_core.logs import get_logger, logged
+from stt_core.transcript.missed import find_missed
+from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.placing import place_words
+from stt_core.whisper.loops import find_loops
+
+logger = get_logger(__name__)
+
+#: Transcribes clips of one language, in order; None where a clip could not be heard.
+Hear = Callable[[Sequence[Clip], str], Sequence[ChunkTranscript | None]]
+
+
+@logged
+def hear_missed(
+    transcripts: Sequence[ChunkTranscript], chunks: Sequence[Chunk], clips: Sequence[Clip], hear: Hear
+) -> list[ChunkTranscript]:
+    """Return the transcripts with the text of what they had missed; one that missed nothing is the same object.
+
+    Args:
+        transcripts: The texts of chunks, their words placed.
+        chunks: What each is made of.
+        clips: Their sounds.
+        hear: Transcribes stretches in the language of their chunk's text.
+    """
+    settled = list(transcripts)
+    missed = [
+        (position, start, end)
+        for position, (transcript, chunk, clip) in enumerate(zip(transcripts, chunks, clips, strict=True))
+        for start, end in find_missed(transcript, chunk, clip.samples)
+    ]
+    for language in sorted({transcripts[position].language for position, _, _ in missed}):
+        mine = [one for one in missed if transcripts[one[0]].language == language]
+        for position, start, end in mine:
+            logger.info("chunk {} has no text at {:.2f}-{:.2f} s: hearing it again", chunks[position].index, start, end)
+        heard = hear([clips[position].part(start, end) for position, start, end in mine], language)
+        for (position, start, _), again in zip(mine, heard, strict=True):
+            if again is not None and again.segments and not find_loops(again):
+                before = settled[position]
+                added = [segment.shifted(start) for segment in again.segments]
+                segments = sorted([*before.segments, *added], key=lambda segment: segment.start)
+                whole = before.model_copy(update={"segments": segments})
+                settled[position] = place_words(whole, chunks[position], clips[position].samples)
+    return settled
