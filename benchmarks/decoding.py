@@ -14,8 +14,9 @@ of the constants of a module (`stt_core.audio.vad._BEGINS_AT=0.3`):
 
 What an engine says of a sound is kept in `--cache`, so that another plan costs what is new of it. `--python` names a
 Python that has `whisper-normalizer` and `jiwer`. Windows are sounds that went through the engine, second hearings
-counted; those needed are the sum of ceil(speech / 29 s) over the recordings. CPU is that of one thread with the model
-loaded, as each sound was heard first.
+counted; those needed are the sum of ceil(speech / 29 s) over the recordings. CPU is that of one thread, the model
+loaded (of a whole recording with its loading), when the sound was heard first. Differences are to the first
+configuration, with 95 % of a paired bootstrap over the recordings.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class Configuration:
     @property
     def settings(self) -> Settings:
         own = {name: value for name, value in self.given.items() if name not in WORDS and "." not in name}
+        if unknown := own.keys() - Settings.model_fields.keys():
+            raise ValueError(f"{self.name}: there is no setting {', '.join(sorted(unknown))}")
         return Settings(_env_file=None, **own)  # type: ignore[arg-type]
 
     def applied(self) -> ExitStack:
@@ -193,6 +196,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("decoding.json"))
     options = parser.parse_args()
     setup_logging("ERROR")
+    with tempfile.TemporaryDirectory(prefix="stt-slots-") as name:  # engines stay warm there
+        options.slots = Path(name)
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     configurations = [Configuration.parse(text) for text in options.configurations]
     results: list[Result] = []
@@ -257,7 +266,7 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
     with tempfile.TemporaryDirectory(prefix="stt-decoding-") as name, configuration.applied():
         transcriber = Transcriber.for_model(model, settings)
         identity = hashlib.sha256(model.digest.encode()).hexdigest()[:12]
-        engine = KeptEngine(transcriber.engine, options.cache, _slots() / f"{identity}.sock")
+        engine = KeptEngine(transcriber.engine, options.cache, options.slots / f"{identity}.sock")
         transcriber = replace(transcriber, engine=engine)
         began = time.process_time()
         plan = plan_recording(recording.energies, recording.voice, settings)
@@ -285,17 +294,6 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
         round(sum(chunk.length for chunk in plan.chunks) / SAMPLE_RATE, 1),
         hearing.counts,
     )
-
-
-def _slots() -> Path:
-    """Return the folder in which engines of this process stay warm: they are ended with it."""
-    global _folder
-    if _folder is None:
-        _folder = tempfile.TemporaryDirectory(prefix="stt-slots-")
-    return Path(_folder.name)
-
-
-_folder: tempfile.TemporaryDirectory[str] | None = None
 
 
 @dataclass
@@ -379,10 +377,23 @@ def pooled(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
         yield name, [result for result in results if result.configuration == name]
 
 
+def difference(results: Sequence[Result], first: Sequence[Result]) -> str:
+    """Return by how many points of WER results differ from those of the same recordings, and between what it lies."""
+    counts = np.array([(one.errors - other.errors, one.units) for one, other in zip(results, first, strict=True)])
+    drawn = np.random.default_rng(1).integers(0, len(counts), (10_000, len(counts)))
+    sums = counts[drawn].sum(axis=1)
+    low, high = np.percentile(100 * sums[:, 0] / sums[:, 1], (2.5, 97.5))
+    errors, units = counts.sum(axis=0)
+    return f"{100 * errors / units:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
 def show(results: Sequence[Result]) -> None:
     recordings = list(dict.fromkeys(result.recording for result in results))
     columns = recordings if len(recordings) <= 12 else []
-    table = Table("configuration", *columns, "WER %", "windows / needed", "engine CPU s", "planning CPU s", "empty")
+    table = Table(
+        "configuration", *columns, "WER %", "difference", "windows / needed", "engine CPU s", "planning CPU s", "empty"
+    )
+    [(_, first), *_] = pooled(results)
     for name, own in pooled(results):
         by_recording = {result.recording: result for result in own}
         cells = [f"{100 * by_recording[one].errors / by_recording[one].units:.2f}" for one in columns]
@@ -391,6 +402,7 @@ def show(results: Sequence[Result]) -> None:
             name,
             *cells,
             f"{100 * sum(one.errors for one in own) / sum(one.units for one in own):.2f}",
+            difference(own, first),
             f"{windows} / {needed} = {windows / needed:.2f}",
             f"{sum(one.engine_cpu for one in own):.0f}",
             f"{sum(one.planning_cpu for one in own):.1f}",
