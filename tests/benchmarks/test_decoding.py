@@ -68,7 +68,7 @@ def test_difference_when_every_recording_is_worse_then_no_part_of_it_is_below_no
     def results(*errors: int) -> list[Result]:
         return [Result("x", str(number), "en", "", 1, 1, 0, 0, 0, {}, 100, one) for number, one in enumerate(errors)]
 
-    assert difference(results(6, 9, 7, 8), results(5, 7, 5, 6)).startswith("+1.50 (+1.")
+    assert difference(results(6, 9, 7, 8), results(5, 7, 5, 6)).startswith("+1.75 (+1.")
     assert difference(results(5, 5), results(5, 5)) == "+0.00 (+0.00 to +0.00)"
 
 
