@@ -310,14 +310,11 @@ class _Hearing:
         clips = [render_chunk(chunk, self._read_range) for chunk in chunks]
         texts = self._hear_each_after_the_last(clips) if self._given("prompt") == "before" else self._hear(clips)
         first_windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
-        placed = [
-            place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)
-        ]
         if self._given("missed") != "off":
-            placed = hear_missed(placed, chunks, clips, self._hear_stretches)
+            texts = hear_missed(texts, chunks, clips, self._hear_stretches)
         windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
         self.counts = {"loops": first_windows - len(chunks), "missed": windows - first_windows}
-        return placed
+        return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]
 
     def _hear_stretches(self, clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
         return self._hear(clips)

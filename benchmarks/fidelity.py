@@ -95,10 +95,8 @@ class Engine:
             return self.hear(wavs)
 
         clips = [render_chunk(chunk, read_range) for chunk in chunks]
-        placed = [
-            place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)
-        ]
-        return hear_missed(placed, chunks, clips, hear)
+        texts = hear_missed(texts, chunks, clips, hear)
+        return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]
 
     def watch(self, message: Any) -> None:
         """Count the loops the transcriber catches; it says so in its log."""

@@ -12,7 +12,6 @@ from stt_core.audio.models import Chunk
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.missed import find_missed
 from stt_core.transcript.models import ChunkTranscript
-from stt_core.transcript.placing import place_words
 from stt_core.whisper.loops import find_loops
 
 logger = get_logger(__name__)
@@ -28,7 +27,7 @@ def hear_missed(
     """Return the transcripts with the text of what they had missed; one that missed nothing is the same object.
 
     Args:
-        transcripts: The texts of chunks, their words placed.
+        transcripts: What the engine said of chunks, with its own times.
         chunks: What each is made of.
         clips: Their sounds.
         hear: Transcribes stretches in the language of their chunk's text.
@@ -49,6 +48,5 @@ def hear_missed(
                 before = settled[position]
                 added = [segment.shifted(start) for segment in again.segments]
                 segments = sorted([*before.segments, *added], key=lambda segment: segment.start)
-                whole = before.model_copy(update={"segments": segments})
-                settled[position] = place_words(whole, chunks[position], clips[position].samples)
+                settled[position] = before.model_copy(update={"segments": segments})
     return settled

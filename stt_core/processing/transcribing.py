@@ -60,8 +60,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
 
     A text that an earlier attempt, or another upload of the same sound, left there is taken as it is. Where the engine
     fails, what it had finished is kept, and the first chunk that it had not is tried by itself, then the others: one
-    bad chunk takes no other's text with it. Then the words are placed where they are heard, and speech without any is
-    heard once more by itself.
+    bad chunk takes no other's text with it. Then speech without any words is heard once more by itself, and the words
+    are placed where they are heard.
 
     Args:
         services: The core.
@@ -170,19 +170,17 @@ class _BatchRun:
         return None
 
     def settle(self, folder: Path) -> None:
-        """Settle the texts: words are placed where they are heard, and what was missed is heard once more.
+        """Settle the texts: what was missed is heard once more, and every word placed where it is heard.
 
         What the engine said stays where it is, so that all of this can be done again.
         """
         chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
         clips = [self.heard[chunk.index][0].clip for chunk in chunks]
-        placed = [
-            place_words(self.heard[chunk.index][1], chunk, clip.samples)
-            for chunk, clip in zip(chunks, clips, strict=True)
-        ]
-        settled = hear_missed(placed, chunks, clips, lambda clips, language: self._hear(clips, language, folder))
-        for chunk, after in zip(chunks, settled, strict=True):
+        texts = [self.heard[chunk.index][1] for chunk in chunks]
+        whole = hear_missed(texts, chunks, clips, lambda clips, language: self._hear(clips, language, folder))
+        for chunk, clip, text in zip(chunks, clips, whole, strict=True):
             one, before = self.heard[chunk.index]
+            after = place_words(text, chunk, clip.samples)
             if after is not before:
                 key = self.texts.settled_key(after)
                 self.texts.keep(key, after)

