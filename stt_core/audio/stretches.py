@@ -35,6 +35,8 @@ _SHARE, _LEAST_DB = 0.3, 6.0
 #: With less between background and speech, dB, the level does not tell a quiet consonant from the background: 17 to 27
 #: at a signal-to-noise ratio of 10 to 15 dB, 32 to 43 in quiet rooms.
 _NOISY_DB = 30.0
+#: The voice detector falls silent late, and goes on over a joint: what is not so much louder, dB, is background still.
+_LEAST_NOISY_DB = 2.0
 _VOICE_PAUSE_MS = 64
 #: A stop consonant closes the mouth for less, in frames; sounds shorter than the second, alone, are clicks.
 _PAUSE_FRAMES, _CLICK_FRAMES = 20, 5
@@ -117,7 +119,7 @@ def _find_speech(samples: Samples) -> npt.NDArray[np.bool_]:
         for span in measure_voice([samples.tobytes()]).spans(min_silence_ms=_VOICE_PAUSE_MS):
             over[span.start // _FRAME : span.end // _FRAME] = True
         if over.any():
-            return over
+            return over & (levels > float(floor + _LEAST_NOISY_DB))
     return levels > float(floor + max(_LEAST_DB, _SHARE * (loud - floor)))
 
 

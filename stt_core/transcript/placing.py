@@ -28,14 +28,16 @@ from stt_core.transcript.text import find_words
 from stt_core.transcript.timeline import LEAST_SAMPLES
 
 #: Prices are seconds that one word lies away from where the engine heard it: so much at the most, since times that are
-#: further off are wrong altogether. A second by which a stretch is longer or shorter than what its letters are spoken
-#: in, beyond a share of the stretch, costs so much;
-_MOST_AWAY, _TEMPO, _TEMPO_TOLERANCE = 1.0, 0.5, 0.2
-#: but a stretch without words, since engines leave whole sentences out, at most this;
+#: further off are wrong altogether.
+_MOST_AWAY = 1.0
+#: A second by which a stretch is longer, or shorter, than its letters are spoken in, beyond a share of the stretch,
+#: costs so much.
+_SLOW, _FAST, _TEMPO_TOLERANCE = 0.8, 0.5, 0.2
+#: A stretch without words costs this at most, and nothing where a sentence ends: engines leave whole sentences out.
 _LEFT_OUT = 0.5
-#: each second of words that have no room in their stretch;
+#: A second of words that have no room in their stretch costs so much,
 _CROWD = 20.0
-#: each second of a pause inside a word that is longer than a stop consonant takes; so many stretches at most are one.
+#: and one of a pause inside a word that is longer than a stop consonant takes; so many stretches at most are one.
 _SPLIT, _CLOSURE_SECONDS, _MOST_SPLIT = 1.5, 0.12, 4
 #: What a pause saves by what the text says of its place, and as much again for each of its first seconds.
 _SAVED = {Border.SENTENCE: 0.9, Border.SEGMENT: 0.6, Border.PART: 0.45, Border.CAPITAL: 0.2, Border.NONE: 0.0}
@@ -106,7 +108,7 @@ def _share_out(words: Sequence[Spoken], stretches: Sequence[Stretch]) -> list[_S
         for first in range(last, max(-1, last - _MOST_SPLIT), -1):
             if first < last and stretches[first + 1].after_joint:
                 break
-            price = (best[first] - prices.saved_by(stretches[first].pause))[:, None] + prices.of(first, last)
+            price = best[first][:, None] + prices.of(first, last)
             start = price.argmin(axis=0)
             lowest = price[start, np.arange(count + 1)]
             better = lowest < best[last + 1]
@@ -134,12 +136,8 @@ class _Prices:
         tempo = min(self._seconds.sum() / letters.sum(), float(np.median((ends - starts) / letters)) / SAMPLE_RATE)
         self._spoken_in = _between(tempo * letters)
         self._least = _between(np.full(len(words), LEAST_SAMPLES / SAMPLE_RATE))
-        texts = [_SAVED[border(before, after)] for before, after in pairwise(words)]
-        self._saved = np.array([0.0, *texts, 0.0])
-
-    def saved_by(self, pause: int) -> _Floats:
-        """Return what a pause (samples) saves before each word, and behind the last."""
-        return self._saved * (1 + min(pause / SAMPLE_RATE, _MOST_PAUSE)) if pause else 0 * self._saved
+        saved = [_SAVED[border(before, after)] for before, after in pairwise(words)]
+        self._saved = np.array([0.0, *saved, 0.0])
 
     def of(self, first: int, last: int) -> _Floats:
         """Return what words cost in the stretches from `first` to `last`, which are spoken as one."""
@@ -147,12 +145,16 @@ class _Prices:
         price = _between(np.maximum(begin - self._middles, self._middles - end).clip(0, _MOST_AWAY))
         length = self._seconds[first : last + 1].sum()
         if length:
-            price += _TEMPO * np.maximum(0, np.abs(length - self._spoken_in) - _TEMPO_TOLERANCE * length)
+            off = length - self._spoken_in
+            price += np.where(off > 0, _SLOW, _FAST) * np.maximum(0, np.abs(off) - _TEMPO_TOLERANCE * length)
         price += _CROWD * np.maximum(0, self._least - (end - begin))
         for inner in self._stretches[first + 1 : last + 1]:
             price += _SPLIT * max(0.0, inner.pause / SAMPLE_RATE - _CLOSURE_SECONDS)
+        if pause := self._stretches[first].pause / SAMPLE_RATE:
+            price -= (self._saved * (1 + min(pause, _MOST_PAUSE)))[:, None]
         price[np.tril_indices_from(price, -1)] = np.inf
-        np.fill_diagonal(price, np.inf if first < last else min(_TEMPO * length, _LEFT_OUT))
+        left_out = min(_SLOW * length, _LEFT_OUT) * (1 - self._saved / _SAVED[Border.SENTENCE])
+        np.fill_diagonal(price, np.inf if first < last else left_out)
         return price
 
 

@@ -72,6 +72,13 @@ def test_word_when_words_before_it_were_left_out_then_their_sound_is_left_to_the
     assert placed["More"][0] == pytest.approx(6.0, abs=FRAME)
 
 
+def test_words_when_crumbs_of_sound_come_first_then_they_stay_where_the_engine_heard_them() -> None:
+    crumbs = [(start, start + 0.08) for start in (0.5, 1.0, 2.2, 2.8, 4.0)]
+    words = said(("At", 5.9, 6.2), ("that", 6.2, 6.6), ("level", 6.6, 7.0), ("it", 7.0, 7.2), ("is", 7.2, 8.0))
+    placed = times(place(chunk((0, 9)), sound(9, *crumbs, (6.0, 8.0)), words))
+    assert placed["At"][0] == pytest.approx(6.0, abs=FRAME)
+
+
 def test_word_when_only_the_engines_segments_part_it_from_the_one_before_then_it_stands_behind_the_joint() -> None:
     packed = chunk((0, 2), (10, 12))
     before, after = said(("を", 0.2, 1.0), ("つ", 1.0, 1.6)), said(("客", 1.6, 1.8), ("観", 2.6, 3.0))
