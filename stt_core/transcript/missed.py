@@ -21,6 +21,8 @@ from stt_core.transcript.models import ChunkTranscript
 _GAP_SECONDS = 1.2
 #: Speech of less in a gap, seconds, is a breath, or the end of a word.
 _LEAST_SECONDS = 0.6
+#: The engine's times are off by so much, seconds: less of a stretch that has words is a part of one of them.
+_REMAINS_SECONDS = 0.4
 #: From this probability on Silero takes a sound for a voice.
 _VOICE = 0.5
 #: Sound around what is missed that is heard with it, seconds: its first consonant may be quiet.
@@ -62,17 +64,23 @@ def find_missed(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> 
 def _gaps(transcript: ChunkTranscript, seconds: float) -> Iterator[tuple[int, int]]:
     """Yield where no word is for long, in samples."""
     reached = 0.0
-    said = [timed for segment in transcript.segments for timed in segment.words or [segment]]
-    for start, end in [*((timed.start, timed.end) for timed in said), (seconds, seconds)]:
+    said: list[tuple[float, float]] = []
+    for segment in transcript.segments:
+        said += [(word.start, word.end) for word in segment.words] or [(segment.start, segment.end)]
+    for start, end in [*said, (seconds, seconds)]:
         if start - reached >= _GAP_SECONDS:
             yield round(reached * SAMPLE_RATE), round(start * SAMPLE_RATE)
         reached = max(reached, end)
 
 
 def _between(stretches: Sequence[Stretch], start: int, end: int) -> list[Stretch]:
-    """Return the stretches as far as they lie in a gap."""
-    inside = (replace(one, start=max(one.start, start), end=min(one.end, end)) for one in stretches)
-    return [one for one in inside if one.length > 0]
+    """Return the stretches as far as they lie in a gap, without what is left there of words beside it."""
+    inside = []
+    for one in stretches:
+        part = replace(one, start=max(one.start, start), end=min(one.end, end))
+        if part == one or part.length >= _REMAINS_SECONDS * SAMPLE_RATE:
+            inside.append(part)
+    return inside
 
 
 def _in_two(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
