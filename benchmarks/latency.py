@@ -1,9 +1,9 @@
 """Where the time of one short recording goes, from the upload to the transcript.
 
-    stt up --detach && python benchmarks/latency.py [--runs 5]
+    stt up --detach && python benchmarks/latency.py [--runs 5] [--recording FILE --model NAME] [--pause 25]
 
-Uploads the bundled demo recording to a running stack, each time with other noise in the lowest bit (so that no chunk
-is in the cache), and reads the times of every leg from the answers, the job and Dagster's event log. Prints a table
+Uploads a recording, the bundled demo one by default, to a running stack, each time with other noise in the lowest bit
+(so that no chunk is in the cache), after a pause in which warm engines end, and reads the times of every leg from the answers, the job and Dagster's event log. Prints a table
 of medians and writes `latency.json`. Compare legs within one table only: absolute times are this machine's.
 """
 
@@ -38,10 +38,10 @@ def variant(pcm: bytes, seed: int) -> bytes:
     return as_wav(samples.tobytes())
 
 
-def measure(client: httpx.Client, instance: DagsterInstance, recording: bytes) -> dict[str, float]:
+def measure(client: httpx.Client, instance: DagsterInstance, recording: bytes, model: str) -> dict[str, float]:
     """Send one recording, wait for its transcript and return the seconds of each leg."""
     started = time.time()
-    answer = client.post("/api/v1/tasks/upload", files={"file": ("demo.wav", recording)}, data={"model": "demo"})
+    answer = client.post("/api/v1/tasks/upload", files={"file": ("demo.wav", recording)}, data={"model": model})
     answer.raise_for_status()
     uploaded = time.time()
     url = f"/api/v1/tasks/{answer.json()['job_id']}"
@@ -73,8 +73,8 @@ def step_times(instance: DagsterInstance, run_id: str) -> dict[str, tuple[float,
     return times
 
 
-def show(runs: list[dict[str, float]]) -> None:
-    table = Table("leg", "median s", "min s", "max s", title=f"{len(runs)} runs of the demo recording")
+def show(runs: list[dict[str, float]], title: str) -> None:
+    table = Table("leg", "median s", "min s", "max s", title=f"{len(runs)} runs of {title}")
     for leg in runs[0]:
         values = [run[leg] for run in runs]
         table.add_row(leg, *(f"{value:.2f}" for value in (statistics.median(values), min(values), max(values))))
@@ -84,12 +84,15 @@ def show(runs: list[dict[str, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--recording", type=Path, default=DEMO)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds before each run (default %(default)s)")
     parser.add_argument("--json", type=Path, default=Path("latency.json"))
     options = parser.parse_args()
     settings: Settings = load_settings()
-    with DEMO.open("rb") as file:
+    with options.recording.open("rb") as file:
         audio_format = detect_format(file.read(65536))
-    with PcmStream(DEMO, audio_format, settings) as stream:
+    with PcmStream(options.recording, audio_format, settings) as stream:
         pcm = b"".join(stream.blocks())
     runs: list[dict[str, Any]] = []
     with (
@@ -97,10 +100,11 @@ def main() -> None:
         httpx.Client(base_url=settings.api_url, timeout=60) as client,
     ):
         for number in range(options.runs + 1):  # the first warms up and does not count
-            legs = measure(client, instance, variant(pcm, number + int(time.time())))
+            time.sleep(options.pause)
+            legs = measure(client, instance, variant(pcm, number + int(time.time())), options.model)
             if number:
                 runs.append(legs)
-    show(runs)
+    show(runs, f"{options.recording.name}, model {options.model}")
     options.json.write_text(json.dumps(runs, indent=1))
 
 
