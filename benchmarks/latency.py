@@ -3,8 +3,9 @@
     stt up --detach && python benchmarks/latency.py [--runs 5] [--recording FILE --model NAME] [--pause 25]
 
 Uploads a recording, the bundled demo one by default, to a running stack, each time with other noise in the lowest bit
-(so that no chunk is in the cache), after a pause in which warm engines end, and reads the times of every leg from the answers, the job and Dagster's event log. Prints a table
-of medians and writes `latency.json`. Compare legs within one table only: absolute times are this machine's.
+(so that no chunk is in the cache), after a pause in which warm engines end, and reads the times of every leg from the
+answers, the job and Dagster's event log. Prints a table of medians and writes `latency.json`. Compare legs within one
+table only: absolute times are this machine's.
 """
 
 from __future__ import annotations
