@@ -115,12 +115,13 @@ def _transcribe(options: argparse.Namespace) -> None:
     if options.language != "auto" and engine.whisper_lang_id(options.language) < 0:
         raise _Failure(2, f"unknown language '{options.language}'")
     try:
-        _transcribe_files(engine, _load_model(engine, options.model, quiet=options.no_prints), options)
+        _transcribe_files(engine, options)
     finally:  # a Python callback that is still set when the interpreter ends aborts the process
         engine.whisper_log_set(None)
 
 
-def _transcribe_files(engine: Any, context: Any, options: argparse.Namespace) -> None:
+def _transcribe_files(engine: Any, options: argparse.Namespace) -> None:
+    context = _load_model(engine, options.model, quiet=options.no_prints)
     if not engine.whisper_is_multilingual(context) and (options.language != "en" or options.translate):
         sys.stderr.write("warning: model is not multilingual, ignoring language and translation options\n")
         options.language, options.translate = "en", False
@@ -129,6 +130,7 @@ def _transcribe_files(engine: Any, context: Any, options: argparse.Namespace) ->
             raise _Failure(2, "there is no language to detect: the model is not multilingual")
         options.language = "auto"
     for position, path in enumerate(options.file):
+        context = _load_model(engine, options.model, quiet=options.no_prints)
         samples = _read_wav(path)
         heard = {}
         if options.detect_language:
@@ -139,6 +141,24 @@ def _transcribe_files(engine: Any, context: Any, options: argparse.Namespace) ->
         if options.output_json or options.output_json_full:
             base = options.output_file[position] if position < len(options.output_file) else path
             _write_json(f"{base}.json", _result(engine, context, options, heard))
+        if _has_sampled(engine, context, options):
+            _load_model.cache_clear()
+            engine.whisper_free(context)
+
+
+def _has_sampled(engine: Any, context: Any, options: argparse.Namespace) -> bool:
+    """Say whether random numbers were drawn for the last sound: the next one would be given others than it is alone.
+
+    whisper.cpp seeds its first decoder with the context only. It draws at a temperature, which a window that failed
+    raises; how many did is told by its timings, in its log.
+    """
+    lines: list[str] = []
+    engine.whisper_log_set(lambda level, text: lines.append(text))
+    engine.whisper_print_timings(context)
+    engine.whisper_log_set(None)
+    engine.whisper_reset_timings(context)
+    failed = re.findall(r"fallbacks = +(\d+) p / +(\d+) h", "".join(lines))
+    return options.temperature > 0 or not failed or any(number != "0" for number in failed[0])
 
 
 @cache

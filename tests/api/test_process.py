@@ -57,7 +57,7 @@ def api(settings: Settings, services: Services, tmp_path: Path, spool: Path) -> 
     [
         ({"MONGODB_URL": "localhost:27017"}, "MONGODB_URL: must look like mongodb://"),
         ({"MAX_UPLOAD_BYTES": "0", "REDIS_PORT": "99999"}, "REDIS_PORT: "),
-        ({"WHISPER_MODEL": "/no/such/model.bin"}, "WHISPER_MODEL: no file at /no/such/model.bin"),
+        ({"WHISPER_MODEL": "/no/such/model.bin"}, "WHISPER_MODEL: nothing at /no/such/model.bin"),
         ({}, "MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set."),
     ],
 )

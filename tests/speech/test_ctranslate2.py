@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -54,10 +55,11 @@ def wavs(prompts: list[Prompt], tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 def running_engine() -> psutil.Process | None:
-    found = [
-        one for one in psutil.Process().children(recursive=True) if "ctranslate2_program" in " ".join(one.cmdline())
-    ]
-    return found[0] if found else None
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # another test's child, which has just ended
+            if "ctranslate2_program" in " ".join(child.cmdline()):
+                return child
+    return None
 
 
 def test_sounds_when_transcribed_then_each_has_its_words_in_order_with_times(

@@ -39,6 +39,17 @@ def test_cli_when_given_several_files_then_writes_each_where_it_is_told(
     assert "coffee" in run.stdout
 
 
+def test_cli_when_a_sound_is_sampled_then_its_text_does_not_depend_on_what_was_heard_before(
+    tmp_path: Path, sample_wav: WavMaker, demo_model: WhisperModel
+) -> None:
+    names = ["08", "08", "loop", "08"]
+    files = [word for at, name in enumerate(names) for word in ("-f", sample_wav(name), "-of", tmp_path / str(at))]
+    run = run_cli("-m", demo_model.path, "-mc", 0, "-t", 2, "-tp", 1.0, "-ojf", *files)
+    assert run.returncode == 0, run.stderr
+    said = [json.loads((tmp_path / f"{at}.json").read_text())["transcription"] for at in (0, 1, 3)]
+    assert said[0] == said[1] == said[2]
+
+
 def test_cli_when_no_output_name_is_given_then_writes_beside_the_file(
     tmp_path: Path, silent_wav: Callable[..., Path], demo_model: WhisperModel
 ) -> None:
