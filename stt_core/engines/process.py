@@ -71,12 +71,6 @@ def find_executable(name_or_path: str) -> Path:
 
 
 @logged
-def run_engine(command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None) -> str:
-    """Run an engine to its end and return what it wrote to standard error; see `watch_engine`."""
-    return words_of(watch_engine(command, timeout_seconds=timeout_seconds, should_stop=should_stop))
-
-
-@logged
 def words_of(watched: Generator[None, None, str]) -> str:
     """Watch an engine to its end and return what it wrote to standard error."""
     try:

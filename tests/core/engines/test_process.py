@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from stt_core.engines.process import engine_cpu_seconds, find_executable, run_engine
+from stt_core.engines.process import engine_cpu_seconds, find_executable, watch_engine, words_of
 from stt_core.errors import (
     EngineError,
     EngineStoppedError,
@@ -37,6 +38,11 @@ def fake_engine(tmp_path: Path) -> FakeEngine:
         return path
 
     return make
+
+
+def run_engine(command: list[str], **options: Any) -> str:
+    """Run an engine to its end and return what it wrote to standard error."""
+    return words_of(watch_engine(command, **options))
 
 
 def is_running(pid: int) -> bool:
@@ -134,7 +140,10 @@ def test_engine_when_its_parent_is_killed_then_dies_too(
 ) -> None:
     pid_file = tmp_path / "pid"
     engine = fake_engine(f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 60")
-    code = f"from stt_core.engines.process import run_engine; run_engine([{str(engine)!r}], timeout_seconds=60)"
+    code = (
+        "from stt_core.engines.process import watch_engine, words_of\n"
+        f"words_of(watch_engine([{str(engine)!r}], timeout_seconds=60))"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(pid_file.exists, "the start of the engine")
     pid = int(pid_file.read_text())
