@@ -163,16 +163,26 @@ def hear_by_peer(recording: Path, options: argparse.Namespace) -> Hearing:
     return Hearing([ChunkSegment.model_validate(one) for one in json.loads(out.read_bytes())], *taken)
 
 
+#: Runs a command and tells what it took. By itself it is small: the most memory that a process held counts what its
+#: parent held when it was started.
+MEASURE = """
+import json, os, sys
+null = os.open(os.devnull, os.O_WRONLY)
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
+_, status, used = os.wait4(process, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def run_measured(command: Sequence[str | Path]) -> tuple[float, float, float]:
     """Run a command: its wall and CPU seconds, and the most memory that it held, MB."""
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    told = subprocess.run([sys.executable, "-I", "-S", "-c", MEASURE, *command], check=True, stdout=subprocess.PIPE)
     wall = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(map(str, command)))
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
+    code, cpu, peak_kb = json.loads(told.stdout)
+    if code:
+        raise subprocess.CalledProcessError(code, list(map(str, command)))
+    return wall, cpu, peak_kb * 1024 / 1e6
 
 
 def turn(names: list[str], number: int) -> list[str]:
