@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> int:
         serve(int(arguments[-2]), arguments[-1], main)
         return 0
     asked = json.loads(arguments[0])
-    # numpy computes the spectra, with a thread for each core unless it is told otherwise.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(asked["threads"]))
+    # OpenBLAS would start a thread a core for the spectra.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         _answer(_load_model(asked["model"], asked["compute_type"], asked["threads"]), asked)
     except _Failure as failure:

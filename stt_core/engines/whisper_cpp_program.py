@@ -56,8 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("no input files specified")
     if len(options.output_file) > len(options.file):
         parser.error("more output files (-of) than input files")
-    # OpenBLAS would start a thread per core for the one conversion numpy does here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Threads that spin while they wait took four times the CPU on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
