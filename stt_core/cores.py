@@ -115,7 +115,7 @@ def lease_cores(
         folder: From `cores_folder`.
         wanted: How many to take at the most.
         lane: Whose cores; another lane's do not count.
-        should_stop: Asked every second of waiting.
+        should_stop: Asked before the wait and every second of it.
 
     Raises:
         EngineStoppedError: `should_stop` said so.
@@ -146,19 +146,18 @@ def waited_seconds() -> float:
 
 def _wait(take: Callable[[], tuple[int, ...]], should_stop: Callable[[], bool] | None) -> tuple[int, ...]:
     global _waited_seconds
-    started = time.monotonic()
-    ask_at, has_spoken = started + _STOP_SECONDS, False
+    started = ask_at = time.monotonic()
+    has_spoken = False
     try:
         while not (numbers := take()):
+            if time.monotonic() >= ask_at:
+                if should_stop is not None and should_stop():
+                    raise EngineStoppedError("The wait for a core was ended: its job is no longer wanted.")
+                if ask_at > started and not has_spoken:
+                    logger.info("all cores of this host are at work: waiting for one")
+                    has_spoken = True
+                ask_at += _STOP_SECONDS
             time.sleep(_LOOK_SECONDS)
-            if time.monotonic() < ask_at:
-                continue
-            ask_at += _STOP_SECONDS
-            if not has_spoken:
-                logger.info("all cores of this host are at work: waiting for one")
-                has_spoken = True
-            if should_stop is not None and should_stop():
-                raise EngineStoppedError("The wait for a core was ended: its job is no longer wanted.")
     finally:
         _waited_seconds += time.monotonic() - started
     return numbers

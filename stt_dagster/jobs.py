@@ -13,7 +13,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
 
 from stt_core.jobs.models import JobModel
 from stt_core.logs import logged
-from stt_core.processing.planning import is_short
+from stt_core.processing.planning import parallel_steps
 from stt_core.settings import Settings
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.executor import run_executor, spread_over
@@ -31,7 +31,7 @@ def transcribe_recording() -> None:
 @logged
 def run_request(recording: JobModel, settings: Settings) -> RunRequest:
     """Return the request for the run of a job's current attempt; its run key is the queue's member."""
-    slots = 1 if is_short(recording, settings) else settings.max_concurrent_steps
+    slots = parallel_steps(recording, settings)
     return RunRequest(
         run_key=recording.member,
         job_name=transcribe_recording.name,

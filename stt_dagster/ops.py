@@ -28,7 +28,7 @@ from stt_core.processing.models import (
     PreparedAudio,
     RecordingPlan,
 )
-from stt_core.processing.planning import batches_of, is_short, plan_recording
+from stt_core.processing.planning import batches_of, parallel_steps, plan_recording
 from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
@@ -106,8 +106,7 @@ def plan_chunks(
     """Find the speech, pack it into chunks of one whisper window, and spread them over steps."""
     with job_step(context, stt.services, JobStage.CHUNKING, prepared.job_id) as claim:
         plan = plan_recording(stt.services, claim, prepared)
-        settings = stt.services.settings
-        slots = config.slots or (1 if is_short(claim.job(), settings) else settings.max_concurrent_steps)
+        slots = config.slots or parallel_steps(claim.job(), stt.services.settings)
         batches = batches_of(plan, slots=slots)
     yield Output(
         plan,

@@ -114,6 +114,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def load(self, *, threads: int, slot: Path | None) -> None:
+        """Load the model where the engine stays for the next call, if it does and has not yet.
+
+        Args:
+            threads: Threads that the next call has.
+            slot: As of `transcribe`.
+        """
+
+    @abstractmethod
     def detect_languages(
         self,
         wavs: Sequence[Path],

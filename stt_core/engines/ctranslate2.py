@@ -78,7 +78,7 @@ class CTranslate2(Engine):
 
     @property
     def chunks_per_call(self) -> int:
-        """As many as are decoded together."""
+        """As many as are decoded together at the most."""
         return program.BATCH
 
     @logged
@@ -97,7 +97,7 @@ class CTranslate2(Engine):
         slot: Path | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Generator[ChunkTranscript]:
-        """Yield the texts of chunks, `program.BATCH` of them at a time; see `Engine.transcribe`."""
+        """Yield the texts of chunks, a few of them at a time; see `Engine.transcribe`."""
         self.model.check()
         options = self._options(decoding, language) | {"threads": threads}
         return self._transcribe(wavs, options, slot, should_stop)
@@ -113,6 +113,12 @@ class CTranslate2(Engine):
                 outputs,
                 lambda position: _tidy(_read(outputs[position], wavs[position], ChunkTranscript), seconds[position]),
             )
+
+    @logged
+    def load(self, *, threads: int, slot: Path | None) -> None:
+        """Load the model where the engine stays for the next call; see `Engine.load`."""
+        if slot is not None:
+            words_of(self._watch([], [], {"only_languages": True, "threads": threads}, 0.0, slot, None))
 
     @logged
     def detect_languages(

@@ -21,8 +21,8 @@ from typing import Any
 
 EXIT_MODEL, EXIT_NOT_INSTALLED, EXIT_INFERENCE = 3, 6, 10
 SAMPLE_RATE = 16_000
-#: Sounds that are encoded and decoded together: more of them hardly saved time and take memory.
-BATCH = 8
+#: Sounds that are encoded and decoded together at the most, and for each thread: more saved no time and take memory.
+BATCH, BATCH_PER_THREAD = 8, 4
 #: Sounds lie so far apart, seconds, that a time tells which one it belongs to.
 SLOT_SECONDS = 32
 
@@ -131,15 +131,16 @@ def _transcribe(pipeline: Any, sounds: Sequence[Any], asked: dict[str, Any], lan
             segments, _ = pipeline.model.transcribe(sound, temperature=asked["temperature"], **options)
             yield [_segment(segment, 0.0) for segment in segments]
         return
-    for first in range(0, len(sounds), BATCH):
-        batch = sounds[first : first + BATCH]
+    size = min(BATCH, BATCH_PER_THREAD * asked["threads"])
+    for first in range(0, len(sounds), size):
+        batch = sounds[first : first + size]
         segments, _ = pipeline.transcribe(
             _side_by_side(batch),
             clip_timestamps=[
                 {"start": slot * SLOT_SECONDS, "end": slot * SLOT_SECONDS + len(sound) / SAMPLE_RATE}
                 for slot, sound in enumerate(batch)
             ],
-            batch_size=BATCH,
+            batch_size=size,
             temperature=0.0,
             **options,
         )

@@ -103,6 +103,12 @@ class WhisperCpp(Engine):
             )
 
     @logged
+    def load(self, *, threads: int, slot: Path | None) -> None:
+        """Load the model where the engine stays for the next call; see `Engine.load`."""
+        if slot is not None and self.executable.name == OURS:
+            words_of(self._watch(self.executable, ["--load-only"], 0.0, slot, None))
+
+    @logged
     def detect_languages(
         self,
         wavs: Sequence[Path],

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     parser = _parser()
     options = parser.parse_args(arguments, argparse.Namespace(file=[]))
-    if not options.file:
+    if not options.file and not options.load_only:
         parser.error("no input files specified")
     if len(options.output_file) > len(options.file):
         parser.error("more output files (-of) than input files")
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-oj", "--output-json", action="store_true", help="write FILE.json")
     add("-ojf", "--output-json-full", action="store_true", help="write FILE.json with tokens")
     add("-of", "--output-file", action="append", default=[], help="output path without extension, one per input file")
+    add("--load-only", action="store_true", help="load the model for the calls that follow (not of whisper-cli)")
     add("-np", "--no-prints", action="store_true", help="print the text only")
     return parser
 

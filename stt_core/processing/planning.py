@@ -42,9 +42,10 @@ _MAX_CHUNKS_PER_STEP = 20
 
 
 @logged
-def is_short(job: JobModel, settings: Settings) -> bool:
-    """Guess from its size whether a job's recording lasts at most `IN_PROCESS_MAX_SECONDS`."""
-    return job.source is not None and is_short_size(job.source.size_bytes, job.source.format, settings)
+def parallel_steps(job: JobModel, settings: Settings) -> int:
+    """Return how many steps transcribe a job's recording at once: one where, by its size, it is short."""
+    is_short = job.source is not None and is_short_size(job.source.size_bytes, job.source.format, settings)
+    return 1 if is_short else settings.max_concurrent_steps
 
 
 @logged

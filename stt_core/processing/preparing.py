@@ -17,6 +17,7 @@ from stt_core.jobs.models import JobUpdate, Source
 from stt_core.jobs.options import Channels
 from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
+from stt_core.processing.loading import engines_loading
 from stt_core.processing.models import PreparedAudio, Track
 from stt_core.services import Services
 from stt_core.storage import keys
@@ -44,7 +45,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     dequeue_job(services.queue, job)
     failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
-    with TemporaryDirectory(prefix="stt-source-") as folder:
+    with engines_loading(services, job), TemporaryDirectory(prefix="stt-source-") as folder:
         path = Path(folder) / "source"
         services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:
