@@ -151,11 +151,11 @@ def _wait(take: Callable[[], tuple[int, ...]], should_stop: Callable[[], bool] |
     try:
         while not (numbers := take()):
             if time.monotonic() >= ask_at:
-                if should_stop is not None and should_stop():
-                    raise EngineStoppedError("The wait for a core was ended: its job is no longer wanted.")
                 if ask_at > started and not has_spoken:
                     logger.info("all cores of this host are at work: waiting for one")
                     has_spoken = True
+                if should_stop is not None and should_stop():
+                    raise EngineStoppedError("The wait for a core was ended: its job is no longer wanted.")
                 ask_at += _STOP_SECONDS
             time.sleep(_LOOK_SECONDS)
     finally:

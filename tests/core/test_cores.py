@@ -185,6 +185,17 @@ def test_lease_when_its_job_is_cancelled_then_stops_waiting_and_leaves_the_turn_
         assert lease.count == 3
 
 
+def test_lease_when_it_is_not_to_wait_then_ends_at_once(folder: Path) -> None:
+    before = waited_seconds()
+    with (
+        lease_cores(folder, 3, lane="upload"),
+        pytest.raises(EngineStoppedError),
+        lease_cores(folder, 1, lane="upload", should_stop=lambda: True),
+    ):
+        pytest.fail("there was no core")
+    assert waited_seconds() - before < 0.05
+
+
 def test_lease_when_an_error_ends_its_block_then_is_free(folder: Path) -> None:
     with pytest.raises(ConnectionError), lease_cores(folder, 3, lane="upload"):
         raise ConnectionError

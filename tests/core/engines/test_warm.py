@@ -236,11 +236,13 @@ def test_whisper_cpp_when_it_stays_then_says_what_one_that_ends_says(
         [transcript] = engine.transcribe([sample_wav(name)], Decoding(), language="en", threads=1, slot=slot)
         assert transcript.text == reference(name)
     [server] = [one for one in psutil.Process().children() if "--serve" in cmdline(one)]
+    engine.load(threads=1, slot=slot)
+    assert [one for one in psutil.Process().children() if "--serve" in cmdline(one)] == [server]
     # A user's own program stays one process a call.
     own = tmp_path / "whisper-cli"
     own.symlink_to(engine.executable)
-    list(
-        replace(engine, executable=own).transcribe([sample_wav("08")], Decoding(), language="en", threads=1, slot=slot)
-    )
+    users = replace(engine, executable=own)
+    users.load(threads=1, slot=slot)
+    list(users.transcribe([sample_wav("08")], Decoding(), language="en", threads=1, slot=slot))
     assert [one for one in psutil.Process().children() if "--serve" in cmdline(one)] == [server]
     server.kill()
