@@ -65,6 +65,15 @@ def test_first_word_when_it_comes_early_then_its_error_is_the_distance_to_the_on
     assert score(The=(7.7, 8.3)).first_word_errors == pytest.approx([0.0, 0.3])
 
 
+def test_words_when_a_sentence_like_the_next_is_left_out_then_are_those_of_the_next() -> None:
+    twice = Sentence(start=4.0, end=5.5, text="The end of it")
+    truth = TRUTH.model_copy(update={"segments": [TRUTH.segments[0], twice, TRUTH.segments[1]]})
+    result = score_times(truth, transcript(), [1.0, 4.0, 8.0])
+    assert result.matched == 8
+    assert result.first_word_errors == [0.0, 0.0]
+    assert not result.outside
+
+
 def test_first_word_when_it_is_missing_then_the_second_does_not_pass_for_it() -> None:
     assert score(One=None).first_word_errors == [0.0]
 
