@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from stt_core.audio.clips import Clip
 from stt_core.audio.models import Chunk
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.held import release_held
 from stt_core.transcript.missed import find_missed
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from stt_core.transcript.text import find_words
 from stt_core.whisper.loops import find_loops
 
 logger = get_logger(__name__)
@@ -32,10 +34,10 @@ def hear_missed(
         clips: Their sounds.
         hear: Transcribes stretches in the language of their chunk's text.
     """
-    settled = list(transcripts)
+    settled = [release_held(transcript) for transcript in transcripts]
     missed = [
         (position, start, end)
-        for position, (transcript, chunk, clip) in enumerate(zip(transcripts, chunks, clips, strict=True))
+        for position, (transcript, chunk, clip) in enumerate(zip(settled, chunks, clips, strict=True))
         for start, end in find_missed(transcript, chunk, clip.samples)
     ]
     for language in sorted({transcripts[position].language for position, _, _ in missed}):
@@ -45,8 +47,26 @@ def hear_missed(
         heard = hear([clips[position].part(start, end) for position, start, end in mine], language)
         for (position, start, _), again in zip(mine, heard, strict=True):
             if again is not None and again.segments and not find_loops(again):
-                before = settled[position]
-                added = [segment.shifted(start) for segment in again.segments]
-                segments = sorted([*before.segments, *added], key=lambda segment: segment.start)
-                settled[position] = before.model_copy(update={"segments": segments})
+                settled[position] = _with(settled[position], [segment.shifted(start) for segment in again.segments])
     return settled
+
+
+def _with(transcript: ChunkTranscript, added: Sequence[ChunkSegment]) -> ChunkTranscript:
+    """Return the transcript with the segments of a gap; one that goes on over the gap is parted there."""
+    begin = added[0].start
+    parts = [part for segment in transcript.segments for part in _part(segment, begin)]
+    return transcript.model_copy(update={"segments": sorted([*parts, *added], key=lambda segment: segment.start)})
+
+
+def _part(segment: ChunkSegment, at: float) -> list[ChunkSegment]:
+    """Return a segment as its words before a time and those behind it."""
+    count = sum(word.start < at for word in segment.words)
+    places = find_words(segment.text, (word.text for word in segment.words))
+    if places is None or not 0 < count < len(segment.words):
+        return [segment]
+    before, behind = segment.words[:count], segment.words[count:]
+    text = segment.text
+    return [
+        segment.model_copy(update={"end": before[-1].end, "text": text[: places[count]].strip(), "words": before}),
+        segment.model_copy(update={"start": behind[0].start, "text": text[places[count] :].strip(), "words": behind}),
+    ]

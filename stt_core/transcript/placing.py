@@ -22,14 +22,15 @@ import numpy.typing as npt
 from stt_core.audio.models import SAMPLE_RATE, Chunk
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
-from stt_core.transcript.sentences import Border, Spoken, border, group_sentences
-from stt_core.transcript.text import find_words
+from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.sentences import Border, Spoken, border, group_sentences, spoken_words
 from stt_core.transcript.timeline import LEAST_SAMPLES
 
 #: Prices are seconds that one word lies away from where the engine heard it: so much at the most, since times that are
 #: further off are wrong altogether.
 _MOST_AWAY = 1.0
+#: What lasts longer than words do, seconds, is the wait for a word, which is spoken at its end.
+_USUAL = 0.4
 #: A second by which a stretch is longer, or shorter, than its letters are spoken in, beyond a share of the stretch,
 #: costs so much.
 _SLOW, _FAST, _TEMPO_TOLERANCE = 0.8, 0.5, 0.2
@@ -72,7 +73,7 @@ def place_words(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> 
     said = [segment for segment in transcript.segments if segment.text.strip()]
     if not said or not all(any(word.text.strip() for word in segment.words) for segment in said):
         return transcript
-    words = [word for number, segment in enumerate(said) for word in _spoken(segment, number)]
+    words = [word for number, segment in enumerate(said) for word in spoken_words(segment, number)]
     stretches = find_stretches(chunk, samples)
     placed: list[Spoken] = []
     reached = 0
@@ -83,18 +84,6 @@ def place_words(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> 
         reached = share.last
     segments = group_sentences(placed, [segment.flags for segment in said])
     return transcript.model_copy(update={"segments": segments})
-
-
-def _spoken(segment: ChunkSegment, number: int) -> list[Spoken]:
-    """Return the words of a segment, each with the spacing and punctuation that follow it there."""
-    words = [word for word in segment.words if word.text.strip()]
-    starts = find_words(segment.text, (word.text for word in words))
-    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
-        return [Spoken(word, f"{word.text} ", number) for word in words]
-    edges = [0, *starts[1:], len(segment.text)]
-    return [
-        Spoken(word, segment.text[begin:end], number) for word, (begin, end) in zip(words, pairwise(edges), strict=True)
-    ]
 
 
 def _share_out(words: Sequence[Spoken], stretches: Sequence[Stretch]) -> list[_Share]:
@@ -129,7 +118,7 @@ class _Prices:
     def __init__(self, words: Sequence[Spoken], stretches: Sequence[Stretch]) -> None:
         self._stretches = stretches
         starts, ends = _times(words)
-        self._middles = (starts + ends) / 2 / SAMPLE_RATE
+        self._middles = (ends - np.minimum(ends - starts, _USUAL * SAMPLE_RATE) / 2) / SAMPLE_RATE
         letters = np.array([_letters(word.text) for word in words])
         self._seconds = np.array([one.length if one.is_heard else 0 for one in stretches]) / SAMPLE_RATE
         # Of all speech, unless the engine's words are shorter: then it has left some out.
@@ -150,10 +139,11 @@ class _Prices:
         price += _CROWD * np.maximum(0, self._least - (end - begin))
         for inner in self._stretches[first + 1 : last + 1]:
             price += _SPLIT * max(0.0, inner.pause / SAMPLE_RATE - _CLOSURE_SECONDS)
-        if pause := self._stretches[first].pause / SAMPLE_RATE:
-            price -= (self._saved * (1 + min(pause, _MOST_PAUSE)))[:, None]
+        pause = min(self._stretches[first].pause / SAMPLE_RATE, _MOST_PAUSE)
+        if pause:
+            price -= (self._saved * (1 + pause))[:, None]
         price[np.tril_indices_from(price, -1)] = np.inf
-        left_out = min(_SLOW * length, _LEFT_OUT) * (1 - self._saved / _SAVED[Border.SENTENCE])
+        left_out = min(_SLOW * length, _LEFT_OUT) * (1 - self._saved / _SAVED[Border.SENTENCE]) - self._saved * pause
         np.fill_diagonal(price, np.inf if first < last else left_out)
         return price
 

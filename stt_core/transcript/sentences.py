@@ -14,6 +14,7 @@ from itertools import pairwise
 from stt_core.audio.models import SAMPLE_RATE
 from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, Word
+from stt_core.transcript.text import find_words
 from stt_core.transcript.timeline import BREAK_SAMPLES
 
 #: Segments last so long, seconds, where text and pauses allow.
@@ -60,10 +61,23 @@ _GAINS = {Border.SENTENCE: 1.0, Border.SEGMENT: 0.2, Border.PART: 0.2, Border.CA
 
 
 @logged
+def spoken_words(segment: ChunkSegment, number: int) -> list[Spoken]:
+    """Return the words of a segment, each with the spacing and punctuation that follow it there."""
+    words = [word for word in segment.words if word.text.strip()]
+    starts = find_words(segment.text, (word.text for word in words))
+    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
+        return [Spoken(word, f"{word.text} ", number) for word in words]
+    edges = [0, *starts[1:], len(segment.text)]
+    return [
+        Spoken(word, segment.text[begin:end], number) for word, (begin, end) in zip(words, pairwise(edges), strict=True)
+    ]
+
+
+@logged
 def border(before: Spoken, after: Spoken) -> Border:
     """Return what the text says of the place between two words."""
     end, begin = before.text.rstrip().rstrip(_CLOSING), after.text.lstrip().lstrip(_OPENING)
-    if end and end[-1] in _SENTENCE_ENDS and not begin[:1].islower():
+    if end and end[-1] in _SENTENCE_ENDS and (before.segment != after.segment or not begin[:1].islower()):
         is_abbreviation = end[-1] == "." and end[0].isupper() and len(end) <= _ABBREVIATION_LETTERS
         return Border.PART if is_abbreviation and not after.pause else Border.SENTENCE
     if before.segment != after.segment:

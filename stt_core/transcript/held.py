@@ -1,0 +1,52 @@
+"""Held words: those whose time begins long before they are spoken, over speech that the engine left out, or a pause.
+
+An engine that swallows a sentence waits in it: the next word's time begins there and lasts for seconds, and one or two
+words at the beginning of that sentence may be shown before it. So it looks as if nothing were missing. Where the last
+word of a sentence lasts too long, it is what comes after it that it lasts over.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from stt_core.logs import logged
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from stt_core.transcript.sentences import Border, border, spoken_words
+
+#: No word lasts longer, seconds: "unconstitutionality" takes 1.1 s.
+_LONGEST = 1.2
+#: What a word that is held is given instead, seconds.
+_USUAL = 0.4
+#: So many words of a sentence are shown before one that is held.
+_MOST_BEFORE = 3
+
+
+@logged
+def release_held(transcript: ChunkTranscript) -> ChunkTranscript:
+    """Return what the engine said with no word longer than words are; nothing else is changed."""
+    return transcript.model_copy(update={"segments": [_released(segment) for segment in transcript.segments]})
+
+
+def _released(segment: ChunkSegment) -> ChunkSegment:
+    if all(word.end - word.start <= _LONGEST for word in segment.words):
+        return segment
+    spoken = spoken_words(segment, 0)
+    words = [one.word for one in spoken]
+    ends = [border(before, after) is Border.SENTENCE for before, after in pairwise(spoken)]
+    ends = [True, *ends, True]  # a sentence ends before the word of that number
+    for position, word in enumerate(words):
+        if word.end - word.start <= _LONGEST:
+            continue
+        if ends[position + 1]:
+            words[position] = word.model_copy(update={"end": word.start + _USUAL})
+            continue
+        first = next(number for number in range(position, -1, -1) if ends[number])
+        if position - first > _MOST_BEFORE:
+            first = position
+        begin = word.end - _USUAL
+        for number in range(position, first - 1, -1):
+            length = min(_USUAL, words[number].end - words[number].start)
+            end = begin + _USUAL if number == position else begin
+            begin = end - length
+            words[number] = words[number].model_copy(update={"start": begin, "end": end})
+    return segment.model_copy(update={"words": words})
