@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.sentences import Border, border, spoken_words
 
 #: No word lasts longer, seconds: "unconstitutionality" takes 1.1 s.
@@ -23,19 +23,19 @@ _MOST_BEFORE = 3
 
 @logged
 def release_held(transcript: ChunkTranscript) -> ChunkTranscript:
-    """Return what the engine said with no word longer than words are; nothing else is changed."""
+    """Return what the engine said with no word longer than words are; where none is, it is the same object."""
+    if not any(_is_held(word) for segment in transcript.segments for word in segment.words):
+        return transcript
     return transcript.model_copy(update={"segments": [_released(segment) for segment in transcript.segments]})
 
 
 def _released(segment: ChunkSegment) -> ChunkSegment:
-    if all(word.end - word.start <= _LONGEST for word in segment.words):
-        return segment
     spoken = spoken_words(segment, 0)
     words = [one.word for one in spoken]
     ends = [border(before, after) is Border.SENTENCE for before, after in pairwise(spoken)]
     ends = [True, *ends, True]  # a sentence ends before the word of that number
     for position, word in enumerate(words):
-        if word.end - word.start <= _LONGEST:
+        if not _is_held(word):
             continue
         if ends[position + 1]:
             words[position] = word.model_copy(update={"end": word.start + _USUAL})
@@ -50,3 +50,7 @@ def _released(segment: ChunkSegment) -> ChunkSegment:
             begin = end - length
             words[number] = words[number].model_copy(update={"start": begin, "end": end})
     return segment.model_copy(update={"words": words})
+
+
+def _is_held(word: Word) -> bool:
+    return word.end - word.start > _LONGEST

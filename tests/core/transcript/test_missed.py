@@ -98,6 +98,21 @@ def test_missed_when_heard_again_then_its_text_stands_where_it_belongs(speech: S
     assert [word.start for word in words] == sorted(word.start for word in words)
 
 
+def test_missed_when_the_text_around_it_is_one_segment_then_stands_between_its_words(speech: Samples) -> None:
+    parts = said(FIRST, THIRD).segments
+    text = f"{parts[0].text}. {parts[1].text}!"
+    one = ChunkSegment(start=FIRST[0], end=THIRD[1], text=text, words=[*parts[0].words, *parts[1].words])
+    [after] = hear_missed(
+        [ChunkTranscript(language="en", segments=[one])],
+        [whole(speech)],
+        [Clip.of(speech.tobytes())],
+        lambda clips, language: [said((0.1, clips[0].seconds - 0.1))],
+    )
+    assert after.text.split(" ", 6) == [*WORDS[:5], "London.", f"{' '.join(WORDS)} {' '.join(WORDS)}!"]
+    starts = [word.start for segment in after.segments for word in segment.words]
+    assert starts == sorted(starts) and len(starts) == 18
+
+
 LOOP = ChunkSegment(start=0.0, end=3.0, text=" ".join(["Thank you."] * 12))
 
 

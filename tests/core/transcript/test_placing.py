@@ -72,6 +72,20 @@ def test_word_when_words_before_it_were_left_out_then_their_sound_is_left_to_the
     assert placed["More"][0] == pytest.approx(6.0, abs=FRAME)
 
 
+def test_word_when_a_noise_comes_between_it_and_the_sentence_before_then_begins_behind_the_noise() -> None:
+    words = said(("It", 0.5, 0.8), ("ends.", 0.8, 1.5), ("Always", 3.2, 3.7), ("more", 3.7, 4.4), ("begins.", 4.4, 5.0))
+    placed = times(place(chunk((0, 6)), sound(6, (0.5, 1.5), (2.5, 2.8), (3.2, 5.0)), words))
+    assert placed["ends."][1] == pytest.approx(1.5, abs=FRAME)
+    assert placed["Always"][0] == pytest.approx(3.2, abs=FRAME)
+
+
+def test_word_when_the_engine_waits_for_it_over_a_pause_then_stands_behind_the_pause() -> None:
+    words = said(("two", 0.5, 0.9), ("people", 0.9, 1.3), ("how", 1.3, 2.5), ("old", 2.5, 3.0), ("is", 3.0, 3.4))
+    placed = times(place(chunk((0, 4)), sound(4, (0.5, 1.45), (2.3, 3.4)), words))
+    assert placed["people"][1] == pytest.approx(1.45, abs=FRAME)
+    assert placed["how"][0] == pytest.approx(2.3, abs=FRAME)
+
+
 def test_words_when_crumbs_of_sound_come_first_then_they_stay_where_the_engine_heard_them() -> None:
     crumbs = [(start, start + 0.08) for start in (0.5, 1.0, 2.2, 2.8, 4.0)]
     words = said(("At", 5.9, 6.2), ("that", 6.2, 6.6), ("level", 6.6, 7.0), ("it", 7.0, 7.2), ("is", 7.2, 8.0))
