@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
 
 from stt_core.audio import formats
 from stt_core.audio.energies import FrameEnergies
@@ -111,16 +112,11 @@ def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
     """Spread the chunks over steps of which `slots` run at once.
 
     With one slot there is one step, whose engine has every core. With more, each engine has its share of the cores of
-    the host that runs it, and there are as many steps as keep all slots busy to the end, none too small to be worth its
-    process.
+    the host that runs it; the last steps are small, so that all slots are busy to the end, but worth their process.
     """
-    total = len(plan.chunks)
-    if total == 0:
-        return []
-    rounds = math.ceil(total / (slots * _MAX_CHUNKS_PER_STEP))
-    count = 1 if slots == 1 else min(slots * rounds, math.ceil(total / _MIN_CHUNKS_PER_STEP))
-    parallel = min(slots, count)
-    borders = [round(number * total / count) for number in range(count + 1)]
+    sizes = [*_sizes_of_batches(len(plan.chunks), slots)]
+    parallel = min(slots, len(sizes))
+    borders = [0, *accumulate(sizes)]
     batches = [
         ChunkBatch(
             job_id=plan.job_id,
@@ -134,8 +130,22 @@ def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
         )
         for start, end in pairwise(borders)
     ]
-    logger.info("{} chunks in {} steps, {} at once", total, count, parallel)
+    logger.info("{} chunks in {} steps, {} at once", len(plan.chunks), len(batches), parallel)
     return batches
+
+
+def _sizes_of_batches(chunks: int, slots: int) -> Iterator[int]:
+    """Yield how many chunks each step has: for every slot its share of two thirds of what is left, then of the rest."""
+    if slots == 1:
+        yield from [chunks] if chunks else []
+        return
+    while chunks > 2 * slots * _MIN_CHUNKS_PER_STEP:
+        size = min(_MAX_CHUNKS_PER_STEP, math.ceil(chunks * 2 / 3 / slots))
+        yield from [size] * slots
+        chunks -= size * slots
+    count = min(slots, math.ceil(chunks / _MIN_CHUNKS_PER_STEP))
+    for number in range(count):
+        yield (chunks + count - 1 - number) // count  # as even as can be
 
 
 @logged

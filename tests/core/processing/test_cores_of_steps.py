@@ -149,8 +149,8 @@ def test_step_when_it_waits_for_a_core_then_that_is_not_the_engines_time(recordi
     assert 0 < engine_seconds < time.monotonic() - started - 2
 
 
-def test_batches_when_there_are_fewer_than_slots_then_run_at_once_as_many_as_there_are() -> None:
-    def parallel(chunks: int, slots: int) -> list[int]:
+def test_batches_when_spread_then_as_many_as_can_be_run_at_once_and_the_last_are_small() -> None:
+    def sizes(chunks: int, slots: int) -> list[int]:
         plan = RecordingPlan(
             job_id="j",
             tracks=[],
@@ -161,6 +161,12 @@ def test_batches_when_there_are_fewer_than_slots_then_run_at_once_as_many_as_the
             language="en",
             allow_partial=False,
         )
-        return [batch.parallel for batch in batches_of(plan, slots=slots)]
+        batches = batches_of(plan, slots=slots)
+        assert [chunk for batch in batches for chunk in batch.chunks] == plan.chunks
+        assert {batch.parallel for batch in batches} <= {min(slots, len(batches))}
+        return [len(batch.chunks) for batch in batches]
 
-    assert (parallel(40, 1), parallel(40, 2), parallel(9, 8), parallel(0, 4)) == ([1], [2, 2], [3, 3, 3], [])
+    assert (sizes(40, 1), sizes(0, 4), sizes(5, 2), sizes(9, 8)) == ([40], [], [3, 2], [3, 3, 3])
+    assert sizes(14, 2) == [7, 7]
+    assert sizes(21, 2) == [7, 7, 4, 3]
+    assert sizes(128, 2) == [20, 20, 20, 20, 16, 16, 8, 8]
