@@ -20,6 +20,7 @@ import pytest
 from stt_core.engines.base import Decoding, Patience
 from stt_core.engines.choice import engine_for
 from stt_core.engines.ctranslate2 import CTranslate2
+from stt_core.engines.ctranslate2_program import BATCH_PER_THREAD
 from stt_core.engines.transcriber import Transcriber
 from stt_core.errors import EngineError, EngineStoppedError, EngineTimeoutError, ModelInvalidError
 from stt_core.settings import Settings
@@ -110,7 +111,18 @@ def test_engine_when_killed_then_what_it_had_finished_is_told(engine: CTranslate
 
     with pytest.raises(EngineError, match="SIGKILL"):
         Transcriber(engine).transcribe(wavs * 4, language="en", threads=1, on_transcript=kill)
-    assert heard and heard == list(range(len(heard))) and len(heard) % 8 == 0
+    assert heard and heard == list(range(len(heard))) and len(heard) % BATCH_PER_THREAD == 0
+
+
+def test_engine_when_loaded_ahead_then_the_call_finds_it(engine: CTranslate2, wavs: list[Path], tmp_path: Path) -> None:
+    engine.load(threads=1, slot=tmp_path / "slot")
+    there = running_engine()
+    assert there is not None
+    [transcript] = engine.transcribe(wavs[:1], Decoding(), language="en", threads=1, slot=tmp_path / "slot")
+    assert transcript.text
+    assert running_engine() == there
+    there.kill()
+    there.wait()
 
 
 def test_engine_when_its_job_is_cancelled_then_ends_and_leaves_nothing(
