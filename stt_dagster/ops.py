@@ -105,8 +105,8 @@ def plan_chunks(
 ) -> Iterator[Output[RecordingPlan] | DynamicOutput[ChunkBatch]]:
     """Find the speech, pack it into chunks of one whisper window, and spread them over steps."""
     with job_step(context, stt.services, JobStage.CHUNKING, prepared.job_id) as claim:
-        plan = plan_recording(stt.services, claim, prepared)
         slots = config.slots or parallel_steps(claim.job(), stt.services.settings)
+        plan = plan_recording(stt.services, claim, prepared, parallel=slots)
         batches = batches_of(plan, slots=slots)
     yield Output(
         plan,

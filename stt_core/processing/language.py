@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +54,8 @@ def choose_language(
     chunks: Sequence[Chunk],
     voices: Mapping[int | None, Sequence[Span]],
     options: JobOptions,
+    *,
+    parallel: int = 1,
 ) -> ChosenLanguage:
     """Return the language of a recording.
 
@@ -65,6 +69,7 @@ def choose_language(
         chunks: All of them, in any order.
         voices: Where a voice is heard in each channel of theirs: disjoint spans in samples, in order.
         options: What the job asks for.
+        parallel: How many engines listen at once, each with its share of the cores.
 
     Raises:
         EngineStoppedError: The job was cancelled or taken over meanwhile.
@@ -79,7 +84,7 @@ def choose_language(
     if len(chunks) == 1 and not allowed:
         return ChosenLanguage(_language_of_text(claim, texts, chunks[0]))
     places = choose_places(chunks, voices)
-    heard = [_limit(probabilities, allowed) for probabilities in _listen(claim, texts, places, allowed)]
+    heard = [_limit(probabilities, allowed) for probabilities in _listen(claim, texts, places, allowed, parallel)]
     if allowed and not any(heard):
         raise EngineError(
             f"The engine heard no language in any of {len(places)} places.",
@@ -148,32 +153,44 @@ def _voiced(chunk: Chunk, voice: Sequence[Span]) -> Chunk | None:
     return chunk.model_copy(update={"spans": tuple(spans)}) if spans else None
 
 
-def _listen(claim: Claim, texts: ChunkTexts, places: Sequence[Chunk], allowed: Sequence[str]) -> list[dict[str, float]]:
+def _listen(
+    claim: Claim, texts: ChunkTexts, places: Sequence[Chunk], allowed: Sequence[str], parallel: int
+) -> list[dict[str, float]]:
     """Return the languages of each place with their probabilities; none where the engine fails on it."""
     clips = [texts.render(place) for place in places]
     heard = [texts.find_languages(clip) or {} for clip in clips]
     unknown = [position for position, known in enumerate(heard) if not _limit(known, allowed)]
-    detected = _detect(claim, texts, [clips[position] for position in unknown], allowed)
-    for position, probabilities in zip(unknown, detected, strict=True):
-        heard[position] = probabilities
-        if probabilities:
-            texts.keep_languages(clips[position], probabilities)
+    shares = [share for first in range(parallel) if (share := unknown[first::parallel])]
+    with ThreadPoolExecutor(parallel, thread_name_prefix="listen") as pool:
+        detected = [
+            pool.submit(copy_context().run, _detect, claim, texts, [clips[at] for at in share], allowed, parallel)
+            for share in shares
+        ]
+    for share, answer in zip(shares, detected, strict=True):
+        for position, probabilities in zip(share, answer.result(), strict=True):
+            heard[position] = probabilities
+            if probabilities:
+                texts.keep_languages(clips[position], probabilities)
     return heard
 
 
-def _detect(claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Sequence[str]) -> list[dict[str, float]]:
+def _detect(
+    claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Sequence[str], parallel: int
+) -> list[dict[str, float]]:
     with TemporaryDirectory(prefix="stt-language-") as folder:
         wavs = [Path(folder) / f"place-{number}.wav" for number in range(len(clips))]
         for clip, wav in zip(clips, wavs, strict=True):
             clip.write_wav(wav)
         try:
-            with texts.cores(should_stop=claim.is_lost) as cores:
+            with texts.cores(parallel=parallel, should_stop=claim.is_lost) as cores:
                 return texts.transcriber.engine.detect_languages(
                     wavs, allowed=allowed, threads=cores.count, slot=cores.slot, should_stop=claim.is_lost
                 )
         except (EngineError, EngineTimeoutError) as error:
             logger.warning("the engine failed to detect the language of {} places: {}", len(clips), error)
-    return [{}] if len(clips) == 1 else [one for clip in clips for one in _detect(claim, texts, [clip], allowed)]
+    if len(clips) == 1:
+        return [{}]
+    return [one for clip in clips for one in _detect(claim, texts, [clip], allowed, parallel)]
 
 
 def _limit(probabilities: Mapping[str, float], allowed: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from stt_core.errors import EngineStoppedError, SttError
 from stt_core.jobs.models import JobModel, Lane
@@ -30,7 +31,7 @@ def engines_loading(services: Services, job: JobModel) -> Iterator[None]:
     parallel = parallel_steps(job, services.settings)
     with ThreadPoolExecutor(parallel, thread_name_prefix="load") as pool:
         for _ in range(parallel):
-            pool.submit(_load, services, job, parallel)
+            pool.submit(copy_context().run, _load, services, job, parallel)
         yield
 
 

@@ -57,8 +57,14 @@ def is_short_size(size_bytes: int, audio_format: str | None, settings: Settings)
 
 
 @logged
-def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) -> RecordingPlan:
+def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio, *, parallel: int = 1) -> RecordingPlan:
     """Cut the prepared recording into chunks and write a document for each, in place of an earlier attempt's.
+
+    Args:
+        services: The core.
+        claim: The job.
+        prepared: Its recording.
+        parallel: How many engines listen for its language at once.
 
     Raises:
         ModelNotFoundError: This host does not have the job's model.
@@ -90,7 +96,7 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio) ->
     if job.lane is Lane.BACKFILL:  # the language may have to be heard
         let_uploads_pass(services.jobs)
     started, cpu_before = time.monotonic() - waited_seconds(), engine_cpu_seconds()
-    language = choose_language(claim, texts, chunks, voices, job.options)
+    language = choose_language(claim, texts, chunks, voices, job.options, parallel=parallel)
     return RecordingPlan(
         job_id=job.job_id,
         tracks=prepared.tracks,

@@ -68,8 +68,8 @@ def test_run_when_the_model_is_a_path_completes_and_shows_the_name_of_the_file(
 def test_step_when_the_model_was_replaced_after_the_plan_fails_and_a_retry_completes(
     services: Services, run_job: RunJob, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plan_and_replace(*arguments: Any) -> Any:
-        plan = plan_recording(*arguments)
+    def plan_and_replace(*arguments: Any, **options: Any) -> Any:
+        plan = plan_recording(*arguments, **options)
         data = bytearray(model_file.read_bytes())
         data[-1] ^= 1  # of the last tensor's last number
         model_file.write_bytes(data)

@@ -52,7 +52,7 @@ class Recordings:
             io.BytesIO(data), filename=name, size_bytes=len(data), model=MODEL, **options
         )  # type: ignore[arg-type]
         claim = ensure_claim(self.services.jobs, job.job_id, f"run-of-{job.job_id}", attempt=None)
-        plan = plan_recording(self.services, claim, prepare_recording(self.services, claim))
+        plan = plan_recording(self.services, claim, prepare_recording(self.services, claim), parallel=slots)
         return claim, batches_of(plan, slots=slots)
 
     def transcribe(self, claim: Claim, batch: ChunkBatch) -> BatchResult:
@@ -134,6 +134,13 @@ def test_planning_when_the_language_is_listened_for_then_leases_cores_too(record
         assert recordings.calls == [2]
         recordings.plan("sample-08.ogg", slots=1)
         assert set(recordings.calls) == {2}
+
+
+def test_planning_when_several_steps_will_transcribe_then_as_many_engines_listen_each_with_its_share(
+    recordings: Recordings,
+) -> None:
+    recordings.plan("noisy.ogg", slots=2)
+    assert recordings.calls == [1, 1]
 
 
 def test_step_when_it_waits_for_a_core_then_that_is_not_the_engines_time(recordings: Recordings) -> None:
