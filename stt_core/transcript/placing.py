@@ -36,6 +36,9 @@ _USUAL = 0.4
 _SLOW, _FAST, _TEMPO_TOLERANCE = 0.8, 0.5, 0.2
 #: A stretch without words costs this at most, and nothing where a sentence ends: engines leave whole sentences out.
 _LEFT_OUT = 0.5
+#: Of a noise before a sentence, or a breath, which lasts less, the pause before it counts too, seconds at the most: more
+#: would draw a sentence away over many of them.
+_NOISE_SECONDS, _MOST_NOISE_PAUSE = 0.5, 0.5
 #: A second of words that have no room in their stretch costs so much,
 _CROWD = 20.0
 #: and one of a pause inside a word that is longer than a stop consonant takes; so many stretches at most are one.
@@ -143,7 +146,9 @@ class _Prices:
         if pause:
             price -= (self._saved * (1 + pause))[:, None]
         price[np.tril_indices_from(price, -1)] = np.inf
-        left_out = min(_SLOW * length, _LEFT_OUT) * (1 - self._saved / _SAVED[Border.SENTENCE]) - self._saved * pause
+        left_out = min(_SLOW * length, _LEFT_OUT) * (1 - self._saved / _SAVED[Border.SENTENCE])
+        if 0 < length < _NOISE_SECONDS:
+            left_out -= self._saved * min(pause, _MOST_NOISE_PAUSE)
         np.fill_diagonal(price, np.inf if first < last else left_out)
         return price
 
