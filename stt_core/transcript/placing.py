@@ -36,8 +36,8 @@ _USUAL = 0.4
 _SLOW, _FAST, _TEMPO_TOLERANCE = 0.8, 0.5, 0.2
 #: A stretch without words costs this at most, and nothing where a sentence ends: engines leave whole sentences out.
 _LEFT_OUT = 0.5
-#: Of a noise before a sentence, or a breath, which lasts less, the pause before it counts too, seconds at the most: more
-#: would draw a sentence away over many of them.
+#: Of a noise before a sentence, or a breath, which lasts less, the pause before it counts too, so many seconds at the
+#: most: more would draw a sentence away over many of them.
 _NOISE_SECONDS, _MOST_NOISE_PAUSE = 0.5, 0.5
 #: A second of words that have no room in their stretch costs so much,
 _CROWD = 20.0
