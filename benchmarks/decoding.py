@@ -16,7 +16,7 @@ What an engine says of a sound is kept in `--cache`, so that another plan costs 
 Python that has `whisper-normalizer` and `jiwer`. Windows are sounds that went through the engine, second hearings
 counted; those needed are the sum of ceil(speech / 29 s) over the recordings. CPU is that of one thread, the model
 loaded (of a whole recording with its loading), when the sound was heard first. Differences are to the first
-configuration, with 95 % of a paired bootstrap over the recordings.
+configuration, with 95 % of a paired bootstrap over the recordings. Of composites, the times of words are measured too.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from real import hear_by_peer, hear_whole
+from real import hear_by_peer, hear_whole, measure_levels
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
 from word_errors import count_errors
+from word_times import heard_onsets, score_times
 
 from stt_core.audio import RecordingStream, detect_file_format, plan_recording, render_chunk
 from stt_core.audio.clips import Clip
@@ -57,7 +58,7 @@ from stt_core.engines.transcriber import Transcriber
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Segment
 from stt_core.transcript.placing import place_words
 from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel, resolve_model
@@ -124,6 +125,8 @@ class Result:
     windows_needed: int
     engine_cpu: float
     planning_cpu: float
+    #: Of words, where the truth has them (`word_times.py`).
+    times: dict[str, float] = field(default_factory=dict)
     planned_seconds: float = 0.0
     hearings: dict[str, int] = field(default_factory=dict)
     units: int = 0
@@ -219,7 +222,9 @@ def measure(options: argparse.Namespace) -> None:
             wer = 100 * result.errors / result.units
             print(
                 f"{result.recording:20} {result.configuration:20} {wer:6.2f} % of {result.units}, "
-                f"{result.windows} windows for {result.windows_needed}, {result.engine_cpu:.1f} s", result.hearings,
+                f"{result.windows} windows for {result.windows_needed}, {result.engine_cpu:.1f} s",
+                result.hearings,
+                {name: round(value, 2) for name, value in result.times.items()},
                 flush=True,
             )  # fmt: skip
         options.json.write_text(json.dumps(report(results, configurations), indent=1, ensure_ascii=False))
@@ -294,6 +299,7 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
         recording.windows_needed,
         round(engine.cpu, 2),
         round(recording.listening + planning, 2),
+        measure_times(recording, transcript.segments),
         round(sum(chunk.length for chunk in plan.chunks) / SAMPLE_RATE, 1),
         hearing.counts,
     )
@@ -350,7 +356,7 @@ def hear_without_plan(
     recording: Recording, configuration: Configuration, model: WhisperModel, options: argparse.Namespace
 ) -> Result:
     """Run the engine over the whole recording: `stt-whisper-cli`, or faster-whisper in batches."""
-    kept = options.cache / f"whole-{hashlib.sha256(model.digest.encode() + recording.pcm).hexdigest()}.json"
+    kept = options.cache / f"whole-segments-{hashlib.sha256(model.digest.encode() + recording.pcm).hexdigest()}.json"
     if not kept.exists():
         samples = len(recording.pcm) // 2
         with tempfile.TemporaryDirectory(prefix="stt-decoding-") as name:
@@ -362,13 +368,30 @@ def hear_without_plan(
                 hearing = hear_by_peer(wav, peer)
             else:
                 hearing = hear_whole(wav, model.path, recording.language)
-        text = " ".join(segment.text for segment in hearing.segments)
-        kept.write_text(json.dumps({"cpu": hearing.cpu, "text": text}))
+        kept.write_text(json.dumps({"cpu": hearing.cpu, "segments": [one.model_dump() for one in hearing.segments]}))
     entry = json.loads(kept.read_bytes())
-    needed = recording.windows_needed
+    segments = [ChunkSegment.model_validate(one) for one in entry["segments"]]
+    text = " ".join(segment.text for segment in segments)
     return Result(
-        configuration.name, recording.name, recording.language, entry["text"], 0, needed, round(entry["cpu"], 2), 0.0
+        configuration.name,
+        recording.name,
+        recording.language,
+        text,
+        0,
+        recording.windows_needed,
+        round(entry["cpu"], 2),
+        0.0,
+        measure_times(recording, segments),
     )
+
+
+def measure_times(recording: Recording, segments: Sequence[ChunkSegment | Segment]) -> dict[str, float]:
+    """Return how far words are from where they were said; nothing where the truth does not know."""
+    if recording.truth.segments[0].end == recording.truth.duration:
+        return {}
+    onsets = heard_onsets(recording.truth, measure_levels(recording.path))
+    heard = [ChunkSegment(start=one.start, end=one.end, text=one.text, words=one.words) for one in segments]
+    return score_times(recording.truth, heard, onsets).figures()
 
 
 def pooled(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
