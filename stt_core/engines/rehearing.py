@@ -13,10 +13,13 @@ from stt_core.logs import get_logger, logged
 from stt_core.transcript.held import release_held
 from stt_core.transcript.missed import find_missed
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript
-from stt_core.transcript.text import find_words
+from stt_core.transcript.text import bare, find_words
 from stt_core.whisper.loops import find_loops
 
 logger = get_logger(__name__)
+
+#: The share of its words in which a text is like another that is the same sound's.
+_SAME = 2 / 3
 
 #: Transcribes clips of one language, in order; None where a clip could not be heard.
 Hear = Callable[[Sequence[Clip], str], Sequence[ChunkTranscript | None]]
@@ -46,9 +49,26 @@ def hear_missed(
             logger.info("chunk {} has no text at {:.2f}-{:.2f} s: hearing it again", chunks[position].index, start, end)
         heard = hear([clips[position].part(start, end) for position, start, end in mine], language)
         for (position, start, _), again in zip(mine, heard, strict=True):
-            if again is not None and again.segments and not find_loops(again):
+            if (
+                again is not None
+                and again.segments
+                and not find_loops(again)
+                and not _is_there(again, settled[position], start)
+            ):
                 settled[position] = _with(settled[position], [segment.shifted(start) for segment in again.segments])
     return settled
+
+
+def _is_there(again: ChunkTranscript, transcript: ChunkTranscript, at: float) -> bool:
+    """Tell whether a text is what was written just before or behind a time: it was not missed, but shown elsewhere."""
+    words = [word for segment in transcript.segments for word in segment.words]
+    count = sum(word.start < at for word in words)
+    said = [bare(word.text) for segment in again.segments for word in segment.words]
+    beside = (words[max(0, count - len(said)) : count], words[count : count + len(said)])
+    return any(
+        sum(one == bare(word.text) for one, word in zip(said, some, strict=False)) >= max(1.0, _SAME * len(said))
+        for some in beside
+    )
 
 
 def _with(transcript: ChunkTranscript, added: Sequence[ChunkSegment]) -> ChunkTranscript:

@@ -20,6 +20,7 @@ from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 
 AUDIO = Path(__file__).parents[2] / "data" / "audio"
 WORDS = ["They", "will", "come", "back", "to", "London"]
+MISSED = ["The", "train", "leaves", "in", "the", "morning"]
 #: Where the three sentences of the recording are heard, seconds.
 FIRST, SECOND, THIRD = (0.14, 2.2), (2.62, 6.1), (6.5, 9.7)
 
@@ -35,16 +36,16 @@ def whole(samples: Samples) -> Chunk:
     return Chunk(index=0, spans=(Span(start=0, end=len(samples)),))
 
 
-def said(*sentences: tuple[float, float]) -> ChunkTranscript:
+def said(*sentences: tuple[float, float], words: Sequence[str] = WORDS) -> ChunkTranscript:
     """A text with six words in each of these times."""
     segments = []
     for start, end in sentences:
         edges = pairwise(np.linspace(start, end, 7).tolist())
-        words = [
+        timed = [
             Word(start=begin, end=stop, text=text, probability=0.9)
-            for (begin, stop), text in zip(edges, WORDS, strict=True)
+            for (begin, stop), text in zip(edges, words, strict=True)
         ]
-        segments.append(ChunkSegment(start=start, end=end, text=" ".join(WORDS), words=words))
+        segments.append(ChunkSegment(start=start, end=end, text=" ".join(words), words=timed))
     return ChunkTranscript(language="en", segments=segments)
 
 
@@ -88,7 +89,7 @@ def test_missed_when_heard_again_then_its_text_stands_where_it_belongs(speech: S
 
     def hear(clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
         asked.append((len(clips), language))
-        return [said((0.1, clip.seconds - 0.1)) for clip in clips]
+        return [said((0.1, clip.seconds - 0.1), words=MISSED) for clip in clips]
 
     [after] = hear_missed([said(FIRST, THIRD)], [whole(speech)], [Clip.of(speech.tobytes())], hear)
     assert asked == [(1, "en")]
@@ -106,9 +107,9 @@ def test_missed_when_the_text_around_it_is_one_segment_then_stands_between_its_w
         [ChunkTranscript(language="en", segments=[one])],
         [whole(speech)],
         [Clip.of(speech.tobytes())],
-        lambda clips, language: [said((0.1, clips[0].seconds - 0.1))],
+        lambda clips, language: [said((0.1, clips[0].seconds - 0.1), words=MISSED)],
     )
-    assert after.text.split(" ", 6) == [*WORDS[:5], "London.", f"{' '.join(WORDS)} {' '.join(WORDS)}!"]
+    assert after.text.split(" ", 6) == [*WORDS[:5], "London.", f"{' '.join(MISSED)} {' '.join(WORDS)}!"]
     starts = [word.start for segment in after.segments for word in segment.words]
     assert starts == sorted(starts) and len(starts) == 18
 
@@ -117,7 +118,13 @@ LOOP = ChunkSegment(start=0.0, end=3.0, text=" ".join(["Thank you."] * 12))
 
 
 @pytest.mark.parametrize(
-    "answer", [None, ChunkTranscript(language="en"), ChunkTranscript(language="en", segments=[LOOP])]
+    "answer",
+    [
+        None,
+        ChunkTranscript(language="en"),
+        ChunkTranscript(language="en", segments=[LOOP]),
+        said((0.1, 3.0), words=["they", "would", "come", "back", "to", "London."]),  # what is written beside it
+    ],
 )
 def test_missed_when_the_second_hearing_gives_nothing_of_use_then_the_text_stays(
     answer: ChunkTranscript | None, speech: Samples
