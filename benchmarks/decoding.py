@@ -178,7 +178,7 @@ class KeptEngine(Engine):
             self.windows, self.cpu = self.windows + 1, self.cpu + entry["cpu"]
             yield ChunkTranscript.model_validate(entry["transcript"])
 
-    def load(self, *, threads: int, slot: Path | None) -> None:
+    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
         raise NotImplementedError  # CPU is that without loading
 
     def detect_languages(

@@ -114,12 +114,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def load(self, *, threads: int, slot: Path | None) -> None:
+    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
         """Load the model where the engine stays for the next call, if it does and has not yet.
 
         Args:
             threads: Threads that the next call has.
             slot: As of `transcribe`.
+            should_stop: Asked every few seconds.
         """
 
     @abstractmethod

@@ -115,10 +115,10 @@ class CTranslate2(Engine):
             )
 
     @logged
-    def load(self, *, threads: int, slot: Path | None) -> None:
+    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
         if slot is not None:
-            words_of(self._watch([], [], {"only_languages": True, "threads": threads}, 0.0, slot, None))
+            words_of(self._watch([], [], {"only_languages": True, "threads": threads}, 0.0, slot, should_stop))
 
     @logged
     def detect_languages(

@@ -29,7 +29,9 @@ Hear = Callable[[Sequence[Clip], str], Sequence[ChunkTranscript | None]]
 def hear_missed(
     transcripts: Sequence[ChunkTranscript], chunks: Sequence[Chunk], clips: Sequence[Clip], hear: Hear
 ) -> list[ChunkTranscript]:
-    """Return the transcripts with the text of what they had missed; one that missed nothing is the same object.
+    """Return the transcripts with the text of what they had missed, no word of them held (`transcript.held`).
+
+    One that missed nothing, and has no such word, is the same object.
 
     Args:
         transcripts: What the engine said of chunks, with its own times.

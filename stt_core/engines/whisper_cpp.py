@@ -103,10 +103,10 @@ class WhisperCpp(Engine):
             )
 
     @logged
-    def load(self, *, threads: int, slot: Path | None) -> None:
+    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
         if slot is not None and self.executable.name == OURS:
-            words_of(self._watch(self.executable, ["--load-only"], 0.0, slot, None))
+            words_of(self._watch(self.executable, ["--load-only"], 0.0, slot, should_stop))
 
     @logged
     def detect_languages(

@@ -45,7 +45,7 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     dequeue_job(services.queue, job)
     failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
-    with engines_loading(services, job), TemporaryDirectory(prefix="stt-source-") as folder:
+    with engines_loading(services, claim), TemporaryDirectory(prefix="stt-source-") as folder:
         path = Path(folder) / "source"
         services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:

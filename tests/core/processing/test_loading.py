@@ -91,9 +91,11 @@ def test_recording_when_cores_are_at_work_then_is_prepared_without_waiting(servi
     assert not [line for line in log if "waiting for one" in line]
 
 
-def test_recording_of_the_backfill_lane_then_loads_nothing(services: Services) -> None:
-    job = upload(services).job()
-    with engines_loading(services, job.model_copy(update={"lane": Lane.BACKFILL})):
+def test_recording_of_the_backfill_lane_then_loads_nothing(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    backfill = {"lane": Lane.BACKFILL}
+    claim = upload(services)
+    monkeypatch.setattr(Claim, "job", lambda self: services.jobs.get_job(self.job_id).model_copy(update=backfill))
+    with engines_loading(services, claim):
         pass
     assert not engines()
 
