@@ -12,7 +12,7 @@ from stt_core.jobs.models import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
 from stt_core.storage import keys
-from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, script
+from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, read_calls, script
 from tests.multilingual_model import LANGUAGE, MODEL
 
 pytestmark = pytest.mark.usefixtures("multilingual_model")
@@ -28,7 +28,7 @@ def bad_chunk(configure: Configure, tmp_path: Path) -> EngineCalls:
     crash = f'case "$*" in */{BAD}.wav*) kill -SEGV $$;; esac'
     engine = script(tmp_path / "crashing", f'echo "$@" >> {log}; {crash}; exec {real} "$@"')
     configure(whisper_cpp_executable=engine, chunk_max_seconds=20.0)  # so that there are several
-    return lambda: [line.split() for line in log.read_text().splitlines()]
+    return lambda: read_calls(log)
 
 
 def chunks_of(calls: list[list[str]]) -> list[list[int]]:

@@ -65,7 +65,7 @@ def test_run_when_chunks_are_spread_over_steps_gives_the_same_text_but_for_what_
     assert run_job(one).success
     result = run_job(many, slots=2)
     assert result.success
-    assert len([e for e in result.all_events if e.is_step_success and e.step_key and "transcribe[" in e.step_key]) == 2
+    assert len([e for e in result.all_events if e.is_step_success and e.step_key and "transcribe[" in e.step_key]) > 1
     texts = [services.tasks.get_task_result(job_id).text for job_id in (one, many)]
     # Each step hears its own least sure segments again, so a few of them differ.
     assert jiwer.wer(*texts) <= 0.05
