@@ -13,6 +13,7 @@ ones too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -49,7 +50,7 @@ _LEVEL_WINDOWS = 1.15
 
 
 class RecordingStream(PcmStream):
-    """A `PcmStream` that measures the recording while somebody reads it."""
+    """A `PcmStream` that measures the recording while somebody reads it; its voice is listened for in a thread."""
 
     def __init__(
         self,
@@ -64,6 +65,12 @@ class RecordingStream(PcmStream):
         self._rumble_filter = RumbleFilter()
         self._energy_meter = EnergyMeter()
         self._voice_meter = VoiceMeter()
+        self._listener = ThreadPoolExecutor(1, thread_name_prefix="voice")
+        self._listening: Future[None] | None = None
+
+    def __exit__(self, *failure: object) -> None:
+        self._listener.shutdown()
+        super().__exit__(*failure)
 
     @logged
     def read(self, size: int = BLOCK_BYTES) -> bytes:
@@ -71,8 +78,13 @@ class RecordingStream(PcmStream):
         block = super().read(size)
         if block:
             self._energy_meter.add(self._rumble_filter.add(block))
-            self._voice_meter.add(block)
+            self._await_listener()  # one block at a time, however fast it is decoded
+            self._listening = self._listener.submit(self._voice_meter.add, block)
         return block
+
+    def _await_listener(self) -> None:
+        if self._listening is not None:
+            self._listening.result()
 
     @cached_property
     def energies(self) -> FrameEnergies:
@@ -85,6 +97,7 @@ class RecordingStream(PcmStream):
     def voice(self) -> Voice:
         """Where a voice is heard; there once the stream has been read to its end."""
         assert self.info  # raises before the end
+        self._await_listener()
         return self._voice_meter.finish()
 
 
