@@ -125,12 +125,12 @@ class Result:
     windows_needed: int
     engine_cpu: float
     planning_cpu: float
-    #: Of words, where the truth has them (`word_times.py`).
-    times: dict[str, float] = field(default_factory=dict)
     planned_seconds: float = 0.0
     hearings: dict[str, int] = field(default_factory=dict)
     units: int = 0
     errors: int = 0
+    #: Of words, where the truth has them (`word_times.py`).
+    times: dict[str, float] = field(default_factory=dict)
 
 
 class KeptEngine(Engine):
@@ -299,9 +299,9 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
         recording.windows_needed,
         round(engine.cpu, 2),
         round(recording.listening + planning, 2),
-        measure_times(recording, transcript.segments),
         round(sum(chunk.length for chunk in plan.chunks) / SAMPLE_RATE, 1),
         hearing.counts,
+        times=measure_times(recording, transcript.segments),
     )
 
 
@@ -381,7 +381,7 @@ def hear_without_plan(
         recording.windows_needed,
         round(entry["cpu"], 2),
         0.0,
-        measure_times(recording, segments),
+        times=measure_times(recording, segments),
     )
 
 
