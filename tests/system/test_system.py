@@ -17,6 +17,7 @@ import psutil
 import pytest
 import redis
 
+from stt_core.cores import cores_folder
 from stt_core.services import Services
 from tests.core.webhooks.conftest import Receiver
 from tests.system.conftest import DATA, FINAL, Stack
@@ -198,19 +199,21 @@ def test_command_line_when_it_transcribes_writes_only_the_result_to_stdout(stack
 def test_run_when_its_worker_is_killed_is_made_good_by_the_next_attempt(stack: Stack, wait_until: Waiter) -> None:
     job_id = stack.upload("noisy.ogg", (DATA / "noisy.ogg").read_bytes()).json()["job_id"]
 
-    def engine() -> psutil.Process | None:
-        return next(
-            (p for p in stack.processes() if "stt-whisper-cli" in " ".join(p.cmdline()) and p.is_running()), None
-        )
+    cores = cores_folder(stack.settings().cores_dir)
 
     def kill_worker() -> bool:
+        """Kill who holds a core, while an engine computes for it: one that waits belongs to nobody."""
         try:
-            running = engine()
-            if running is None:
+            engines = [one for one in stack.processes() if "stt-whisper-cli" in " ".join(one.cmdline())]
+            at_work = [one for one in engines if one.cpu_percent(0.2) > 50]
+            holders = {int(file.read_text() or 0) for file in cores.glob("upload-core-*")}
+            workers = [one for one in stack.processes() if one.pid in holders]
+            if not at_work or not workers:
                 return False
-            running.parent().kill()  # type: ignore[union-attr]
-            psutil.wait_procs([running], timeout=5)
-            assert not running.is_running() or running.status() == psutil.STATUS_ZOMBIE
+            for worker in workers:
+                worker.kill()
+            _, alive = psutil.wait_procs(at_work, timeout=5)
+            assert all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
             return True
         except psutil.NoSuchProcess:
             return False
