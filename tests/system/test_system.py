@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,11 +202,19 @@ def test_run_when_its_worker_is_killed_is_made_good_by_the_next_attempt(stack: S
 
     cores = cores_folder(stack.settings().cores_dir)
 
+    def engines() -> Iterator[psutil.Process]:
+        """One that stayed from an earlier run is a child of the stack no more."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "stt-whisper-cli" in " ".join(process.cmdline()) and process.environ()["STT_HOME"] == str(
+                    stack.home
+                ):
+                    yield process
+
     def kill_worker() -> bool:
         """Kill who holds a core, while an engine computes for it: one that waits belongs to nobody."""
         try:
-            engines = [one for one in stack.processes() if "stt-whisper-cli" in " ".join(one.cmdline())]
-            at_work = [one for one in engines if one.cpu_percent(0.2) > 50]
+            at_work = [one for one in engines() if one.cpu_percent(0.1) > 50]
             holders = {int(file.read_text() or 0) for file in cores.glob("upload-core-*")}
             workers = [one for one in stack.processes() if one.pid in holders]
             if not at_work or not workers:
