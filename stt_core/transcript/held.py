@@ -13,10 +13,10 @@ from stt_core.logs import logged
 from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.sentences import Border, border, spoken_words
 
-#: No word lasts longer, seconds: "unconstitutionality" takes 1.1 s.
+#: What lasts longer, seconds, is taken for a word that is held.
 _LONGEST = 1.2
-#: What a word that is held is given instead, seconds.
-_USUAL = 0.4
+#: What words last at the most, mostly, seconds; one that is held is given it.
+USUAL_SECONDS = 0.4
 #: So many words of a sentence are shown before one that is held.
 _MOST_BEFORE = 3
 
@@ -38,17 +38,16 @@ def _released(segment: ChunkSegment) -> ChunkSegment:
         if not _is_held(word):
             continue
         if ends[position + 1]:
-            words[position] = word.model_copy(update={"end": word.start + _USUAL})
+            words[position] = word.model_copy(update={"end": word.start + USUAL_SECONDS})
             continue
         first = next(number for number in range(position, -1, -1) if ends[number])
         if position - first > _MOST_BEFORE:
             first = position
-        begin = word.end - _USUAL
+        end = word.end
         for number in range(position, first - 1, -1):
-            length = min(_USUAL, words[number].end - words[number].start)
-            end = begin + _USUAL if number == position else begin
-            begin = end - length
+            begin = end - min(USUAL_SECONDS, words[number].end - words[number].start)
             words[number] = words[number].model_copy(update={"start": begin, "end": end})
+            end = begin
     return segment.model_copy(update={"words": words})
 
 

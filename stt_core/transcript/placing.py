@@ -22,6 +22,7 @@ import numpy.typing as npt
 from stt_core.audio.models import SAMPLE_RATE, Chunk
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
 from stt_core.logs import logged
+from stt_core.transcript.held import USUAL_SECONDS
 from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.sentences import Border, Spoken, border, group_sentences, spoken_words
 from stt_core.transcript.timeline import LEAST_SAMPLES
@@ -29,8 +30,6 @@ from stt_core.transcript.timeline import LEAST_SAMPLES
 #: Prices are seconds that one word lies away from where the engine heard it: so much at the most, since times that are
 #: further off are wrong altogether.
 _MOST_AWAY = 1.0
-#: What lasts longer than words do, seconds, is the wait for a word, which is spoken at its end.
-_USUAL = 0.4
 #: A second by which a stretch is longer, or shorter, than its letters are spoken in, beyond a share of the stretch,
 #: costs so much.
 _SLOW, _FAST, _TEMPO_TOLERANCE = 0.8, 0.5, 0.2
@@ -121,7 +120,8 @@ class _Prices:
     def __init__(self, words: Sequence[Spoken], stretches: Sequence[Stretch]) -> None:
         self._stretches = stretches
         starts, ends = _times(words)
-        self._middles = (ends - np.minimum(ends - starts, _USUAL * SAMPLE_RATE) / 2) / SAMPLE_RATE
+        # What lasts longer than words do is the wait for a word, which is spoken at its end.
+        self._middles = (ends - np.minimum(ends - starts, USUAL_SECONDS * SAMPLE_RATE) / 2) / SAMPLE_RATE
         letters = np.array([_letters(word.text) for word in words])
         self._seconds = np.array([one.length if one.is_heard else 0 for one in stretches]) / SAMPLE_RATE
         # Of all speech, unless the engine's words are shorter: then it has left some out.
