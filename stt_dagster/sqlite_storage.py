@@ -5,8 +5,9 @@ to close the last connection of a database is to write its log back: 6 ms of CPU
 instead of 1, and most of what the daemon, asking once a second what there is to do, took. The files are the same.
 
 It also looks whether a database has Dagster's latest tables whenever it is given one, several times a second in the
-daemon and the code server. That reads all of Dagster's migrations, 25 ms of CPU, and each time Alembic keeps a function
-to call at exit. Here it is done once a process, and for the events of a run by who writes the first of them.
+daemon and the code server, and once in the process of each step. That reads all of Dagster's migrations, 25 ms of CPU a
+database, and each time Alembic keeps a function to call at exit. Here the database itself is asked, once a process, and
+for the events of a run by who writes the first of them.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
     _event_logs_directory,
@@ -82,17 +84,23 @@ class _ScheduleStorage(_OneDatabase, SqliteScheduleStorage):
     pass
 
 
+def _has_tables(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return inspect(connection).has_table("alembic_version") and connection.execute(_REVISION).first() is not None
+
+
 @functools.cache
-def _prepared(storage: type[_RunStorage | _ScheduleStorage], folder: str) -> str:
+def _prepared(storage: type[_RunStorage | _ScheduleStorage], folder: str, name: str) -> str:
     """See once that the database of a storage is there, and return what it is called."""
-    return storage.from_local(folder)._conn_string
+    database = create_db_conn_string(folder, name)
+    if not (Path(folder, f"{name}.db").exists() and _has_tables(_engine(database))):
+        storage.from_local(folder)
+    return database
 
 
 class _EventLogStorage(SqliteEventLogStorage):
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        with engine.connect() as connection:
-            is_there = inspect(connection).has_table("alembic_version") and connection.execute(_REVISION).first()
-        if not is_there:
+        if not _has_tables(engine):
             super()._initdb(engine, for_index_shard)
 
     @contextmanager
@@ -117,9 +125,9 @@ class LocalStorage(DagsterSqliteStorage):
         super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
         self.base_dir = base_dir
         self._inst_data = inst_data
-        self._run_storage = _RunStorage(_prepared(_RunStorage, _runs_directory(base_dir)))
+        self._run_storage = _RunStorage(_prepared(_RunStorage, _runs_directory(base_dir), "runs"))
         self._event_log_storage = _EventLogStorage(_event_logs_directory(base_dir))
-        self._schedule_storage = _ScheduleStorage(_prepared(_ScheduleStorage, _schedule_directory(base_dir)))
+        self._schedule_storage = _ScheduleStorage(_prepared(_ScheduleStorage, _schedule_directory(base_dir), "schedules"))
 
     @classmethod
     @logged
