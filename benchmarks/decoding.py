@@ -145,6 +145,10 @@ class KeptEngine(Engine):
         return self.engine.name
 
     @property
+    def window_seconds(self) -> float:
+        return self.engine.window_seconds
+
+    @property
     def chunks_per_call(self) -> int:
         return self.engine.chunks_per_call
 
@@ -320,7 +324,8 @@ class _Hearing:
         texts = self._hear_each_after_the_last(clips) if self._given("prompt") == "before" else self._hear(clips)
         first_windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
         if self._given("missed") != "off":
-            texts = hear_missed(texts, chunks, clips, self._hear_stretches)
+            engine = self.transcriber.engine
+            texts = hear_missed(texts, chunks, clips, self._hear_stretches, window_seconds=engine.window_seconds)
         windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
         self.counts = {"loops": first_windows - len(chunks), "missed": windows - first_windows}
         return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]

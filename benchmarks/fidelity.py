@@ -95,7 +95,7 @@ class Engine:
             return self.hear(wavs)
 
         clips = [render_chunk(chunk, read_range) for chunk in chunks]
-        texts = hear_missed(texts, chunks, clips, hear)
+        texts = hear_missed(texts, chunks, clips, hear, window_seconds=self.transcriber.engine.window_seconds)
         return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]
 
     def watch(self, message: Any) -> None:

@@ -135,6 +135,7 @@ def systems(stack: WatchedStack, options: argparse.Namespace) -> dict[str, Calla
 
 
 def hear_by_stack(stack: WatchedStack, recording: Path, fields: dict[str, str]) -> Hearing:
+    EngineWatch.await_none()
     before = stack.cpu_seconds()
     with EngineWatch() as engines:
         wall, transcript = stack.submit_and_wait(recording, **fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from typing import Self
 
 import psutil
@@ -56,6 +57,12 @@ class EngineWatch:
         seen = self._look()
         self._latest.update({engine: seconds for engine, seconds, _ in seen})
         self._peak = max(self._peak, sum(memory for _, _, memory in seen))
+
+    @classmethod
+    def await_none(cls) -> None:
+        """Wait until the last engine that stayed for another call has ended."""
+        while cls._look():
+            time.sleep(1.0)
 
     @staticmethod
     def _look() -> list[tuple[psutil.Process, float, int]]:

@@ -127,7 +127,9 @@ class LocalStorage(DagsterSqliteStorage):
         self._inst_data = inst_data
         self._run_storage = _RunStorage(_prepared(_RunStorage, _runs_directory(base_dir), "runs"))
         self._event_log_storage = _EventLogStorage(_event_logs_directory(base_dir))
-        self._schedule_storage = _ScheduleStorage(_prepared(_ScheduleStorage, _schedule_directory(base_dir), "schedules"))
+        self._schedule_storage = _ScheduleStorage(
+            _prepared(_ScheduleStorage, _schedule_directory(base_dir), "schedules")
+        )
 
     @classmethod
     @logged

@@ -9,7 +9,7 @@ import hashlib
 import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,13 @@ class Clip:
         self.segment.export(file, format="wav")
         with disk_errors(f"for a chunk of {self.seconds:.0f} s in {path.parent}", mend="Free space there."):
             path.write_bytes(file.getbuffer())
+
+
+@logged
+def join_clips(clips: Sequence[Clip], pause_seconds: float) -> Clip:
+    """Return clips one behind the other, with so much silence between them."""
+    pause = b"\0" * (round(pause_seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+    return Clip.of(pause.join(clip.segment.raw_data for clip in clips))
 
 
 @logged

@@ -78,6 +78,11 @@ class Engine(ABC):
     def chunks_per_call(self) -> int:
         """How many chunks to give to one call: others wait for its cores, and a model may be loaded for it."""
 
+    @property
+    def window_seconds(self) -> float:
+        """So many seconds of sound cost as much as one: what is short is heard together. 0 where length is the cost."""
+        return 0.0
+
     @abstractmethod
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text: what a result is kept under.

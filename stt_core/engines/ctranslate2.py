@@ -77,6 +77,11 @@ class CTranslate2(Engine):
         return f"ctranslate2 (faster-whisper {self.release})"
 
     @property
+    def window_seconds(self) -> float:
+        """It computes whole windows; a second less leaves room for their edges."""
+        return 29.0
+
+    @property
     def chunks_per_call(self) -> int:
         """As many as are decoded together at the most."""
         return program.BATCH

@@ -177,7 +177,13 @@ class _BatchRun:
         chunks = [chunk for chunk in self.batch.chunks if chunk.index in self.heard]
         clips = [self.heard[chunk.index][0].clip for chunk in chunks]
         texts = [self.heard[chunk.index][1] for chunk in chunks]
-        whole = hear_missed(texts, chunks, clips, lambda clips, language: self._hear(clips, language, folder))
+        whole = hear_missed(
+            texts,
+            chunks,
+            clips,
+            lambda stretches, language: self._hear(stretches, language, folder),
+            window_seconds=self.texts.transcriber.engine.window_seconds,
+        )
         for chunk, clip, text in zip(chunks, clips, whole, strict=True):
             one, before = self.heard[chunk.index]
             after = place_words(text, chunk, clip.samples)

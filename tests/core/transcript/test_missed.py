@@ -99,6 +99,44 @@ def test_missed_when_heard_again_then_its_text_stands_where_it_belongs(speech: S
     assert [word.start for word in words] == sorted(word.start for word in words)
 
 
+@pytest.mark.parametrize("parted", [True, False], ids=["a segment each", "one segment over both"])
+def test_missed_when_several_are_then_they_share_a_window_and_each_gets_its_text(parted: bool, speech: Samples) -> None:
+    asked: list[float] = []
+
+    def hear(clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
+        asked.extend(clip.seconds for clip in clips)
+        half = clips[0].seconds / 2
+        both = said((0.1, half - 0.6), (half + 0.6, clips[0].seconds - 0.1), words=MISSED)
+        first, second = both.segments
+        words = [*first.words, *second.words]
+        one = first.model_copy(update={"end": second.end, "text": f"{first.text} {second.text}", "words": words})
+        return [both if parted else both.model_copy(update={"segments": [one]})]
+
+    clip = Clip.of(speech.tobytes())
+    after = hear_missed([said(FIRST, THIRD)] * 2, [whole(speech)] * 2, [clip, clip], hear, window_seconds=29.0)
+    assert len(asked) == 1 and asked[0] < 2 * (THIRD[0] - FIRST[1]) + 1.5
+    for text in after:
+        words = [word for segment in text.segments for word in segment.words]
+        assert [word.text.strip() for word in words if FIRST[1] < word.start < THIRD[0]] == MISSED
+        assert [word.start for word in words] == sorted(word.start for word in words)
+
+
+def test_missed_when_a_window_does_not_take_all_then_there_are_several(speech: Samples) -> None:
+    asked: list[float] = []
+
+    def hear(clips: Sequence[Clip], language: str) -> list[None]:
+        asked.extend(clip.seconds for clip in clips)
+        return [None] * len(clips)
+
+    clip = Clip.of(speech.tobytes())
+    before = [said(FIRST, THIRD)] * 12
+    assert hear_missed(before, [whole(speech)] * 12, [clip] * 12, hear, window_seconds=29.0) == before
+    assert 1 < len(asked) < 12 and max(asked) <= 30
+    asked.clear()
+    assert hear_missed(before, [whole(speech)] * 12, [clip] * 12, hear) == before
+    assert len(asked) == 12  # each by itself where an engine takes less for what is short
+
+
 def test_missed_when_the_text_around_it_is_one_segment_then_stands_between_its_words(speech: Samples) -> None:
     parts = said(FIRST, THIRD).segments
     text = f"{parts[0].text}. {parts[1].text}!"
