@@ -18,10 +18,10 @@ from pydantic import Field
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_object
-from stt_core.jobs.models import JobStage
+from stt_core.jobs.job import JobStage
 from stt_core.logs import logged
 from stt_core.processing.merging import merge_recording
-from stt_core.processing.models import (
+from stt_core.processing.handover import (
     BatchResult,
     ChunkBatch,
     MergedTranscript,

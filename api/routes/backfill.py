@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.bodies import JsonRoute
+from api.uploads.bodies import JsonRoute
 from api.deps import NeedsStore, ServicesDep
 from api.problems import problem_responses
 from api.schemas import ObjectsQuery, PromoteRequest

@@ -34,20 +34,6 @@ _CONNECT_SECONDS = 2.0
 
 
 @logged
-def ensure_callback_allowed(url: str, settings: Settings) -> None:
-    """Refuse a callback that could never be called.
-
-    Raises:
-        InvalidInputError: This system has no `WEBHOOK_SECRET` to sign with.
-        ForbiddenAddressError: The URL is none, or leads to where we do not go.
-        UnknownHostError: Its host has no address.
-    """
-    if settings.webhook_secret is None:
-        raise InvalidInputError("Webhooks are off.", mend="Leave callback_url out, or set WEBHOOK_SECRET.")
-    pin_url(url, allow=settings.webhook_allow)
-
-
-@logged
 def sign(message_id: str, timestamp: int, body: bytes, settings: Settings) -> str:
     """Return the value of `webhook-signature`; `timestamp` is Unix time in seconds."""
     assert settings.webhook_secret is not None

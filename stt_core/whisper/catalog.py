@@ -21,13 +21,6 @@ DEMO = "demo"
 HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
 
-@logged
-def model_name(asked_for: str) -> str:
-    """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
-    file = asked_for.rpartition(os.sep)[2]
-    return file.removeprefix("ggml-").removesuffix(".bin") or file
-
-
 @dataclass(frozen=True)
 class CatalogEntry:
     """A model that has a name. `sha1` is empty for what is bundled and so never downloaded."""

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api import connections
-from api.application import create_app
-from api.upload_schemas import METADATA_DEPTH
+from api import server
+from api.app import create_app
+from api.uploads.schemas import METADATA_DEPTH
 from tests.api.conftest import UPLOAD, kind_of, upload, wav
 
 PRESIGN = "/api/v1/tasks/presign"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from api import protection
-from stt_core.access.models import ApiKey, Scope
+from api import auth
+from stt_core.access.api_key import ApiKey, Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import Serve

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api import protection
-from api.application import create_app
+from api import auth
+from api.app import create_app
 from stt_core.services import Services
 from tests.api.conftest import REPOSITORY, UPLOAD, kind_of, upload, wav
 from tests.api.protection.conftest import NO_JOB, MakeKey, wait_for_entry

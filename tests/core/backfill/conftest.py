@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stt_core.backfill.objects import BucketObjects
+
 import json
 from collections.abc import Callable, Iterator
 
@@ -10,7 +12,7 @@ import pytest
 from stt_core.backfill.discovery import DiscoveredPage, Round, discover_next, record_page
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 
 OpenCore = Callable[..., Services]
 
@@ -56,4 +58,4 @@ def discover(services: Services, current: Round | None = None, *, limit: int = 1
 
 
 def known_keys(services: Services, bucket: ObjectStore) -> list[str]:
-    return [item.key for item in services.objects.find_range(bucket.bucket)]
+    return [item.key for item in BucketObjects.of(services).find_range(bucket.bucket)]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from stt_core.errors import DatabaseUnavailableError
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import JobCreate, JobOptions, JobUpdate
+from stt_core.stores.database import Database
+from stt_core.jobs.job import JobCreate, JobOptions, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
 from tests.core.jobs.wire import Wire

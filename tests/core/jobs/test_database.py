@@ -25,7 +25,7 @@ from stt_core.errors import (
     DiskFullError,
     SttError,
 )
-from stt_core.jobs.database import Database, mongo_errors
+from stt_core.stores.database import Database, mongo_errors
 from stt_core.settings import Settings
 
 

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError
 
 from stt_core.errors import QueueFullError, QueueRefusedError, QueueUnavailableError, SttError
-from stt_core.jobs.models import Priority
+from stt_core.jobs.job import Priority
 from stt_core.jobs.queue import JobQueue
-from stt_core.jobs.redis_server import redis_errors
+from stt_core.stores.redis_server import redis_errors
 from stt_core.settings import Settings
 from tests.conftest import wait_until
 

@@ -15,8 +15,8 @@ from stt_core.errors import (
     InvalidTransitionError,
     JobNotFoundError,
 )
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import (
+from stt_core.stores.database import Database
+from stt_core.jobs.job import (
     TRANSITIONS,
     Attempt,
     JobCreate,
