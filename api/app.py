@@ -18,18 +18,18 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
+from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
+from api.capacity import Capacity
 from api.examples import EXAMPLES
+from api.job_watch import Snapshots
 from api.metrics import Metrics
 from api.middleware import ConciseStartup, RequestScope
+from api.openai.routes import router as openai_router
 from api.problems import install_problem_handlers
-from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
 from api.readiness import Readiness
 from api.routes import backfill, events, health, metrics, results, tasks
-from api.openai import routes
-from api.uploads import routes
 from api.schemas import Problem
-from api.capacity import Capacity
-from api.job_watch import Snapshots
+from api.uploads.routes import router as uploads_router
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -77,12 +77,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestScope)
     app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
-    app.include_router(uploads.router)
+    app.include_router(uploads_router)
     app.include_router(tasks.router)
     app.include_router(results.router)
     app.include_router(events.router)
     app.include_router(backfill.router)
-    app.include_router(openai.router)
+    app.include_router(openai_router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it

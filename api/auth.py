@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.openai.errors import PREFIX as OPENAI_PREFIX
 from api.problems import answer_error, problem_responses
-from stt_core.access.keys import ApiKeys, KeyRing
-from stt_core.access.limits import WINDOW_SECONDS, Allowance
 from stt_core.access.api_key import ApiKey
 from stt_core.access.api_key import Scope as KeyScope
+from stt_core.access.keys import ApiKeys, KeyRing
+from stt_core.access.limits import WINDOW_SECONDS, Allowance
 from stt_core.errors import (
     ForbiddenError,
     QueueRefusedError,

@@ -11,9 +11,9 @@ from api.auth import Caller
 from api.readiness import Readiness
 from api.uploads.places import upload_place
 from stt_core.jobs.job import JOB_ID_PATTERN
-from stt_core.tasks.service import JobService
 from stt_core.logs import logged
 from stt_core.services import Services
+from stt_core.tasks.service import JobService
 
 
 @logged

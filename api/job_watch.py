@@ -19,9 +19,9 @@ from fastapi.concurrency import run_in_threadpool
 from api.capacity import Places
 from stt_core.errors import BusyError, SttError
 from stt_core.jobs.job import JobStatus, JobView
-from stt_core.tasks.live_text import ChunkText, take_new_texts
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
+from stt_core.tasks.live_text import ChunkText, take_new_texts
 
 logger = get_logger(__name__)
 

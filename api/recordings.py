@@ -10,8 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
-from api.ranges import ByteRange, parse_range
 from api.capacity import Capacity
+from api.ranges import ByteRange, parse_range
 from stt_core.errors import SttError
 from stt_core.jobs.job import Source
 from stt_core.logs import get_logger, log_exception, logged

@@ -12,8 +12,6 @@ looked at all the time.
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 import argparse
 import io
 import json
@@ -39,7 +37,7 @@ from stack import Stack, await_until, make_bucket
 from throughput import DEMO_TRUTH, read_sentences
 from ways_in import as_wav
 
-from stt_core.backfill.objects import ObjectState
+from stt_core.backfill.objects import BucketObjects, ObjectState
 from stt_core.backfill.partitions import partition_key
 from stt_core.jobs.job import JobStatus
 from stt_core.services import Services

@@ -55,12 +55,12 @@ from stt_core.engines.base import Decoding, Engine, ShouldStop
 from stt_core.engines.process import engine_cpu_seconds
 from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
+from stt_core.languages import LANGUAGES
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
-from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Segment
+from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.placing import place_words
-from stt_core.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel, resolve_model
 
 WINDOW_SECONDS = 29.0

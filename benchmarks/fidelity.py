@@ -41,8 +41,8 @@ from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
-from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.document import ChunkTranscript, Transcript
+from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
 

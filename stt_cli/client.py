@@ -14,9 +14,9 @@ from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList, ObjectView
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.job import JOB_ID_PATTERN, JobView
-from stt_core.tasks.views import JobList
 from stt_core.logs import get_logger, logged
 from stt_core.settings import load_settings
+from stt_core.tasks.views import JobList
 from stt_core.transcript.document import Transcript
 from stt_core.whisper.catalog import HOSTED
 

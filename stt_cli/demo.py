@@ -16,15 +16,15 @@ from rich.text import Text
 from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
 from stt_cli.follow import upload_and_wait
-from stt_cli.samples import Sample, human_sample, own_sample
-from stt_core.jobs.job import JobView
 from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import running_process
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
+from stt_cli.samples import Sample, human_sample, own_sample
+from stt_core import object_keys
+from stt_core.jobs.job import JobView
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
-from stt_core import object_keys
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)

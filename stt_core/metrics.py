@@ -15,8 +15,9 @@ from enum import StrEnum
 from typing import Any
 
 from stt_core.errors import SttError
-from stt_core.stores.database import Database, mongo_errors
+from stt_core.jobs.job import JobStatus
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import Database, mongo_errors
 from stt_core.warnings import WarningName
 
 logger = get_logger(__name__)

@@ -21,15 +21,15 @@ from itertools import islice
 
 from pydantic import BaseModel
 
+from stt_core import object_keys
 from stt_core.errors import ConflictError, JobNotFoundError
-from stt_core.tasks.idempotency import IdempotencyKeys
 from stt_core.jobs.job import JobStatus
-from stt_core.stores.documents import utc_now
 from stt_core.jobs.repository import JobEnding
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import StoredObject
+from stt_core.tasks.idempotency import IdempotencyKeys
 
 logger = get_logger(__name__)
 
@@ -121,7 +121,7 @@ def _is_needed(key: str, ending: JobEnding, re_executable: datetime | None) -> b
     """Tell whether an object is of use to its job; `re_executable` is since when failed jobs are (None: ever)."""
     if ending.is_deleted:
         return False
-    if key.startswith(object_keys.UPLOADS):  # without a source it ended while its bytes arrived, and what is there is a part
+    if key.startswith(object_keys.UPLOADS):  # without a source it ended while its bytes arrived: that is a part
         return key == ending.source_key if ending.source_key else ending.completed_at is None
     if ending.prefix and key.startswith(ending.prefix):
         return True

@@ -14,15 +14,15 @@ from stt_core.access.keys import ApiKeys
 from stt_core.access.limits import Limits
 from stt_core.errors import SttError
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.stores.database import Database
 from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
-from stt_core.tasks.service import JobService
-from stt_core.metrics import Tallies
 from stt_core.logs import get_logger, logged
+from stt_core.metrics import Tallies
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.service import JobService
 
 logger = get_logger(__name__)
 

@@ -20,12 +20,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stt_core import object_keys
-from stt_core.sources import BUCKET_PATTERN, BackfillSource, find_overlap
 from stt_core.cores import usable_cores
 from stt_core.errors import ConfigurationError, UnknownLanguageError
-from stt_core.options import Strategy
-from stt_core.logs import get_logger, logged, mask_secrets
 from stt_core.languages import check_language
+from stt_core.logs import get_logger, logged, mask_secrets
+from stt_core.options import Strategy
+from stt_core.sources import BUCKET_PATTERN, BackfillSource, find_overlap
 
 logger = get_logger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from stt_core.errors import LanguageChoiceError, UnknownLanguageError
-from stt_core.options import Channels, JobOptions, Strategy
-from stt_core.logs import logged
 from stt_core.languages import check_language, check_languages, resolve_languages
+from stt_core.logs import logged
+from stt_core.options import Channels, JobOptions, Strategy
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 
@@ -73,7 +73,7 @@ class BackfillSource(BaseModel):
 
     @logged
     def job_options(self, *, default_language: str, default_model: str, model: str | None = None) -> JobOptions:
-        """Return how its recordings are transcribed: with the system's own for what it leaves open, or another model."""
+        """Return how its recordings are transcribed: what it leaves open as the system does, or by another model."""
         own = self.model_dump(include=set(JobOptions.model_fields))
         own["language"], own["languages"] = resolve_languages(self.language, self.languages, default=default_language)
         own["model"] = model or self.model or default_model

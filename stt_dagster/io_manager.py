@@ -7,10 +7,10 @@ from typing import Protocol
 from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
 from pydantic import BaseModel
 
+from stt_core import object_keys
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.claims import MEND_SWEPT
 from stt_core.logs import get_logger, logged
-from stt_core import object_keys
 from stt_dagster.jobs import job_of
 from stt_dagster.resources import SttResource
 

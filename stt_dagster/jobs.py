@@ -15,8 +15,8 @@ from stt_core.logs import logged
 from stt_core.processing.planning import parallel_steps
 from stt_core.settings import Settings
 from stt_dagster.assets import bucket_transcripts
-from stt_dagster.runtime.executor import run_executor, spread_over
 from stt_dagster.ops import merge, plan_chunks, prepare_audio, publish, transcribe
+from stt_dagster.runtime.executor import run_executor, spread_over
 from stt_dagster.runtime.names import BACKFILL, PARTITION
 from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL, run_tags
 

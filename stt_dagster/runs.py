@@ -18,9 +18,9 @@ from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
 from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError, TransientError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.leasing import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.job import JobError, JobModel, JobStatus, JobUpdate
+from stt_core.jobs.leasing import is_held_back
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
 from stt_core.logs import get_logger, log_exception, logged
 from stt_core.services import Services
@@ -30,8 +30,8 @@ from stt_dagster.jobs import is_transcription, job_of, partition_request, transc
 from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
-from stt_dagster.runtime.run_events import report_in_name_of_run
 from stt_dagster.runtime.names import AT_WORK, PARTITION, RUN_KEY, SENSOR, UNFINISHED
+from stt_dagster.runtime.run_events import report_in_name_of_run
 from stt_dagster.tags import MODEL, UNTOLD
 
 logger = get_logger(__name__)

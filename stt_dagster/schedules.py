@@ -11,8 +11,8 @@ from dagster import (
     op,
 )
 
-from stt_core.retention import sweep
 from stt_core.logs import logged
+from stt_core.retention import sweep
 from stt_dagster.logs import run_event_log
 from stt_dagster.resources import SttResource
 

@@ -29,12 +29,12 @@ from dagster import (
 from pydantic import BaseModel
 
 from stt_core.errors import TransientError
-from stt_core.jobs.leasing import wait_for_due_jobs
 from stt_core.jobs.heartbeats import Observation
+from stt_core.jobs.leasing import wait_for_due_jobs
 from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
 from stt_core.logs import get_logger, log_exception, logged
-from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.settings import get_settings
+from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.webhooks.sending import send_due_webhooks
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.jobs import run_request, transcribe_recording

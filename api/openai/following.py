@@ -16,13 +16,13 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from api.openai.schemas import TextDelta, TextDone
 from api.capacity import Capacity
+from api.openai.schemas import TextDelta, TextDone
 from stt_core.errors import StillAtWorkError, SttError
 from stt_core.jobs.job import JobModel, JobStatus
-from stt_core.tasks.live_text import partial_texts
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
+from stt_core.tasks.live_text import partial_texts
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)

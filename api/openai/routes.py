@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Path, Request, Response
 
+from api.auth import Caller
 from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
 from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
 from api.openai.errors import OpenAIError, openai_responses
@@ -18,7 +19,6 @@ from api.openai.schemas import (
     TranscriptionForm,
     TranslationForm,
 )
-from api.auth import Caller
 from api.uploads.reading import UploadRoute
 from stt_core.errors import (
     BusyError,
@@ -37,8 +37,8 @@ from stt_core.errors import (
     UnsupportedFormatError,
 )
 from stt_core.jobs.job import Priority
-from stt_core.tasks.service import JobService
 from stt_core.logs import logged
+from stt_core.tasks.service import JobService
 from stt_core.transcript.verbose import VerboseTranscript
 
 _JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}

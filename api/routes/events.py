@@ -9,8 +9,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
 from api.examples import EVENTS
-from api.problems import problem_responses
 from api.job_watch import SharedJob, Snapshot
+from api.problems import problem_responses
 from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
 from stt_core.logs import get_logger, logged
 

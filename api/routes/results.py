@@ -22,8 +22,8 @@ from stt_core.errors import (
     ResultNotReadyError,
     StoreUnavailableError,
 )
-from stt_core.tasks.views import ChunkList
 from stt_core.logs import logged
+from stt_core.tasks.views import ChunkList
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.verbose import VerboseTranscript
 

@@ -19,8 +19,8 @@ from stt_core.errors import (
     StoreUnavailableError,
 )
 from stt_core.jobs.job import JobView
-from stt_core.tasks.views import JobList
 from stt_core.logs import logged
+from stt_core.tasks.views import JobList
 
 WaitSeconds = Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the job's end, at most.")]
 

@@ -12,8 +12,8 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from api.auth import Caller
-from stt_core.access.limits import PLACE_SECONDS, Limits
 from stt_core.access.api_key import ApiKey
+from stt_core.access.limits import PLACE_SECONDS, Limits
 from stt_core.errors import SttError
 from stt_core.logs import get_logger
 
@@ -27,8 +27,8 @@ _RENEWAL_SECONDS = PLACE_SECONDS / 3
 async def upload_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the caller's places for uploads while the block runs.
 
-    The places of a process that dies meanwhile run out by themselves. Where Redis is away nothing is uploaded: the queue
-    is there too.
+    The places of a process that dies meanwhile run out by themselves. Where Redis is away nothing is uploaded: it has
+    the queue too.
 
     Raises:
         TooManyUploadsError: The key has no place left.

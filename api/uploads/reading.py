@@ -19,11 +19,11 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from api.uploads.bodies import read_json, read_recording, spooling
-from api.readiness import Readiness
 from api.capacity import Capacity
-from api.uploads.schemas import UploadForm
+from api.readiness import Readiness
+from api.uploads.bodies import read_json, read_recording, spooling
 from api.uploads.places import upload_place
+from api.uploads.schemas import UploadForm
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -82,7 +82,7 @@ class UploadRoute(APIRoute):
 
 
 class RecordingRoute(UploadRoute):
-    """A route whose body is an upload form, the recording itself, or JSON with a `source_url`; see `api.uploads.bodies`.
+    """A route whose body is an upload form, the recording itself, or JSON with a `source_url` (`api.uploads.bodies`).
 
     Fields may stand in the query, too; those of the body go before them.
     """

@@ -8,12 +8,12 @@ from fastapi import APIRouter, File, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from api.uploads.bodies import JsonRoute, new_spool, spooling
+from api.capacity import Capacity
 from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, TasksDep
 from api.problems import problem_responses
-from api.capacity import Capacity
-from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
+from api.uploads.bodies import JsonRoute, new_spool, spooling
 from api.uploads.reading import RecordingRoute
+from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
@@ -41,9 +41,9 @@ from stt_core.errors import (
 )
 from stt_core.fetching import fetch
 from stt_core.jobs.job import JobView
-from stt_core.tasks.service import PresignedUpload
 from stt_core.logs import logged
 from stt_core.services import Services
+from stt_core.tasks.service import PresignedUpload
 
 _OPTIONS = (
     InvalidInputError,

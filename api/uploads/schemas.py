@@ -9,10 +9,10 @@ from typing import Annotated, Any, cast
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
 
-from stt_core.tasks.submission import Wishes
 from stt_core.jobs.job import Priority
-from stt_core.options import Channels, Strategy
 from stt_core.logs import logged
+from stt_core.options import Channels, Strategy
+from stt_core.tasks.submission import Wishes
 
 #: The most that a job's metadata may weigh as JSON, bytes.
 METADATA_BYTES = 8192

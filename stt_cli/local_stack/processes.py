@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import psutil
 
-from stt_core.errors import ConfigurationError
 from stt_cli.local_stack.home import StackHome
+from stt_core.errors import ConfigurationError
 from stt_core.logs import get_logger, logged
 from stt_core.temp_dirs import remove_abandoned_folders
 

@@ -31,8 +31,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from urllib3.exceptions import HTTPError
 
-from stt_core.errors import ExecutableNotFoundError
 from stt_cli.local_stack.home import StackHome
+from stt_core.errors import ExecutableNotFoundError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Self
 
-from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
 from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import (
     enlist,
@@ -30,6 +29,7 @@ from stt_cli.local_stack.processes import (
     marked_environment,
     sweep,
 )
+from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

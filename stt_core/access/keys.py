@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 from stt_core.access.api_key import ApiKey, Scope
 from stt_core.errors import InvalidDocumentError, InvalidInputError, KeyNotFoundError
+from stt_core.logs import get_logger, logged
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import utc_now
-from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from stt_core.access.api_key import ApiKey
 from stt_core.errors import RateLimitedError, TooManyUploadsError
-from stt_core.stores.redis_server import RedisServer
 from stt_core.logs import get_logger, logged
+from stt_core.stores.redis_server import RedisServer
 
 logger = get_logger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stt_core.options import Strategy
 from stt_core.logs import logged
+from stt_core.options import Strategy
 from stt_core.warnings import RecordingWarnings
 
 #: Sample rate whisper works at, Hz.

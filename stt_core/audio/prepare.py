@@ -28,8 +28,8 @@ from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, 
 from stt_core.audio.rumble import RumbleFilter
 from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs
 from stt_core.audio.vad import Voice, VoiceMeter
-from stt_core.options import Strategy
 from stt_core.logs import get_logger, logged
+from stt_core.options import Strategy
 from stt_core.settings import Settings
 from stt_core.warnings import RecordingWarning, WarningName
 

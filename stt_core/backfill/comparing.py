@@ -7,24 +7,21 @@ changed, not which of the two is right.
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
-
 import jiwer
 
-from stt_core.backfill.objects import BucketObject
-from stt_core.services import Services
-from stt_core.jobs.job import JobModel, JobResult, JobStatus
-from stt_core.logs import get_logger, logged
 from stt_core import object_keys
+from stt_core.backfill.objects import BucketObject, BucketObjects
+from stt_core.jobs.job import JobModel, JobResult, JobStatus
+from stt_core.languages import UNSPACED
+from stt_core.logs import get_logger, logged
+from stt_core.services import Services
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.text import bare
-from stt_core.languages import UNSPACED
 
 logger = get_logger(__name__)
 

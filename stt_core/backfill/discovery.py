@@ -10,23 +10,20 @@ not recorded, since a server was away or the process died, is found again in the
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from dataclasses import dataclass, field
 from datetime import datetime
 
-
 from pydantic import BaseModel
 
-from stt_core.services import Services
-from stt_core.stores.object_store import StoredObject
 from stt_core.audio.formats import is_named_like_a_recording
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
-from stt_core.sources import BackfillSource
 from stt_core.errors import ConflictError, PartitionNotFoundError, StoreRefusedError
-from stt_core.stores.documents import utc_now
 from stt_core.logs import get_logger, log_exception, logged
+from stt_core.services import Services
+from stt_core.sources import BackfillSource
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import StoredObject
 
 logger = get_logger(__name__)
 

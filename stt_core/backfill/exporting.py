@@ -6,19 +6,15 @@ model and older. Any other waits until somebody promotes it. All of it can be re
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
-
-
-from stt_core.services import Services
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
-from stt_core.sources import BackfillSource, find_source
 from stt_core.errors import PartitionNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel
 from stt_core.logs import get_logger, logged
-from stt_core import object_keys
+from stt_core.services import Services
+from stt_core.sources import BackfillSource, find_source
 
 logger = get_logger(__name__)
 

@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import BulkWriteError
 
 from stt_core.errors import ConflictError, PartitionNotFoundError
-from stt_core.stores.database import Database, mongo_errors
 from stt_core.jobs.job import JobModel, JobStatus
-from stt_core.stores.documents import Document
 from stt_core.jobs.repository import JobRepository
-from stt_core.stores.writes import DUPLICATE_KEY, replace_as_read, until_won
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import Document
+from stt_core.stores.writes import DUPLICATE_KEY, replace_as_read, until_won
 
 logger = get_logger(__name__)
 

@@ -7,25 +7,21 @@ decided by the claim. Where a run dies between the two writes, the next one inse
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
-
-
-from stt_core.options import JobOptions
-from stt_core.services import Services
 from stt_core.audio.formats import guess_format
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
-from stt_core.sources import BackfillSource, find_source
 from stt_core.errors import DatabaseUnavailableError, ObjectNotFoundError, PartitionNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel, JobStatus, Lane, Priority, Source, new_job_id
-from stt_core.stores.documents import utc_now
 from stt_core.jobs.recovery import cancel_job
-from stt_core.stores.writes import until_won
 from stt_core.logs import get_logger, logged
+from stt_core.options import JobOptions
 from stt_core.processing.planning import is_short_size
+from stt_core.services import Services
+from stt_core.sources import BackfillSource, find_source
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectVersion
+from stt_core.stores.writes import until_won
 
 logger = get_logger(__name__)
 

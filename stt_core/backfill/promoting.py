@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
-
-
 from pydantic import BaseModel
 
-from stt_core.services import Services
 from stt_core.backfill.exporting import export_current
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.views import ensure_source
 from stt_core.errors import PermanentError
@@ -18,6 +13,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error
 from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger, log_exception, logged
+from stt_core.services import Services
 
 logger = get_logger(__name__)
 

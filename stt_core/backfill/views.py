@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from stt_core.services import Services
-from stt_core.backfill.objects import BucketObject, ObjectState
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState
 from stt_core.errors import BucketNotConfiguredError
 from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger, logged
+from stt_core.services import Services
 
 logger = get_logger(__name__)
 

@@ -122,9 +122,7 @@ class Claim:
         return self._change(transitions.fail, error=error)
 
     def _change(self, transition: Callable[..., JobUpdate | None], **told: object) -> JobModel:
-        return self.jobs.modify_job(
-            self.job_id, partial(transition, run_id=self.run_id, attempt=self.attempt, **told)
-        )
+        return self.jobs.modify_job(self.job_id, partial(transition, run_id=self.run_id, attempt=self.attempt, **told))
 
     def _ensure_held(self, job: JobModel) -> None:
         transitions.ensure_held(job, run_id=self.run_id, attempt=self.attempt)

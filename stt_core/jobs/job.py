@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from stt_core.errors import InvalidDocumentError
 from stt_core.jobs.metadata import Metadata, StoredMetadata
-from stt_core.options import JobOptions
 from stt_core.logs import get_logger, logged
+from stt_core.options import JobOptions
+from stt_core.stores.documents import Document, utc_now
 from stt_core.transcript.document import QualityCheck
 from stt_core.warnings import RecordingWarnings
 
@@ -229,7 +229,7 @@ class JobModel(Document):
     filename: str
     options: JobOptions
     #: The caller's own data, given back as it came.
-    metadata: StoredMetadata = {}
+    metadata: StoredMetadata = Field(default_factory=dict)
     #: Told when the job has ended.
     callback_url: str | None = None
     #: Whether its end is still to be passed on to the deliveries (see `stt_core.webhooks`).
@@ -241,7 +241,7 @@ class JobModel(Document):
     source: Source | None = None
     #: Fences the runs of a job off from each other; the queue's member is `<job_id>:<attempt>`.
     attempt: int = 0
-    attempts: list[Attempt] = []
+    attempts: list[Attempt] = Field(default_factory=list)
     #: Attempts that were claimed by a run and failed; an outage does not burn one.
     failures: int = 0
     run_id: str | None = None

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from stt_core.errors import InvalidDocumentError, JobNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel, JobStatus, Lane
-from stt_core.stores.documents import utc_now
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
+from stt_core.stores.documents import utc_now
 
 logger = get_logger(__name__)
 

@@ -10,17 +10,17 @@ import random
 from datetime import timedelta
 from functools import partial
 
+from stt_core import object_keys
 from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs import transitions
-from stt_core.jobs.leasing import current_job
 from stt_core.jobs.job import Attempt, JobError, JobModel, JobStatus, JobUpdate, Lane
-from stt_core.stores.documents import utc_now
+from stt_core.jobs.leasing import current_job
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 
 logger = get_logger(__name__)
@@ -197,7 +197,9 @@ def dequeue_job(queue: JobQueue, job: JobModel) -> None:
         logger.warning("entry {} stays in the queue until somebody meets it: {}", job.member, error)
 
 
-def _next_attempt(job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]) -> JobUpdate:
+def _next_attempt(
+    job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]
+) -> JobUpdate:
     # An attempt that was free backs off by the free ones so far.
     delay = backoff_seconds(failures if failures > job.failures else job.attempt - failures, settings)
     return transitions.requeue(job, failures=failures, error=error, attempts=attempts, delay_seconds=delay)

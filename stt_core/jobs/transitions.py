@@ -19,7 +19,7 @@ import platform
 from datetime import timedelta
 
 from stt_core.errors import InvalidTransitionError, JobFailedError, SupersededError
-from stt_core.jobs.models import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, Source
+from stt_core.jobs.job import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, Source
 from stt_core.logs import get_logger, logged
 from stt_core.stores.documents import utc_now
 

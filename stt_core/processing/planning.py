@@ -20,9 +20,9 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import ChunkModel, JobModel, Lane
 from stt_core.logs import get_logger, logged
+from stt_core.processing.handover import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.language import choose_language
-from stt_core.processing.handover import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.texts import ChunkTexts
 from stt_core.processing.voices import voice_of
 from stt_core.services import Services

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
+from stt_core import object_keys
 from stt_core.audio.detection import detect_file_format
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.plan import AudioInfo
@@ -14,13 +15,12 @@ from stt_core.errors import AudioTooLongError, FileTooLargeError, ObjectNotFound
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobUpdate, Source
-from stt_core.options import Channels
 from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
-from stt_core.processing.loading import engines_loading
+from stt_core.options import Channels
 from stt_core.processing.handover import PreparedAudio, Track
+from stt_core.processing.loading import engines_loading
 from stt_core.services import Services
-from stt_core import object_keys
 
 logger = get_logger(__name__)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from stt_core import object_keys
 from stt_core.errors import SttError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobModel, JobResult
-from stt_core.metrics import Spread
 from stt_core.logs import get_logger, logged
+from stt_core.metrics import Spread
 from stt_core.processing.handover import MergedTranscript
 from stt_core.services import Services
-from stt_core import object_keys
-from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
 from stt_core.transcript.document import Transcript
+from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
 
 logger = get_logger(__name__)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from stt_core import object_keys
 from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.plan import Chunk
 from stt_core.cores import Lease, cores_folder, lease_cores, usable_cores
@@ -23,7 +24,6 @@ from stt_core.jobs.job import JobModel, Lane
 from stt_core.logs import get_logger, logged
 from stt_core.processing.handover import Track
 from stt_core.services import Services
-from stt_core import object_keys
 from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel

@@ -20,8 +20,8 @@ from pymongo.errors import (
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stt_core.errors import ConflictError
-from stt_core.stores.database import MongoDocument
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import MongoDocument
 
 logger = get_logger(__name__)
 

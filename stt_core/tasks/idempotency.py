@@ -16,10 +16,10 @@ from pydantic import Field
 from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import IdempotencyMismatchError, RequestInProgressError
-from stt_core.stores.database import Database, mongo_errors
 from stt_core.jobs.job import new_job_id
-from stt_core.stores.documents import Document, utc_now
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import Document, utc_now
 
 logger = get_logger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Annotated, BinaryIO, Literal, Unpack
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from stt_core import object_keys
 from stt_core.errors import (
     FileTooLargeError,
     InvalidTransitionError,
@@ -21,20 +22,19 @@ from stt_core.errors import (
     ResultNotReadyError,
     SttError,
 )
-from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.transitions import ended_error
-from stt_core.tasks.submission import Intake, Wishes
 from stt_core.jobs import transitions
-from stt_core.jobs.job import JobModel, JobStatus, JobUpdate, JobView, Progress, Source
-from stt_core.stores.documents import utc_now
+from stt_core.jobs.chunks import ChunkRepository
+from stt_core.jobs.job import JobModel, JobStatus, JobView, Progress, Source
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, dequeue_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
-from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.jobs.transitions import ended_error
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.submission import Intake, Wishes
+from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypedDict, cast
 
+from stt_core import object_keys
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.tracks import ensure_track
@@ -41,22 +42,21 @@ from stt_core.errors import (
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs import transitions
 from stt_core.jobs.claims import describe_error
-from stt_core.jobs.transitions import ended_error
-from stt_core.tasks.idempotency import IdempotencyKeys, KeyRecord
-from stt_core.jobs.job import JobCreate, JobModel, JobStatus, JobUpdate, Priority, Source
-from stt_core.stores.documents import utc_now
-from stt_core.options import Channels, JobOptions, Strategy
+from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Priority, Source
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import end_broken_upload, enqueue_job, give_up_upload
 from stt_core.jobs.repository import JobRepository
-from stt_core.metrics import Tallies, Tally
-from stt_core.logs import get_logger, log_context, logged
-from stt_core.settings import Settings
-from stt_core import object_keys
-from stt_core.stores.object_store import ObjectStore
-from stt_core.transcript.text import one_line
-from stt_core.net import pin_url
+from stt_core.jobs.transitions import ended_error
 from stt_core.languages import resolve_languages
+from stt_core.logs import get_logger, log_context, logged
+from stt_core.metrics import Tallies, Tally
+from stt_core.net import pin_url
+from stt_core.options import Channels, JobOptions, Strategy
+from stt_core.settings import Settings
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.idempotency import IdempotencyKeys, KeyRecord
+from stt_core.transcript.text import one_line
 from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)

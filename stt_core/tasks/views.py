@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from stt_core.jobs.metadata import Metadata
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobError, JobModel, JobStage, JobStatus, Priority
+from stt_core.jobs.metadata import Metadata
 from stt_core.logs import logged
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import httpx
 
-from stt_core.errors import InvalidInputError, SttError
+from stt_core.errors import SttError
 from stt_core.logs import get_logger, logged
 from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 from stt_core.settings import WEBHOOK_SECRET_PREFIX, Settings

@@ -6,11 +6,8 @@ that `WHISPER_MODELS_URL` points at; sizes are those of the published files, byt
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from stt_core.logs import logged
 
 #: Chunks are separate pieces of speech, joined without their pauses: text of the one before is no context, and feeding
 #: it back is what starts most loops.

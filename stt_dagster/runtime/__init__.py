@@ -21,5 +21,7 @@ def is_tested() -> bool:
     """Tell whether this is the release that we know; of another one a warning says what it costs."""
     if dagster.__version__ == TESTED:
         return True
-    logger.warning("Dagster {} is not {}: runs start and store their events as Dagster does, slower", dagster.__version__, TESTED)
+    logger.warning(
+        "Dagster {} is not {}: runs start and store their events as Dagster does, slower", dagster.__version__, TESTED
+    )
     return False

@@ -25,10 +25,10 @@ from dagster._core.execution.retries import RetryMode
 from stt_core.backfill.opening import is_short_object
 from stt_core.logs import logged
 from stt_core.temp_dirs import own_temporary_folder
-from stt_dagster.runtime.fork_server import shared_fork_server
-from stt_dagster.runtime.orphans import executes_run
 from stt_dagster.resources import SttResource
+from stt_dagster.runtime.fork_server import shared_fork_server
 from stt_dagster.runtime.names import PARTITION
+from stt_dagster.runtime.orphans import executes_run
 
 
 class _BeatingExecutor(Executor):

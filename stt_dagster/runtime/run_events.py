@@ -21,8 +21,8 @@ def report_in_name_of_run(
 ) -> None:
     """Write down that a run materialised an asset, or what a check of it found."""
     if isinstance(told, AssetMaterialization):
-        kind, data = DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(told)
+        materialized = StepMaterializationData(told)
+        event = DagsterEvent(DagsterEventType.ASSET_MATERIALIZATION.value, _ASSET_JOB, event_specific_data=materialized)
     else:
-        kind, data = DagsterEventType.ASSET_CHECK_EVALUATION, told
-    event = DagsterEvent(kind.value, job_name=_ASSET_JOB, event_specific_data=data)
+        event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, _ASSET_JOB, event_specific_data=told)
     instance.report_dagster_event(event, run_id=run_id)

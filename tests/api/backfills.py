@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from stt_core.backfill.exporting import release_transcript
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.jobs.job import JobModel, JobOptions, JobStatus, Lane, Source
-from stt_core.stores.documents import utc_now
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from tests.api.conftest import publish
 
 

@@ -23,11 +23,11 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.server import HTTP
+from stt_core import object_keys
 from stt_core.jobs.claims import Claim, ensure_claim
 from stt_core.jobs.job import JobResult
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics, Word
 from tests.conftest import wait_until
 

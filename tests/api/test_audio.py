@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ranges import ByteRange, parse_range
+from stt_core import object_keys
 from stt_core.errors import RangeNotSatisfiableError, StoreUnavailableError
 from stt_core.jobs.job import ChunkModel, JobCreate, JobOptions
 from stt_core.logs import add_sink
 from stt_core.services import Services
-from stt_core import object_keys
 from stt_core.stores.object_store import ObjectStore
 from tests.api.conftest import UPLOAD, kind_of, upload, wav
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 import json
 import os
 import re
@@ -15,10 +13,11 @@ import httpx
 import pytest
 
 from stt_core.access.api_key import Scope
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.sources import BackfillSource
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import REPOSITORY, Serve, kind_of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import EngineError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.job import JobError, JobResult, JobStatus, JobUpdate
 from stt_core.services import Services
-from stt_core import object_keys
 from tests.api.conftest import kind_of, upload
 
 RESULT = JobResult(

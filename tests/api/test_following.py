@@ -15,10 +15,10 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from stt_core import object_keys
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStage
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from tests.api.conftest import claim, kind_of, publish, serve_app, upload
 from tests.conftest import wait_until

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import JobDeletedError
 from stt_core.jobs.job import ChunkModel, JobCreate, JobOptions, JobStatus, JobUpdate
 from stt_core.services import Services
-from stt_core import object_keys
 from tests.api.conftest import claim, kind_of, publish, upload
 
 TASKS = "/api/v1/tasks"

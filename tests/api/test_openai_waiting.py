@@ -15,11 +15,11 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from stt_core import object_keys
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStatus
 from stt_core.logs import add_sink
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from tests.api.conftest import Serve, claim, connect, publish, wav
 from tests.conftest import wait_until

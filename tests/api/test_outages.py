@@ -17,10 +17,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stt_core.jobs.job import JobCreate, JobOptions
 from stt_cli.local_stack.home import StackHome, free_port
 from stt_cli.local_stack.processes import Guard
 from stt_cli.local_stack.servers import EmbeddedMongo, EmbeddedRedis, EmbeddedS3, EmbeddedServer
+from stt_core.jobs.job import JobCreate, JobOptions
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.stores.object_store import ObjectStore

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.jobs.job import JobError, JobStage, JobStatus, JobUpdate
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.transcript.document import Transcript
 from stt_core.whisper.models import resolve_model
 from tests.api.conftest import Serve, claim, kind_of, publish, upload, wav

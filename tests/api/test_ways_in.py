@@ -12,11 +12,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.jobs.job import JobStatus
-from stt_core.stores.documents import utc_now
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from tests.api.conftest import UPLOAD, Serve, kind_of, upload, wav
 from tests.web import Site
 

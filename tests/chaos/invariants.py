@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import psutil
 
+from stt_core import object_keys
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.retention import sweep
-from stt_core import object_keys
 from stt_core.transcript.formats import FORMATS
 from tests.chaos.stack import ChaosStack
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 import os
 import re
 import signal
@@ -20,15 +18,16 @@ from fastapi import FastAPI, Request
 
 from api.app import create_app
 from stt_cli import backfill
+from stt_cli.local_stack.home import free_port
 from stt_cli.watching import BackfillFailedError
-from stt_core.sources import BackfillSource
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObjects
 from stt_core.errors import SttError
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.job import JobError, JobUpdate
-from stt_cli.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import claim, publish, serve_app
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +9,14 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterRunStatus, RunsFilter
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.opening import open_object
 from stt_core.backfill.partitions import partition_key, split_partition_key
 from stt_core.failpoints import Failpoint
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.job import JobModel, JobResult, JobStatus
 from stt_core.retention import sweep
-from stt_core import object_keys
 from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from tests.conftest import wait_until
@@ -92,7 +91,7 @@ def assert_has_one_transcript(
     """Fail where its job, its output, Dagster and the bucket do not agree, or more is left than they need."""
     assert job.status is JobStatus.COMPLETED and job.result is not None
     assert set(job.result.formats) == set(FORMATS)
-    item = system.BucketObjects.of(services).get(partition)
+    item = BucketObjects.of(system.services).get(partition)
     assert (item.current_job_id, item.latest_job_id) == (job.job_id, job.job_id)
     assert item.current_etag == item.etag == bucket.version(item.key).etag
     assert system.transcript(job.job_id) == undisturbed
@@ -203,7 +202,7 @@ def test_api_when_it_dies_promoting_then_whoever_promotes_again_finds_the_rest_t
 
     assert system.order("promote", **promotion) == 0
 
-    assert system.BucketObjects.of(services).get(partition).current_job_id == other.job_id
+    assert BucketObjects.of(system.services).get(partition).current_job_id == other.job_id
     assert exported(system, partition) == expected_export(system, other)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -22,13 +20,14 @@ from dagster import (
 )
 from dagster._core.test_utils import create_run_for_test
 
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.sources import BackfillSource
 from stt_core.engines.process import find_executable
 from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
 from stt_core.jobs.job import JobStatus, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.services import Services
+from stt_core.sources import BackfillSource
 from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from stt_core.transcript.quality import CHECKS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,11 +11,12 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from stt_core.backfill.discovery import Round, discover_next
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.sources import BackfillSource
 from stt_core.errors import StoreUnavailableError
-from stt_core.stores.documents import utc_now
 from stt_core.services import Services
+from stt_core.sources import BackfillSource
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 from tests.conftest import wait_until
 from tests.dagster.conftest import DATA, Configure

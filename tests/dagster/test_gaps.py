@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
 from stt_core.jobs.job import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
-from stt_core import object_keys
 from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, read_calls, script
 from tests.multilingual_model import LANGUAGE, MODEL
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobStatus
@@ -18,7 +19,6 @@ from stt_core.processing.planning import plan_recording
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
 from tests.dagster.conftest import DATA, Configure, RunJob, script

@@ -15,11 +15,11 @@ from dagster import (
     reconstructable,
 )
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
 from stt_core.jobs.job import JobStatus
 from stt_core.jobs.recovery import cancel_job, recover_failed_run
 from stt_core.services import Services
-from stt_core import object_keys
 from tests.dagster.conftest import DATA, Configure, EngineCalls, Upload, script
 
 Reexecute = Callable[..., JobExecutionResult]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagster import DagsterInstance, DefaultScheduleStatus, build_schedule_context
 
-from stt_core.services import Services
 from stt_core import object_keys
+from stt_core.services import Services
 from tests.dagster.conftest import RunJob, Upload
 
 

@@ -32,7 +32,7 @@ def settings(server_settings: Settings) -> Settings:
 def _sooner() -> Iterator[None]:
     """Let the API look for keys more often than it does for people."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protection, "FRESH_SECONDS", 0.2)
+        patch.setattr(auth, "FRESH_SECONDS", 0.2)
         yield
 
 

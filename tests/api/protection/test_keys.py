@@ -171,8 +171,8 @@ def test_requests_when_many_then_mongodb_is_asked_for_keys_once(
     _, headers = make_key("read", rate=1000)
     wait_for_entry(client, headers)
     asked: list[object] = []
-    ring = protection.ApiKeys.ring
-    monkeypatch.setattr(protection.ApiKeys, "ring", lambda keys: asked.append(keys) or ring(keys))
+    ring = auth.ApiKeys.ring
+    monkeypatch.setattr(auth.ApiKeys, "ring", lambda keys: asked.append(keys) or ring(keys))
     for _ in range(100):
         assert client.get("/nowhere", headers=headers).status_code == 404
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stt_core.access import limits as module
-from stt_core.access.limits import Limits
-from stt_core.access.api_key import ApiKey, Scope
-from stt_core.errors import QueueUnavailableError, RateLimitedError, TooManyUploadsError
-from stt_core.stores.redis_server import RedisServer
 from stt_cli.local_stack.home import free_port
+from stt_core.access import limits as module
+from stt_core.access.api_key import ApiKey, Scope
+from stt_core.access.limits import Limits
+from stt_core.errors import QueueUnavailableError, RateLimitedError, TooManyUploadsError
 from stt_core.settings import Settings
+from stt_core.stores.redis_server import RedisServer
 
 
 @pytest.fixture

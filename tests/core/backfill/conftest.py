@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from stt_core.backfill.discovery import DiscoveredPage, Round, discover_next, record_page
+from stt_core.backfill.objects import BucketObjects
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.stores.object_store import ObjectStore

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.backfill.comparing import Difference, Version, compare_versions, summarize
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.reporting import escape, plot, to_markdown
 from stt_core.jobs.job import JobModel, JobResult, JobStatus, Lane, Source
-from stt_core.stores.documents import utc_now
 from stt_core.options import JobOptions
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from stt_core.transcript.document import Transcript, TranscriptStatistics
 
 
@@ -92,7 +90,9 @@ def add_version(
     stored = transcript.model_dump_json().encode()
     services.store.put_bytes(object_keys.transcript(job.result.prefix, "json"), stored, content_type="application/json")
     if current:
-        BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(current_job_id=job.job_id, current_etag=etag))
+        BucketObjects.of(services).change(
+            partition, lambda _: ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
+        )
     return job.job_id
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from datetime import timedelta
 
 import pytest
 
 from stt_core.backfill.discovery import Round, discover_next, discover_page, record_page
-from stt_core.backfill.objects import ObjectUpdate
+from stt_core.backfill.objects import BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import BucketNotFoundError
 from stt_core.stores.documents import utc_now

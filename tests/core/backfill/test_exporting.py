@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 import pytest
 
+from stt_core import object_keys
 from stt_core.backfill.exporting import release_transcript
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.opening import open_object
 from stt_core.backfill.partitions import partition_key
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.job import JobModel, JobResult
 from stt_core.services import Services
-from stt_core import object_keys
 from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from tests.core.backfill.conftest import OpenCore
@@ -117,4 +116,7 @@ def test_exported_when_a_name_leaves_no_room_for_an_ending_is_its_hash_in_every_
         output.put_bytes(place, b"text")
     assert output.list_keys("out/calls/long-names/") == sorted(places)
     assert object_keys.exported("out/", "calls", f"another{key}", "json") not in places
-    assert object_keys.exported("out/", "calls", "d/" + "ü" * 123 + ".ogg", "json") == "out/calls/d/" + "ü" * 123 + ".ogg.json"
+    assert (
+        object_keys.exported("out/", "calls", "d/" + "ü" * 123 + ".ogg", "json")
+        == "out/calls/d/" + "ü" * 123 + ".ogg.json"
+    )

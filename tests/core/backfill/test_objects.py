@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from threading import Thread
 
 import pytest
 
-from stt_core.backfill.objects import BucketObject, ObjectState, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ConflictError, PartitionNotFoundError
 from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Lane, Source
-from stt_core.stores.documents import utc_now
 from stt_core.options import JobOptions
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from tests.core.backfill.conftest import OpenCore
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from stt_core.backfill.objects import BucketObjects
-
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stt_core.backfill.objects import ObjectUpdate
+from stt_cli.local_stack.home import free_port
+from stt_core.backfill.objects import BucketObjects, ObjectUpdate
 from stt_core.backfill.opening import is_short_object, open_object
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ObjectNotFoundError, PartitionNotFoundError, SupersededError
 from stt_core.jobs.claims import ensure_claim
 from stt_core.jobs.job import JobError, JobModel, JobStatus, JobUpdate, Lane, new_job_id
-from stt_cli.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.stores.object_store import ObjectStore

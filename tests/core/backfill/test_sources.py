@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from stt_core.sources import BackfillSource, find_source
 from stt_core.errors import ConfigurationError
 from stt_core.options import Channels, JobOptions
 from stt_core.settings import Settings, load_settings
+from stt_core.sources import BackfillSource, find_source
 
 CALLS = {"bucket": "calls", "prefix": "2026/"}
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from stt_core.jobs.claims import ensure_claim
-from stt_core.stores.database import Database
-from stt_core.jobs.leasing import current_job, lease_due_jobs, wait_for_due_jobs
 from stt_core.jobs.job import JobModel, Priority
-from stt_core.stores.documents import utc_now
+from stt_core.jobs.leasing import current_job, lease_due_jobs, wait_for_due_jobs
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.stores.database import Database
+from stt_core.stores.documents import utc_now
 from tests.core.jobs.conftest import store_job
 
 

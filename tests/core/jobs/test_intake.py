@@ -11,19 +11,19 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import StoreUnavailableError, TranslationUnsupportedError
 from stt_core.jobs import recovery
-from stt_core.tasks.submission import Intake
 from stt_core.jobs.job import JobStatus
-from stt_core.stores.documents import utc_now
 from stt_core.jobs.recovery import fail_broken_uploads
-from stt_core.retention import sweep
-from stt_core.tasks.service import JobService, PresignedUpload
 from stt_core.metrics import Tally
+from stt_core.retention import sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import PART_SIZE, ObjectStore
+from stt_core.tasks.service import JobService, PresignedUpload
+from stt_core.tasks.submission import Intake
 from tests.api.conftest import wav
 from tests.core.jobs.wire import Wire
 

@@ -8,9 +8,20 @@ import pytest
 from pydantic import ValidationError
 
 from stt_core.errors import InvalidDocumentError
-from stt_core.jobs.job import TRANSITIONS, Attempt, ChunkModel, JobCreate, JobError, JobModel, JobOptions, JobStatus, JobUpdate, new_job_id
-from stt_core.stores.documents import utc_now
+from stt_core.jobs.job import (
+    TRANSITIONS,
+    Attempt,
+    ChunkModel,
+    JobCreate,
+    JobError,
+    JobModel,
+    JobOptions,
+    JobStatus,
+    JobUpdate,
+    new_job_id,
+)
 from stt_core.logs import add_sink
+from stt_core.stores.documents import utc_now
 
 
 def _job(**fields: object) -> JobModel:

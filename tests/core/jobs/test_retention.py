@@ -9,14 +9,13 @@ from uuid import uuid4
 
 import pytest
 
+from stt_core import object_keys, retention
 from stt_core.errors import JobDeletedError, JobNotFoundError
-from stt_core import retention
 from stt_core.jobs.job import ChunkModel, JobError, JobModel, JobOptions, JobResult, JobStatus, Source
-from stt_core.stores.documents import utc_now
 from stt_core.retention import SweepReport, sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
+from stt_core.stores.documents import utc_now
 
 FINAL = [status for status in JobStatus if status.is_final]
 UNFINISHED = [status for status in JobStatus if not status.is_final]

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
@@ -32,11 +33,10 @@ from stt_core.jobs.claims import describe_error, ensure_claim
 from stt_core.jobs.job import JobResult, JobStage, JobStatus, JobView, Priority
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, restore_queue
-from stt_core.tasks.service import JobService
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core import object_keys
 from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.service import JobService
 from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics
 from tests.core.jobs.wire import Wire
 

@@ -15,7 +15,6 @@ import redis
 from minio import Minio
 from minio.error import MinioException
 
-from stt_core.errors import ExecutableNotFoundError
 from stt_cli.local_stack.home import StackHome, free_port, is_free
 from stt_cli.local_stack.processes import Guard
 from stt_cli.local_stack.servers import (
@@ -28,6 +27,7 @@ from stt_cli.local_stack.servers import (
     given_variables,
     missing_servers,
 )
+from stt_core.errors import ExecutableNotFoundError
 from tests.conftest import start_server
 
 

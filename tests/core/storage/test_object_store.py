@@ -18,6 +18,9 @@ import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 from pydantic import SecretStr
 
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import EmbeddedS3
 from stt_core.errors import (
     BucketNotFoundError,
     ConfigurationError,
@@ -27,9 +30,6 @@ from stt_core.errors import (
     StoreUnavailableError,
     SttError,
 )
-from stt_cli.local_stack.home import StackHome
-from stt_cli.local_stack.processes import Guard
-from stt_cli.local_stack.servers import EmbeddedS3
 from stt_core.settings import Settings
 from stt_core.stores.object_store import PART_SIZE, ObjectStore, store_errors
 from tests.conftest import start_server

@@ -8,8 +8,8 @@ import pytest
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.errors import MissingChunksError
-from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Segment, Transcript, Word
+from stt_core.transcript.merging import merge_chunks
 
 JOINT = SAMPLE_RATE // 5
 

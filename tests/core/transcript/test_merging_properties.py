@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
-from stt_core.transcript.merging import merge_chunks
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Transcript, Word
+from stt_core.transcript.merging import merge_chunks
 
 MS = SAMPLE_RATE // 1000
 
