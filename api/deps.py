@@ -7,13 +7,13 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 
-from api.protection import Caller
+from api.auth import Caller
 from api.readiness import Readiness
-from api.upload_slots import upload_slot
-from stt_core.jobs.models import JOB_ID_PATTERN
-from stt_core.jobs.service import JobService
+from api.uploads.places import upload_place
+from stt_core.jobs.job import JOB_ID_PATTERN
 from stt_core.logs import logged
 from stt_core.services import Services
+from stt_core.tasks.service import JobService
 
 
 @logged
@@ -41,23 +41,23 @@ async def get_readiness(request: Request) -> Readiness:
 
 
 @logged
-async def take_store_slot(request: Request) -> AsyncIterator[None]:
-    """Hold one of the slots of requests that need the object store, while the route is at work."""
-    async with request.app.state.slots.store.taken():
+async def take_store_place(request: Request) -> AsyncIterator[None]:
+    """Hold one of the places of requests that need the object store, while the route is at work."""
+    async with request.app.state.capacity.store.taken():
         yield
 
 
 @logged
-async def take_upload_slot(request: Request) -> AsyncIterator[None]:
-    """Hold one of the slots that a key has for its uploads, while the route is at work."""
-    async with upload_slot(request):
+async def take_upload_place(request: Request) -> AsyncIterator[None]:
+    """Hold one of the places that a key has for its uploads, while the route is at work."""
+    async with upload_place(request):
         yield
 
 
 @logged
 async def take_waiting_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that wait for their jobs, until the answer is sent."""
-    with request.app.state.slots.waiting_room.place((await get_caller(request)).key_id):
+    with request.app.state.capacity.waiting_room.place((await get_caller(request)).key_id):
         yield
 
 
@@ -66,9 +66,9 @@ TasksDep = Annotated[JobService, Depends(get_tasks)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
-NeedsStore = Depends(take_store_slot, scope="function")
+NeedsStore = Depends(take_store_place, scope="function")
 #: For the routes that take recordings over.
-NeedsUploadSlot = Depends(take_upload_slot, scope="function")
+NeedsUploadPlace = Depends(take_upload_place, scope="function")
 #: For the routes whose answers wait.
 NeedsWaitingPlace = Depends(take_waiting_place, scope="request")
 IdempotencyKey = Annotated[

@@ -10,13 +10,13 @@ from api.schemas import Alive, Ready
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.promoting import Promotion, PromotionFailure
 from stt_core.backfill.views import ObjectList, ObjectView, VersionView
-from stt_core.jobs.models import ChunkStatus, JobError, JobResult, JobStatus, JobView, Priority, Progress
-from stt_core.jobs.partial import ChunkText
-from stt_core.jobs.service import PresignedPut, PresignedUpload
-from stt_core.jobs.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.jobs.job import ChunkStatus, JobError, JobResult, JobStatus, JobView, Priority, Progress
 from stt_core.services import DependencyHealth
+from stt_core.tasks.live_text import ChunkText
+from stt_core.tasks.service import PresignedPut, PresignedUpload
+from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.transcript.document import QualityCheck, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.formats import FORMATS, render
-from stt_core.transcript.models import QualityCheck, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.verbose import verbose
 
 _JOB_ID = "0f8fad5bd9cb469fa16570867728950e"

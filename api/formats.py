@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.examples import FILES
 from stt_core.errors import InvalidInputError, NotAcceptableError
 from stt_core.logs import logged
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import CONTENT_TYPES, SUBTITLES, render
-from stt_core.transcript.models import Transcript
 from stt_core.transcript.subtitles import CueLayout
 from stt_core.transcript.verbose import verbose
 

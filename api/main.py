@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from api.application import create_app
+from api.app import create_app
 from stt_core.logs import logged, setup_logging
 
 

@@ -18,10 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stt_core.errors import SttError
-from stt_core.jobs.figures import count_by_status, measure_backlog
-from stt_core.jobs.models import JobStatus
-from stt_core.jobs.tallies import BOUNDS, Spread, Tally
+from stt_core.jobs.job import JobStatus
 from stt_core.logs import get_logger, logged
+from stt_core.metrics import BOUNDS, Spread, Tally, count_by_status, measure_backlog
 from stt_core.services import Services
 
 logger = get_logger(__name__)

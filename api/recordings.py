@@ -10,13 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
+from api.capacity import Capacity
 from api.ranges import ByteRange, parse_range
-from api.slots import Slots
 from stt_core.errors import SttError
-from stt_core.jobs.models import Source
+from stt_core.jobs.job import Source
 from stt_core.logs import get_logger, log_exception, logged
 from stt_core.services import Services
-from stt_core.storage.object_store import BLOCK_SIZE
+from stt_core.stores.object_store import BLOCK_SIZE
 
 logger = get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Recordings:
 
     def __init__(self, request: Request) -> None:
         self._services: Services = request.app.state.services
-        self._slots: Slots = request.app.state.slots
+        self._capacity: Capacity = request.app.state.capacity
 
     @logged
     async def response(self, job_id: str, owner: str | None, *, wanted: str = "", if_range: str = "") -> Response:
@@ -80,7 +80,7 @@ class Recordings:
         store = self._services.store.in_bucket(source.bucket)
         position = span.start
         while position < span.end:
-            async with self._slots.store.taken():
+            async with self._capacity.store.taken():
                 block = await run_in_threadpool(
                     store.get_range, source.key, position, min(BLOCK_SIZE, span.end - position), etag=source.etag
                 )

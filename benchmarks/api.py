@@ -36,12 +36,12 @@ import psutil
 from stack import Stack, await_until
 from ways_in import MOST_GROWTH_MB, PROMISED, TASKS, Upload, as_wav, cpu_seconds, job_of, measure_uploads
 
+from stt_core.access.api_key import Scope
 from stt_core.access.keys import ApiKeys
-from stt_core.access.models import Scope
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
-from stt_core.audio.models import SAMPLE_RATE
-from stt_core.jobs.database import Database
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 
 DEMO = Path(__file__).parents[1] / "stt_cli" / "data" / "demo.flac"
 #: The recording that is transcribed meanwhile: long enough for both rounds of polling.

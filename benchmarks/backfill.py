@@ -37,9 +37,9 @@ from stack import Stack, await_until, make_bucket
 from throughput import DEMO_TRUTH, read_sentences
 from ways_in import as_wav
 
-from stt_core.backfill.objects import ObjectState
+from stt_core.backfill.objects import BucketObjects, ObjectState
 from stt_core.backfill.partitions import partition_key
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import Settings
 
@@ -133,7 +133,7 @@ def look_at_results(services: Services, truths: dict[str, str]) -> dict[str, Any
     others = Counter(job.status.value for job in jobs if job.status is not JobStatus.COMPLETED)
     references, hypotheses, wrong = [], [], 0
     for key, text in truths.items():
-        item = services.objects.get(partition_key(BUCKET, key))
+        item = BucketObjects.of(services).get(partition_key(BUCKET, key))
         if item.current_job_id is None:
             continue
         latest = services.jobs.get_job(item.current_job_id)

@@ -35,7 +35,7 @@ from stt_core.audio import detect_file_format
 from stt_core.audio.decode import PcmStream
 from stt_core.audio.energies import measure_energies
 from stt_core.audio.formats import is_named_like_a_recording
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.settings import Settings
 
 Sound = npt.NDArray[np.float32]

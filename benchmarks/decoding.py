@@ -48,19 +48,19 @@ from stt_core.audio import RecordingStream, detect_file_format, plan_recording, 
 from stt_core.audio.clips import Clip
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.formats import is_named_like_a_recording
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.vad import Voice
 from stt_core.engines import transcriber as transcribing
 from stt_core.engines.base import Decoding, Engine, ShouldStop
 from stt_core.engines.process import engine_cpu_seconds
 from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
+from stt_core.languages import LANGUAGES
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Segment
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Segment
 from stt_core.transcript.placing import place_words
-from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel, resolve_model
 
 WINDOW_SECONDS = 29.0

@@ -33,7 +33,7 @@ from scoring import Score, Truth, score, seams_of
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_recording, render_chunk
 from stt_core.audio.clips import Clip, ReadRange
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import estimate_threshold, find_speech
 from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
@@ -41,8 +41,8 @@ from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
+from stt_core.transcript.document import ChunkTranscript, Transcript
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkTranscript, Transcript
 from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
 

@@ -46,11 +46,11 @@ from word_errors import count_errors
 from word_times import Levels, heard_onsets, score_times
 
 from stt_core.audio.energies import EnergyMeter
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import load_settings
-from stt_core.transcript.models import ChunkSegment
+from stt_core.transcript.document import ChunkSegment
 from stt_core.whisper.models import resolve_model
 
 WHOLE_THREADS = 2

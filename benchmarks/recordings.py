@@ -26,8 +26,8 @@ from stt_cli.client import ApiClient
 from stt_cli.follow import upload_and_wait
 from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.errors import SttError
+from stt_core.languages import LANGUAGES
 from stt_core.settings import load_settings
-from stt_core.whisper.languages import LANGUAGES
 
 #: Folders of this name hold recordings in which nobody speaks.
 _SPEECHLESS = frozenset({"noise", "music", "silence"})

@@ -15,11 +15,11 @@ import jiwer
 import numpy as np
 from pydantic import BaseModel
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
-from stt_core.transcript.models import ChunkSegment, Segment
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
+from stt_core.transcript.document import ChunkSegment, Segment
+from stt_core.transcript.loops import REPETITION_FLAG
 from stt_core.transcript.repetition import find_repetitions
 from stt_core.transcript.text import bare
-from stt_core.whisper.loops import REPETITION_FLAG
 
 #: A reference word missing so near a seam, seconds, is the cut's fault.
 SEAM_SECONDS = 1.0

@@ -18,9 +18,9 @@ import httpx
 import psutil
 from minio import Minio
 
-from stt_core.local_stack.home import StackHome, free_port
+from stt_cli.local_stack.home import StackHome, free_port
 from stt_core.settings import Settings
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 
 ROOT = Path(__file__).parents[1]
 #: Variables that name servers, keys or sources of the user's own.

@@ -42,7 +42,7 @@ from scoring import Truth
 from stack import ROOT, WatchedStack
 
 from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.engines.base import Decoding
 from stt_core.engines.process import find_executable
 from stt_core.engines.whisper_cpp import WhisperCpp

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 
 TASKS = "/api/v1/tasks"
 LEAST_OF_STORE, MOST_GROWTH_MB = 0.6, 100

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scoring import Sentence, Truth, split_words, words_in_silence
 
 from stt_core.audio.silence import runs
-from stt_core.transcript.models import ChunkSegment
+from stt_core.transcript.document import ChunkSegment
 
 Levels = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -13,11 +13,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList, ObjectView
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
-from stt_core.jobs.models import JOB_ID_PATTERN, JobView
-from stt_core.jobs.views import JobList
+from stt_core.jobs.job import JOB_ID_PATTERN, JobView
 from stt_core.logs import get_logger, logged
 from stt_core.settings import load_settings
-from stt_core.transcript.models import Transcript
+from stt_core.tasks.views import JobList
+from stt_core.transcript.document import Transcript
 from stt_core.whisper.catalog import HOSTED
 
 logger = get_logger(__name__)

@@ -16,16 +16,16 @@ from rich.text import Text
 from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
 from stt_cli.follow import upload_and_wait
+from stt_cli.local_stack.home import StackHome, is_free
+from stt_cli.local_stack.processes import running_process
+from stt_cli.local_stack.servers import given_variables
+from stt_cli.local_stack.stack import running_stack
 from stt_cli.samples import Sample, human_sample, own_sample
-from stt_core.jobs.models import JobView
-from stt_core.local_stack.home import StackHome, is_free
-from stt_core.local_stack.processes import running_process
-from stt_core.local_stack.servers import given_variables
-from stt_core.local_stack.stack import running_stack
+from stt_core import object_keys
+from stt_core.jobs.job import JobView
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
-from stt_core.storage import keys
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
 
@@ -115,7 +115,7 @@ def _show_facts(settings: Settings, sample: Sample, job: JobView, transcript: Tr
         length = transcript.duration_seconds
         facts["speed"] = f"{seconds:.1f} s from upload to transcript, for {length:.1f} s of audio"
     if job.result:
-        results = keys.transcript(job.result.prefix, f"{{{','.join(job.result.formats)}}}")
+        results = object_keys.transcript(job.result.prefix, f"{{{','.join(job.result.formats)}}}")
         facts["results"] = f"{settings.minio_bucket}/{results} (bucket and keys in the object store)"
     if job.run_url:
         facts["run"] = job.run_url

@@ -11,20 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from stt_cli.console import err, out
+from stt_cli.local_stack.home import StackHome, is_free
+from stt_cli.local_stack.processes import running_process
+from stt_cli.local_stack.servers import SERVERS, given_variables
+from stt_cli.local_stack.stack import reached_settings
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.cores import cores_folder, usable_cores
 from stt_core.engines.choice import engine_for
 from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
-from stt_core.jobs.database import Database
 from stt_core.jobs.queue import JobQueue
-from stt_core.local_stack.home import StackHome, is_free
-from stt_core.local_stack.processes import running_process
-from stt_core.local_stack.servers import SERVERS, given_variables
-from stt_core.local_stack.stack import reached_settings
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings, load_settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.database import Database
+from stt_core.stores.object_store import ObjectStore
 from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)

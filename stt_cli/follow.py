@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from stt_cli.client import ApiClient, ApiUnreachableError
 from stt_cli.console import err, note
 from stt_core.errors import InvalidInputError, JobFailedError
-from stt_core.jobs.models import JobStatus, JobView
+from stt_core.jobs.job import JobStatus, JobView
 from stt_core.logs import get_logger, logged
 from stt_core.whisper.catalog import CATALOG
 

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from stt_cli.console import note, out, write_result
+from stt_cli.local_stack.stack import reached_settings
+from stt_core.access.api_key import Scope
 from stt_core.access.keys import DEFAULT_CONCURRENT, DEFAULT_RATE, ApiKeys
-from stt_core.access.models import Scope
 from stt_core.errors import InvalidInputError
-from stt_core.jobs.database import Database
-from stt_core.local_stack.stack import reached_settings
 from stt_core.logs import get_logger, logged
 from stt_core.settings import load_settings
+from stt_core.stores.database import Database
 
 logger = get_logger(__name__)
 

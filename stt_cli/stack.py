@@ -20,15 +20,15 @@ import typer
 from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import AlreadyRunningError, running_process, sweep
+from stt_cli.local_stack.servers import given_variables
+from stt_cli.local_stack.stack import running_stack
+from stt_cli.local_stack.supervisor import StartupError
 from stt_core.errors import ConfigurationError, SttError
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import AlreadyRunningError, running_process, sweep
-from stt_core.local_stack.servers import given_variables
-from stt_core.local_stack.stack import running_stack
-from stt_core.local_stack.supervisor import StartupError
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.settings import Settings, load_settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 
 logger = get_logger(__name__)
 

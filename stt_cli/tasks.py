@@ -13,11 +13,11 @@ from rich.text import Text
 from stt_cli.client import open_api
 from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
-from stt_core.jobs.models import JobStatus, JobView, Priority
-from stt_core.jobs.options import Channels, Strategy
+from stt_core.jobs.job import JobStatus, JobView, Priority
 from stt_core.logs import get_logger, logged
+from stt_core.options import Channels, Strategy
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import SUBTITLES, clock, render
-from stt_core.transcript.models import Transcript
 from stt_core.transcript.subtitles import CueLayout
 
 logger = get_logger(__name__)

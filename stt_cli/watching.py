@@ -19,7 +19,7 @@ from stt_cli.console import err, note
 from stt_cli.dagster import BackfillState, DagsterClient, DagsterUnreachableError
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import PermanentError
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

@@ -12,18 +12,17 @@ from pydantic import BaseModel
 
 from stt_core.access.keys import ApiKeys
 from stt_core.access.limits import Limits
-from stt_core.backfill.objects import BucketObjects
 from stt_core.errors import SttError
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.database import Database
 from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
-from stt_core.jobs.service import JobService
-from stt_core.jobs.tallies import Tallies
 from stt_core.logs import get_logger, logged
+from stt_core.metrics import Tallies
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.database import Database
+from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.service import JobService
 
 logger = get_logger(__name__)
 
@@ -51,7 +50,6 @@ class Services:
     keys: ApiKeys
     limits: Limits
     tallies: Tallies
-    objects: BucketObjects
 
     @classmethod
     @logged
@@ -66,8 +64,7 @@ class Services:
         jobs, chunks, heartbeats = JobRepository(database), ChunkRepository(database), Heartbeats(database, settings)
         tasks = JobService(settings, jobs, queue, store)
         keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
-        objects = BucketObjects(database, jobs)
-        return cls(settings, database, jobs, chunks, heartbeats, queue, store, tasks, keys, limits, tallies, objects)
+        return cls(settings, database, jobs, chunks, heartbeats, queue, store, tasks, keys, limits, tallies)
 
     @logged
     def prepare(self) -> None:

@@ -19,12 +19,13 @@ from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, f
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from stt_core.backfill.sources import BUCKET_PATTERN, BackfillSource, find_overlap, own_prefixes
+from stt_core import object_keys
 from stt_core.cores import usable_cores
 from stt_core.errors import ConfigurationError, UnknownLanguageError
-from stt_core.jobs.options import Strategy
+from stt_core.languages import check_language
 from stt_core.logs import get_logger, logged, mask_secrets
-from stt_core.whisper.languages import check_language
+from stt_core.options import Strategy
+from stt_core.sources import BUCKET_PATTERN, BackfillSource, find_overlap
 
 logger = get_logger(__name__)
 
@@ -237,7 +238,7 @@ class Settings(BaseSettings):
         if overlap := find_overlap(self.backfill_sources):
             raise ValueError(f"BACKFILL_SOURCES: {overlap[1].name} lies within {overlap[0].name}")
         for source in self.backfill_sources:
-            if source.prefix.startswith(own_prefixes(self, source.bucket)):
+            if source.prefix.startswith(self.own_prefixes(source.bucket)):
                 raise ValueError(f"BACKFILL_SOURCES: {source.name} is where our own objects lie")
         return self
 
@@ -245,6 +246,17 @@ class Settings(BaseSettings):
         # An address can hold a password too.
         for name, value in super().__repr_args__():
             yield name, mask_secrets(value) if isinstance(value, str) else value
+
+    @logged
+    def own_prefixes(self, bucket: str) -> tuple[str, ...]:
+        """Return what the keys of our own objects in a bucket begin with, which are nobody's recordings."""
+        places = (
+            (source.bucket, *source.output_place(self.minio_bucket, self.backfill_output_prefix))
+            for source in self.backfill_sources
+        )
+        outputs = (f"{prefix}{source_bucket}/" for source_bucket, to_bucket, prefix in places if to_bucket == bucket)
+        own = (*object_keys.OF_JOBS, object_keys.CHUNK_RESULTS) if bucket == self.minio_bucket else ()
+        return (*outputs, *own)
 
     @property
     def api_url(self) -> str:

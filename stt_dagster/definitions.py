@@ -8,11 +8,10 @@ from stt_dagster import logs
 from stt_dagster.assets import bucket_objects, bucket_transcripts
 from stt_dagster.backfill_sensors import discovery_sensor
 from stt_dagster.comparison import model_comparison
-from stt_dagster.executor import run_executor
 from stt_dagster.io_manager import JsonIOManager
 from stt_dagster.jobs import transcribe_recording
-from stt_dagster.orphans import end_runs_with_code_server
 from stt_dagster.resources import SttResource
+from stt_dagster.runtime.executor import run_executor
 from stt_dagster.schedules import nightly_retention, retention
 from stt_dagster.sensors import (
     backfill_sensor,
@@ -24,7 +23,6 @@ from stt_dagster.sensors import (
 )
 
 logs.install()
-end_runs_with_code_server()
 
 _stt = SttResource()
 

@@ -7,13 +7,13 @@ could not be stored) is told by the named error among the causes of what Dagster
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, Failure, MetadataValue
-from dagster_shared.error import SerializableErrorInfo
 from pydantic import ValidationError
 
 from stt_core.errors import SttError
-from stt_core.jobs.models import JobError
+from stt_core.jobs.job import JobError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -67,7 +67,8 @@ def _error_of(event: DagsterEvent) -> JobError | None:
     return None
 
 
-def _causes(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
+def _causes(error: Any) -> Iterator[Any]:
+    """Yield what Dagster kept of an error, and of its causes."""
     while error is not None:
         yield error
         error = error.cause

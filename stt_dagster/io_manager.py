@@ -7,10 +7,10 @@ from typing import Protocol
 from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
 from pydantic import BaseModel
 
+from stt_core import object_keys
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.claims import MEND_SWEPT
 from stt_core.logs import get_logger, logged
-from stt_core.storage import keys
 from stt_dagster.jobs import job_of
 from stt_dagster.resources import SttResource
 
@@ -60,4 +60,4 @@ class JsonIOManager(ConfigurableIOManager):
 
 def _key(job_id: str, context: OutputContext) -> str:
     step = context.step_key if context.mapping_key is None else f"{context.step_key}.{context.mapping_key}"
-    return keys.step_output(job_id, context.run_id, step, context.name)
+    return object_keys.step_output(job_id, context.run_id, step, context.name)

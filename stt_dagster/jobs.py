@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any, cast
 
 from dagster import DagsterRun, RunRequest, job
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
 
-from stt_core.jobs.models import JobModel
+from stt_core.jobs.job import JobModel
 from stt_core.logs import logged
 from stt_core.processing.planning import parallel_steps
 from stt_core.settings import Settings
 from stt_dagster.assets import bucket_transcripts
-from stt_dagster.executor import run_executor, spread_over
 from stt_dagster.ops import merge, plan_chunks, prepare_audio, publish, transcribe
+from stt_dagster.runtime.executor import run_executor, spread_over
+from stt_dagster.runtime.names import BACKFILL, PARTITION
 from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL, run_tags
 
 
@@ -52,7 +52,7 @@ def partition_request(recording: JobModel, before: DagsterRun | None) -> RunRequ
 
     So it belongs to the same backfill, and transcribes with the same model.
     """
-    kept = {BACKFILL_ID_TAG, MODEL}
+    kept = {BACKFILL, MODEL}
     tags = {name: tag for name, tag in before.tags.items() if name in kept} if before else {}
     return RunRequest(
         run_key=recording.member,
@@ -82,4 +82,4 @@ def job_of(run: DagsterRun) -> tuple[str, int | None] | None:
 
 
 def _is_for_object(run: DagsterRun) -> bool:
-    return PARTITION_NAME_TAG in run.tags and bucket_transcripts.key in (run.asset_selection or ())
+    return PARTITION in run.tags and bucket_transcripts.key in (run.asset_selection or ())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
-from dagster._core.definitions.metadata import RawMetadataValue
+from typing import Any
 
-from stt_core.jobs.models import JobModel
+from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
+
+from stt_core.jobs.job import JobModel
 from stt_core.logs import logged
-from stt_core.processing.models import PreparedAudio
+from stt_core.processing.handover import PreparedAudio
 from stt_dagster.resources import SttResource
 
 
 @logged
-def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, RawMetadataValue]:
+def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, Any]:
     """Return what is shown of a decoded recording."""
     return {
         "job": MetadataValue.url(stt.task_url(prepared.job_id)),
@@ -26,7 +27,7 @@ def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, RawMe
 
 
 @logged
-def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, RawMetadataValue]:
+def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, Any]:
     """Return what is shown of a completed job's transcript.
 
     The real-time factor is the seconds from the claim of the job to its end, divided by those of the recording.

@@ -18,16 +18,16 @@ from pydantic import Field
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_object
-from stt_core.jobs.models import JobStage
+from stt_core.jobs.job import JobStage
 from stt_core.logs import logged
-from stt_core.processing.merging import merge_recording
-from stt_core.processing.models import (
+from stt_core.processing.handover import (
     BatchResult,
     ChunkBatch,
     MergedTranscript,
     PreparedAudio,
     RecordingPlan,
 )
+from stt_core.processing.merging import merge_recording
 from stt_core.processing.planning import batches_of, parallel_steps, plan_recording
 from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript

@@ -7,26 +7,20 @@ from collections.abc import Mapping
 from dagster import (
     AssetCheckEvaluation,
     AssetMaterialization,
-    DagsterEvent,
-    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
     RunRequest,
     RunsFilter,
 )
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.events import StepMaterializationData
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
 from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError, TransientError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.dispatch import is_held_back
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
-from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate
+from stt_core.jobs.job import JobError, JobModel, JobStatus, JobUpdate
+from stt_core.jobs.leasing import is_held_back
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
 from stt_core.logs import get_logger, log_exception, logged
 from stt_core.services import Services
@@ -36,14 +30,12 @@ from stt_dagster.jobs import is_transcription, job_of, partition_request, transc
 from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
+from stt_dagster.runtime.names import AT_WORK, PARTITION, RUN_KEY, SENSOR, UNFINISHED
+from stt_dagster.runtime.run_events import report_in_name_of_run
 from stt_dagster.tags import MODEL, UNTOLD
 
 logger = get_logger(__name__)
 
-#: Runs that have a process, or should. One that is QUEUED may rightly wait for hours.
-_AT_WORK = [
-    DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING,
-]  # fmt: skip
 #: A run that gives signs of life, and claims no job, is ended after so many times `START_TIMEOUT_SECONDS`: it is not
 #: dead but slow, on a machine under load, and what it has done would be done again.
 _LIVING_PATIENCE = 10
@@ -58,7 +50,7 @@ _MOST_JOBS = 1000
 @logged
 def count_unfinished_runs(instance: DagsterInstance) -> int:
     """Return how many runs of the job have not ended."""
-    return instance.get_runs_count(RunsFilter(job_name=transcribe_recording.name, statuses=list(NOT_FINISHED_STATUSES)))
+    return instance.get_runs_count(RunsFilter(job_name=transcribe_recording.name, statuses=UNFINISHED))
 
 
 @logged
@@ -83,7 +75,7 @@ def settle_untold_runs(instance: DagsterInstance, services: Services) -> None:
     """Settle failed runs for objects whose end nobody could be told of, unless their object had another run since."""
     untold = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags={UNTOLD: "true"})
     for run in instance.get_runs(untold, limit=_RUNS_AHEAD):
-        latest = _latest_run(instance, run.tags[PARTITION_NAME_TAG])
+        latest = _latest_run(instance, run.tags[PARTITION])
         if latest is not None and latest.run_id == run.run_id:
             _open_job(instance, services, run)
         instance.add_run_tags(run.run_id, {UNTOLD: "false"})
@@ -106,7 +98,7 @@ def may_launch(instance: DagsterInstance, services: Services, job: JobModel) -> 
 
     Dagster launches nothing twice under one run key: a run whose end nobody heard of would keep its job for ever.
     """
-    runs = instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: job.member}))
+    runs = instance.get_runs(RunsFilter(tags={RUN_KEY: job.member}))
     if not runs or not all(run.is_finished for run in runs):
         return True
     logger.warning("run {} of {} was over, and the job had not been told", runs[0].run_id, job.member)
@@ -153,7 +145,7 @@ def end_useless_runs(
     `look_after_jobs`, which watches the runs that have their job, and comes after this: it forgets signs of others.
     """
     reasons: dict[str, str] = {}
-    runs = [run for run in instance.get_runs(RunsFilter(statuses=_AT_WORK)) if is_transcription(run)]
+    runs = [run for run in instance.get_runs(RunsFilter(statuses=AT_WORK)) if is_transcription(run)]
     for run in runs:
         if reason := _why_useless(services, run):
             reasons[run.run_id] = f"{run.status.value}: {reason}"
@@ -185,8 +177,8 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
 
     A job whose object has no partition any more is cancelled.
     """
-    asked_for = {SENSOR_NAME_TAG: BACKFILL_SENSOR}
-    unfinished = instance.get_runs_count(RunsFilter(tags=asked_for, statuses=list(NOT_FINISHED_STATUSES)))
+    asked_for = {SENSOR: BACKFILL_SENSOR}
+    unfinished = instance.get_runs_count(RunsFilter(tags=asked_for, statuses=UNFINISHED))
     free = services.settings.max_concurrent_backfills + _RUNS_AHEAD - unfinished
     requests: list[RunRequest] = []
     for job in services.jobs.find_waiting_backfills() if free > 0 else []:
@@ -240,14 +232,10 @@ def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
 
     Without a run, Dagster takes what a check found of a partition once, and refuses it for ever after.
     """
-
-    def report(kind: DagsterEventType, found: StepMaterializationData | AssetCheckEvaluation) -> None:
-        event = DagsterEvent(kind.value, job_name=IMPLICIT_ASSET_JOB_NAME, event_specific_data=found)
-        instance.report_dagster_event(event, run_id=job.run_id or "")
-
+    run_id = job.run_id or ""
     shown = describe_transcript(job, SttResource()) | {"current": is_current}
     transcript = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
-    report(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(transcript))
+    report_in_name_of_run(instance, run_id, transcript)
     failpoint(Failpoint.TRANSCRIPT_TOLD)
     for check in describe_checks(job):
         evaluation = AssetCheckEvaluation(
@@ -259,7 +247,7 @@ def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
             description=check.description,
             partition=job.partition,
         )
-        report(DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+        report_in_name_of_run(instance, run_id, evaluation)
 
 
 def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:
@@ -270,7 +258,7 @@ def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:
 
 
 def _latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
-    return next(iter(instance.get_runs(RunsFilter(tags={PARTITION_NAME_TAG: partition}), limit=1)), None)
+    return next(iter(instance.get_runs(RunsFilter(tags={PARTITION: partition}), limit=1)), None)
 
 
 def _open_job(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
@@ -279,7 +267,7 @@ def _open_job(instance: DagsterInstance, services: Services, run: DagsterRun) ->
     if error is not None and not error.transient:
         return
     try:
-        job = open_known_object(services, run.tags[PARTITION_NAME_TAG], run.run_id, model=run.tags.get(MODEL))
+        job = open_known_object(services, run.tags[PARTITION], run.run_id, model=run.tags.get(MODEL))
         logger.warning("run {} ended before it opened job {}: {}", run.run_id, job.job_id, reason)
     except PartitionNotFoundError as gone:
         logger.warning("run {} is over, and so is its object: {}", run.run_id, gone)

@@ -1,4 +1,4 @@
-"""The schedule: what is kept no longer is swept every night (see `stt_core.jobs.retention`)."""
+"""The schedule: what is kept no longer is swept every night (see `stt_core.retention`)."""
 
 from dagster import (
     Backoff,
@@ -11,8 +11,8 @@ from dagster import (
     op,
 )
 
-from stt_core.jobs.retention import sweep
 from stt_core.logs import logged
+from stt_core.retention import sweep
 from stt_dagster.logs import run_event_log
 from stt_dagster.resources import SttResource
 

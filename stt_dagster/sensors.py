@@ -29,12 +29,12 @@ from dagster import (
 from pydantic import BaseModel
 
 from stt_core.errors import TransientError
-from stt_core.jobs.dispatch import wait_for_due_jobs
 from stt_core.jobs.heartbeats import Observation
+from stt_core.jobs.leasing import wait_for_due_jobs
 from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
 from stt_core.logs import get_logger, log_exception, logged
-from stt_core.scratch import remove_abandoned_folders
 from stt_core.settings import get_settings
+from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.webhooks.sending import send_due_webhooks
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.jobs import run_request, transcribe_recording
@@ -96,7 +96,7 @@ def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipRea
         due = wait_for_due_jobs(
             services.jobs,
             services.queue,
-            free_slots=lambda: limit - count_unfinished_runs(instance),
+            free_runs=lambda: limit - count_unfinished_runs(instance),
             owner=f"sensor@{platform.node()}",
             timeout_seconds=QUEUE_WAIT_SECONDS,
         )

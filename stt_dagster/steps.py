@@ -21,7 +21,7 @@ from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecut
 from stt_core.disk import disk_errors
 from stt_core.errors import EngineStoppedError, JobNotFoundError, RunInterruptedError, SttError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane
+from stt_core.jobs.job import JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception, logged
 from stt_core.processing.lanes import lower_priority
@@ -29,7 +29,7 @@ from stt_core.services import Services
 from stt_core.settings import get_settings
 from stt_dagster.failures import failure_of
 from stt_dagster.logs import run_event_log
-from stt_dagster.orphans import step_process
+from stt_dagster.runtime.orphans import step_process
 from stt_dagster.tags import ATTEMPT, JOB_ID, run_tags
 
 logger = get_logger(__name__)

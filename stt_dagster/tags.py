@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stt_core.jobs.models import JobModel
+from stt_core.jobs.job import JobModel
 from stt_core.logs import logged
 
 JOB_ID = "stt/job_id"

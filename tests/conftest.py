@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import MARK, Guard, enlist, marked_environment
-from stt_core.local_stack.servers import EmbeddedServer, missing_servers
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import MARK, Guard, enlist, marked_environment
+from stt_cli.local_stack.servers import EmbeddedServer, missing_servers
 from stt_core.settings import Settings
 
 Waiter = Callable[[Callable[[], object], str, float], None]

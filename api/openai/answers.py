@@ -1,4 +1,4 @@
-"""Answers that wait: they are begun when the upload is over, so that waiting holds none of its slots."""
+"""Answers that wait: they are begun when the upload is over, so that waiting holds none of its places."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from api.openai.following import FollowedJob
 from api.openai.schemas import ResponseFormat, Transcription, Usage
 from stt_core.errors import SttError
 from stt_core.logs import get_logger, log_context, logged
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import CONTENT_TYPES, render
-from stt_core.transcript.models import Transcript
 from stt_core.transcript.verbose import verbose
 
 logger = get_logger(__name__)

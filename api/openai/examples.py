@@ -9,7 +9,7 @@ from api.examples import EXAMPLES
 from api.openai.answers import Wanted, transcript_response
 from api.openai.schemas import ResponseFormat, TextDelta, TextDone
 from stt_core.logs import logged
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 
 _TRANSCRIPT = Transcript.model_validate(EXAMPLES["Transcript"][0])
 _JSON, _EVENTS = "application/json", "text/event-stream"

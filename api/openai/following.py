@@ -16,14 +16,14 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from api.capacity import Capacity
 from api.openai.schemas import TextDelta, TextDone
-from api.slots import Slots
 from stt_core.errors import StillAtWorkError, SttError
-from stt_core.jobs.models import JobModel, JobStatus
-from stt_core.jobs.partial import partial_texts
+from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
-from stt_core.transcript.models import Transcript
+from stt_core.tasks.live_text import partial_texts
+from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
 
@@ -81,7 +81,7 @@ class FollowedJob:
         yield TextDone(text=transcript.text)
 
     async def _looks(self, look: Callable[[], tuple[JobModel, T]]) -> AsyncIterator[T]:
-        room = self._slots.waiting_room
+        room = self._capacity.waiting_room
         seconds = self._services.settings.openai_wait_seconds
         async for job, seen in room.watch(look, seconds):
             if job.status.is_final:
@@ -106,7 +106,7 @@ class FollowedJob:
         return job, partial_texts(self._services.chunks, self._services.store, self.job_id, first)
 
     async def _result(self) -> Transcript:
-        async with self._slots.store.taken():
+        async with self._capacity.store.taken():
             return await run_in_threadpool(self._services.tasks.get_task_result, self.job_id, owner=self.owner)
 
     def _abandon(self) -> None:
@@ -121,5 +121,5 @@ class FollowedJob:
         return cast("Services", self.request.app.state.services)
 
     @property
-    def _slots(self) -> Slots:
-        return cast("Slots", self.request.app.state.slots)
+    def _capacity(self) -> Capacity:
+        return cast("Capacity", self.request.app.state.capacity)

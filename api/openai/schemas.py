@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.upload_schemas import Languages, Track
+from api.uploads.schemas import Languages, Track
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 

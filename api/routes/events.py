@@ -9,8 +9,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
 from api.examples import EVENTS
+from api.job_watch import SharedJob, Snapshot
 from api.problems import problem_responses
-from api.snapshots import SharedJob, Snapshot
 from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
 from stt_core.logs import get_logger, logged
 
@@ -30,7 +30,7 @@ async def follow_job(job_id: JobId, request: Request, caller: CallerDep, tasks: 
         yield job
 
 
-FollowedJob = Annotated[SharedJob, Depends(follow_job)]
+WatchedJob = Annotated[SharedJob, Depends(follow_job)]
 
 
 @router.get(
@@ -45,7 +45,7 @@ FollowedJob = Annotated[SharedJob, Depends(follow_job)]
     },
 )
 @logged
-async def get_task_events(request: Request, job: FollowedJob) -> AsyncIterator[ServerSentEvent]:
+async def get_task_events(request: Request, job: WatchedJob) -> AsyncIterator[ServerSentEvent]:
     """Send what happens to a job as server-sent events, each with JSON as its data.
 
     - `status`: the job, as `GET /api/v1/tasks/{job_id}` answers, at first and whenever its status, stage or attempt is
@@ -58,7 +58,7 @@ async def get_task_events(request: Request, job: FollowedJob) -> AsyncIterator[S
     A comment every 15 seconds keeps the connection open. Whoever connects again is told all of it once more.
     """
     try:
-        async for event in _events(request.app.state.slots.waiting_room.watch(job.listen, _LONGEST_SECONDS)):
+        async for event in _events(request.app.state.capacity.waiting_room.watch(job.listen, _LONGEST_SECONDS)):
             yield event
     except JobNotFoundError as error:  # whoever connects again is told so
         logger.warning("a job is followed no further: {}", error)

@@ -26,7 +26,7 @@ async def health() -> Alive:
 @logged
 async def ready(request: Request, readiness: ReadinessDep, response: Response) -> Ready:
     """Ask MongoDB, Redis and the object store, and say of each whether it answers and how fast."""
-    threads = request.app.state.slots.probe_threads  # of its own: those for other requests may all wait for a server
+    threads = request.app.state.capacity.probe_threads  # of its own: those for other requests may all wait for a server
     dependencies = await anyio.to_thread.run_sync(readiness.check, limiter=threads)
     is_ready = all(dependency.ok for dependency in dependencies.values())
     if not is_ready:

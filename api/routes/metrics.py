@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from api.auth import METRICS_PATH
 from api.metrics import Metrics
-from api.protection import METRICS_PATH
 from stt_core.logs import logged
 
 router = APIRouter(tags=["health"])

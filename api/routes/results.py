@@ -22,9 +22,9 @@ from stt_core.errors import (
     ResultNotReadyError,
     StoreUnavailableError,
 )
-from stt_core.jobs.views import ChunkList
 from stt_core.logs import logged
-from stt_core.transcript.models import Transcript
+from stt_core.tasks.views import ChunkList
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.verbose import VerboseTranscript
 
 router = APIRouter(prefix="/api/v1/tasks/{job_id}", tags=["tasks"])

@@ -18,9 +18,9 @@ from stt_core.errors import (
     RecordingGoneError,
     StoreUnavailableError,
 )
-from stt_core.jobs.models import JobView
-from stt_core.jobs.views import JobList
+from stt_core.jobs.job import JobView
 from stt_core.logs import logged
+from stt_core.tasks.views import JobList
 
 WaitSeconds = Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the job's end, at most.")]
 
@@ -59,7 +59,7 @@ async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wa
     view: JobView = await request.app.state.snapshots.look(job_id, caller.owner)
     if not wait or view.status.is_final:
         return view
-    room = request.app.state.slots.waiting_room
+    room = request.app.state.capacity.waiting_room
     with room.place(caller.key_id), request.app.state.snapshots.follow(job_id) as job:
         async for view in room.watch(job.look, wait):
             if view.status.is_final or await request.is_disconnected():

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from stt_core.access.models import ApiKey, Scope
+from stt_core.access.api_key import ApiKey, Scope
 from stt_core.errors import InvalidDocumentError, InvalidInputError, KeyNotFoundError
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import utc_now
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import utc_now
 
 logger = get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """How much a key may do, counted in Redis: requests a minute, and uploads under way at once.
 
 Requests: the generic cell rate algorithm, which is a bucket that holds a minute's worth of requests and fills up
-steadily, kept as the one moment at which it will be full again. Uploads: a slot each, in a set sorted by when it runs
-out; whoever uploads renews it, so that the slot of a process that died is free again within a minute.
+steadily, kept as the one moment at which it will be full again. Uploads: a place each, in a set sorted by when it runs
+out; whoever uploads renews it, so that the place of a process that died is free again within a minute.
 
 Both are scripts, so that requests that come together are counted one after the other, by Redis' own clock alone.
 """
@@ -12,17 +12,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stt_core.access.models import ApiKey
+from stt_core.access.api_key import ApiKey
 from stt_core.errors import RateLimitedError, TooManyUploadsError
-from stt_core.jobs.redis_server import RedisServer
 from stt_core.logs import get_logger, logged
+from stt_core.stores.redis_server import RedisServer
 
 logger = get_logger(__name__)
 
 #: What a rate counts in, seconds.
 WINDOW_SECONDS = 60
-#: A slot that is not renewed for so long is free again, seconds.
-SLOT_SECONDS = 60
+#: A place that is not renewed for so long is free again, seconds.
+PLACE_SECONDS = 60
 
 # Times are milliseconds; one of them is rounding. Where Redis' clock was put back, a key begins afresh.
 _COUNT = """
@@ -94,14 +94,14 @@ class Limits:
 
     @logged
     def take_upload(self, key: ApiKey, upload_id: str) -> None:
-        """Take a slot for an upload, or renew it: it is held for `SLOT_SECONDS` from now.
+        """Take a place for an upload, or renew it: it is held for `PLACE_SECONDS` from now.
 
         Raises:
-            TooManyUploadsError: All of the key's slots are taken.
+            TooManyUploadsError: All of the key's places are taken.
             QueueUnavailableError: Redis does not answer.
         """
         with self._server.asking("counting uploads"):
-            taken = self._take(keys=[self._uploads(key)], args=[upload_id, key.concurrent, SLOT_SECONDS])
+            taken = self._take(keys=[self._uploads(key)], args=[upload_id, key.concurrent, PLACE_SECONDS])
         if not taken:
             raise TooManyUploadsError(
                 f"This key may have {key.concurrent} uploads under way at once, and has.",
@@ -113,10 +113,10 @@ class Limits:
 
     @logged
     def end_upload(self, key: ApiKey, upload_id: str) -> None:
-        """Give the slot of an upload back.
+        """Give the place of an upload back.
 
         Raises:
-            QueueUnavailableError: Redis does not answer; the slot runs out by itself.
+            QueueUnavailableError: Redis does not answer; the place runs out by itself.
         """
         with self._server.asking("counting uploads"):
             self._server.client.zrem(self._uploads(key), upload_id)

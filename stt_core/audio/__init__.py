@@ -8,7 +8,7 @@ from stt_core.audio.clips import Clip, render_chunk
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import AudioInfo, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.plan import AudioInfo, Chunk, ChunkPlan, ChunkStatistics, Span
 from stt_core.audio.prepare import RecordingStream, plan_recording
 
 __all__ = [

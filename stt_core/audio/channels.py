@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.audio.silero import WINDOW_SAMPLES
 from stt_core.audio.vad import VoiceMeter
 from stt_core.logs import logged

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import pad_spans, runs
 from stt_core.logs import get_logger, logged
 

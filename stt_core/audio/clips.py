@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.disk import disk_errors
 from stt_core.errors import ObjectNotFoundError
 from stt_core.logs import logged

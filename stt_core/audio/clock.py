@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.logs import logged
 
 #: Time stamps that are off by less are the grain of a container's clock: 0.1 s.

@@ -19,8 +19,8 @@ from typing import Self
 from stt_core.audio.ffmpeg import FfmpegReport, decode_arguments, start_ffmpeg
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.losses import PartDecoding
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioInfo
 from stt_core.audio.parts import PARTS_AT_MOST, Part, find_parts
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, AudioInfo
 from stt_core.audio.tracks import SoundChoice, choose_sound
 from stt_core.errors import (
     AudioTooLongError,

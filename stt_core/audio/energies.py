@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
 

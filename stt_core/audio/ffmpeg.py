@@ -17,8 +17,8 @@ from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[attr-defined]
 from stt_core.audio import confine
 from stt_core.audio.clock import GRAIN_SAMPLES, SourceClock
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
+from stt_core.audio.plan import SAMPLE_RATE, AudioTrack
 from stt_core.errors import ExecutableNotFoundError
 from stt_core.logs import logged
 from stt_core.settings import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stt_core.audio.ffmpeg import FfmpegReport
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import SAMPLE_RATE
 from stt_core.audio.parts import Part
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import NoAudioError, UnreadableAudioError
 from stt_core.logs import logged
 from stt_core.warnings import RecordingWarning, WarningName

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from stt_core.audio.chunks import inspect_samples
+from stt_core.audio.containers import inspect_samples
 from stt_core.audio.detection import find_start
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.frames import find_frames

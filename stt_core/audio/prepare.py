@@ -24,12 +24,12 @@ from stt_core.audio.chunking import OVERLAP_PRICE, cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
 from stt_core.audio.rumble import RumbleFilter
 from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs
 from stt_core.audio.vad import Voice, VoiceMeter
-from stt_core.jobs.options import Strategy
 from stt_core.logs import get_logger, logged
+from stt_core.options import Strategy
 from stt_core.settings import Settings
 from stt_core.warnings import RecordingWarning, WarningName
 

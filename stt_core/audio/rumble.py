@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.logs import logged
 
 #: Below the telephone's 300 Hz and above most of a man's fundamental, which the harmonics stand in for.

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_core.audio.energies import DIGITAL_SILENCE_DBFS, FULL_SCALE, FrameEnergies, measure_energies
-from stt_core.audio.models import SAMPLE_RATE, Span
+from stt_core.audio.plan import SAMPLE_RATE, Span
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.silence import runs
 from stt_core.audio.vad import measure_voice
 from stt_core.logs import logged

@@ -20,8 +20,8 @@ import numpy as np
 from stt_core.audio.channels import SILENT_PEAK, ChannelMeter, ChannelSound, mix_of
 from stt_core.audio.ffmpeg import FfmpegReport, probe_arguments, running_ffmpeg, track_arguments
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, AudioTrack
 from stt_core.audio.parts import Part
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, AudioTrack
 from stt_core.errors import DecoderError, TrackNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE, Span
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Span
 from stt_core.audio.silence import runs
 from stt_core.audio.silero import WINDOW_SAMPLES, SileroNetwork
 from stt_core.errors import InvalidInputError

@@ -11,20 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import jiwer
 
-from stt_core.jobs.models import JobModel, JobResult, JobStatus
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObject, BucketObjects
+from stt_core.jobs.job import JobModel, JobResult, JobStatus
+from stt_core.languages import UNSPACED
 from stt_core.logs import get_logger, logged
-from stt_core.storage import keys
-from stt_core.transcript.models import Transcript
+from stt_core.services import Services
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.text import bare
-from stt_core.whisper.languages import UNSPACED
-
-if TYPE_CHECKING:
-    from stt_core.backfill.objects import BucketObject
-    from stt_core.services import Services
 
 logger = get_logger(__name__)
 
@@ -141,7 +138,7 @@ def _pairs(
     services: Services, bucket: str, prefix: str, model: str | None
 ) -> Iterator[tuple[BucketObject, Version, Version]]:
     after = ""
-    while items := services.objects.find_range(bucket, prefix, after=after, limit=_PAGE):
+    while items := BucketObjects.of(services).find_range(bucket, prefix, after=after, limit=_PAGE):
         versions: dict[str | None, list[JobModel]] = {}
         for job in services.jobs.find_versions(item.partition for item in items):  # the latest first
             if job.status is JobStatus.COMPLETED:
@@ -167,7 +164,7 @@ def _version(job: JobModel) -> Version:
 
 
 def _read(services: Services, version: Version) -> Transcript:
-    stored = services.store.get_bytes(keys.transcript(version.result.prefix, "json"))
+    stored = services.store.get_bytes(object_keys.transcript(version.result.prefix, "json"))
     return Transcript.model_validate_json(stored)
 
 

@@ -12,21 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from stt_core.audio.formats import is_named_like_a_recording
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
-from stt_core.backfill.sources import BackfillSource, own_prefixes
 from stt_core.errors import ConflictError, PartitionNotFoundError, StoreRefusedError
-from stt_core.jobs.models import utc_now
 from stt_core.logs import get_logger, log_exception, logged
-
-if TYPE_CHECKING:
-    from stt_core.services import Services
-    from stt_core.storage.object_store import StoredObject
+from stt_core.services import Services
+from stt_core.sources import BackfillSource
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import StoredObject
 
 logger = get_logger(__name__)
 
@@ -139,10 +136,10 @@ def discover_page(services: Services, source: BackfillSource, after: str, limit:
     """
     listed = services.store.in_bucket(source.bucket).list_page(source.prefix, after=after, limit=limit)
     last = listed[-1].key if len(listed) == limit else None
-    known = services.objects.find_range(source.bucket, source.prefix, after=after, last=last, limit=limit)
+    known = BucketObjects.of(services).find_range(source.bucket, source.prefix, after=after, last=last, limit=limit)
     if len(known) == limit:  # more may be known than are listed now
         last = known[-1].key
-    excluded = own_prefixes(services.settings, source.bucket)
+    excluded = services.settings.own_prefixes(source.bucket)
     found = {
         item.key: item
         for item in listed
@@ -179,20 +176,20 @@ def record_page(services: Services, page: DiscoveredPage) -> None:
     Raises:
         TransientError: MongoDB is away; what was not written is found again.
     """
-    services.objects.add_many(page.new)
+    BucketObjects.of(services).add_many(page.new)
     for change in page.changed:
         try:
-            services.objects.update(change.known, change.update)
+            BucketObjects.of(services).update(change.known, change.update)
         except (ConflictError, PartitionNotFoundError) as error:
             logger.info("left for the next round: {}", error)
     if page.vanished:
-        services.objects.remove_many(page.vanished)
+        BucketObjects.of(services).remove_many(page.vanished)
 
 
 def _removed_page(services: Services, name: str, after: str) -> DiscoveredPage:
     """Find the objects of a source that is not among the settings any more; another one may have taken some over."""
     bucket, _, prefix = name.partition("/")
-    known = services.objects.find_range(bucket, prefix, after=after, limit=PAGE_CHANGES)
+    known = BucketObjects.of(services).find_range(bucket, prefix, after=after, limit=PAGE_CHANGES)
     return DiscoveredPage(
         vanished=[item.partition for item in known if item.source == name],
         next_after=known[-1].key if len(known) == PAGE_CHANGES else None,

@@ -6,19 +6,15 @@ model and older. Any other waits until somebody promotes it. All of it can be re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
-from stt_core.backfill.sources import BackfillSource, find_source
 from stt_core.errors import PartitionNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.models import JobModel
+from stt_core.jobs.job import JobModel
 from stt_core.logs import get_logger, logged
-from stt_core.storage import keys
-
-if TYPE_CHECKING:
-    from stt_core.services import Services
+from stt_core.services import Services
+from stt_core.sources import BackfillSource, find_source
 
 logger = get_logger(__name__)
 
@@ -49,7 +45,7 @@ def make_current(services: Services, job: JobModel) -> BucketObject:
             return None
         return ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
 
-    item = services.objects.change(job.partition or "", change)
+    item = BucketObjects.of(services).change(job.partition or "", change)
     failpoint(Failpoint.VERSION_CURRENT)
     return item
 
@@ -65,7 +61,7 @@ def export_current(services: Services, job: JobModel) -> JobModel:
     while True:
         export_transcript(services, job)
         failpoint(Failpoint.TRANSCRIPT_EXPORTED)
-        now = services.objects.get(job.partition or "").current_job_id
+        now = BucketObjects.of(services).get(job.partition or "").current_job_id
         if now in (None, job.job_id):
             return job
         job = services.jobs.get_job(now)  # it took the place meanwhile, and our files may lie over its own
@@ -80,14 +76,17 @@ def export_transcript(services: Services, job: JobModel) -> str:
     """
     bucket, key = split_partition_key(job.partition or "")
     source = find_source(services.settings.backfill_sources, bucket, key)
-    to_bucket, prefix = (source or BackfillSource(bucket=bucket)).output_place(services.settings)
+    settings = services.settings
+    to_bucket, prefix = (source or BackfillSource(bucket=bucket)).output_place(
+        settings.minio_bucket, settings.backfill_output_prefix
+    )
     output = services.store.in_bucket(to_bucket)
     if job.result is not None:
         for extension in job.result.formats:
-            transcript = keys.transcript(job.result.prefix, extension)
-            output.copy_from(services.store, transcript, keys.exported(prefix, bucket, key, extension))
+            transcript = object_keys.transcript(job.result.prefix, extension)
+            output.copy_from(services.store, transcript, object_keys.exported(prefix, bucket, key, extension))
             failpoint(Failpoint.FORMAT_EXPORTED)
-    return f"{to_bucket}/{keys.exported(prefix, bucket, key, 'json')}"
+    return f"{to_bucket}/{object_keys.exported(prefix, bucket, key, 'json')}"
 
 
 def _succeeds(services: Services, item: BucketObject, job: JobModel, etag: str | None) -> bool:

@@ -17,11 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import BulkWriteError
 
 from stt_core.errors import ConflictError, PartitionNotFoundError
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import Document, JobModel, JobStatus
+from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.jobs.repository import JobRepository
-from stt_core.jobs.writes import DUPLICATE_KEY, replace_as_read, until_won
 from stt_core.logs import get_logger, logged
+from stt_core.services import Services
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import Document
+from stt_core.stores.writes import DUPLICATE_KEY, replace_as_read, until_won
 
 logger = get_logger(__name__)
 
@@ -104,6 +106,12 @@ class BucketObjects:
 
     def __init__(self, database: Database, jobs: JobRepository) -> None:
         self._database, self._jobs = database, jobs
+
+    @classmethod
+    @logged
+    def of(cls, services: Services) -> BucketObjects:
+        """Return those of a system."""
+        return cls(services.database, services.jobs)
 
     @logged
     def get(self, partition: str) -> BucketObject:

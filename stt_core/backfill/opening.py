@@ -7,24 +7,21 @@ decided by the claim. Where a run dies between the two writes, the next one inse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stt_core.audio.formats import guess_format
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import split_partition_key
-from stt_core.backfill.sources import BackfillSource, find_source
 from stt_core.errors import DatabaseUnavailableError, ObjectNotFoundError, PartitionNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.models import JobModel, JobStatus, Lane, Priority, Source, new_job_id, utc_now
+from stt_core.jobs.job import JobModel, JobStatus, Lane, Priority, Source, new_job_id
 from stt_core.jobs.recovery import cancel_job
-from stt_core.jobs.writes import until_won
 from stt_core.logs import get_logger, logged
+from stt_core.options import JobOptions
 from stt_core.processing.planning import is_short_size
-from stt_core.storage.object_store import ObjectVersion
-
-if TYPE_CHECKING:
-    from stt_core.jobs.options import JobOptions
-    from stt_core.services import Services
+from stt_core.services import Services
+from stt_core.sources import BackfillSource, find_source
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import ObjectVersion
+from stt_core.stores.writes import until_won
 
 logger = get_logger(__name__)
 
@@ -70,7 +67,7 @@ def open_known_object(services: Services, partition: str, run_id: str, *, model:
     Raises:
         PartitionNotFoundError: No source has this object, or it was never seen.
     """
-    source, item = _source_of(services, partition), services.objects.get(partition)
+    source, item = _source_of(services, partition), BucketObjects.of(services).get(partition)
     seen = ObjectVersion(item.etag, item.size_bytes, item.last_modified)
     return _open(services, partition, run_id, source, seen, model=model)
 
@@ -82,7 +79,7 @@ def is_short_object(services: Services, partition: str) -> bool:
     So does every one while MongoDB is away: a run is not to end over that before its steps, which try again.
     """
     try:
-        item = services.objects.get(partition)
+        item = BucketObjects.of(services).get(partition)
     except (PartitionNotFoundError, DatabaseUnavailableError) as error:
         logger.info("{}", error)
         return True
@@ -110,7 +107,10 @@ def _open(
     model: str | None,
     job_id: str | None = None,
 ) -> JobModel:
-    options = source.job_options(services.settings, model=model)
+    settings = services.settings
+    options = source.job_options(
+        default_language=settings.whisper_language, default_model=settings.whisper_model, model=model
+    )
 
     def race() -> JobModel:
         item = _known(services, partition, source, there)
@@ -134,7 +134,7 @@ def _open(
 def _known(services: Services, partition: str, source: BackfillSource, there: ObjectVersion) -> BucketObject:
     """Return what is known of an object, which discovery need not have met yet."""
     try:
-        return services.objects.get(partition)
+        return BucketObjects.of(services).get(partition)
     except PartitionNotFoundError as error:
         logger.info("{}", error)
     bucket, key = split_partition_key(partition)
@@ -147,8 +147,8 @@ def _known(services: Services, partition: str, source: BackfillSource, there: Ob
         last_modified=there.modified_at,
         source=source.name,
     )
-    services.objects.add_many([unknown])
-    return services.objects.get(partition)
+    BucketObjects.of(services).add_many([unknown])
+    return BucketObjects.of(services).get(partition)
 
 
 def _create(services: Services, item: BucketObject, there: ObjectVersion, options: JobOptions) -> JobModel:
@@ -163,7 +163,7 @@ def _create(services: Services, item: BucketObject, there: ObjectVersion, option
         update = ObjectUpdate(
             latest_job_id=job_id, etag=there.etag, size_bytes=there.size_bytes, last_modified=there.modified_at
         )
-        services.objects.update(item, update)
+        BucketObjects.of(services).update(item, update)
         failpoint(Failpoint.JOB_PROMISED)
     audio_format = guess_format(item.key)
     job = services.jobs.insert_job(

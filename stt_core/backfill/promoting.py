@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import BaseModel
 
 from stt_core.backfill.exporting import export_current
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.views import ensure_source
 from stt_core.errors import PermanentError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error
-from stt_core.jobs.models import JobError, JobModel, JobStatus
+from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger, log_exception, logged
-
-if TYPE_CHECKING:
-    from stt_core.services import Services
+from stt_core.services import Services
 
 logger = get_logger(__name__)
 
@@ -69,9 +65,9 @@ def promote_model(
     """
     ensure_source(services, bucket)
     if key is not None:
-        items, next_cursor = [services.objects.get(partition_key(bucket, key))], None
+        items, next_cursor = [BucketObjects.of(services).get(partition_key(bucket, key))], None
     else:
-        items = services.objects.find_range(bucket, prefix, after=cursor, limit=_PAGE)
+        items = BucketObjects.of(services).find_range(bucket, prefix, after=cursor, limit=_PAGE)
         next_cursor = items[-1].key if len(items) == _PAGE else None
     versions: dict[str | None, JobModel] = {}
     for job in services.jobs.find_versions(item.partition for item in items):  # the latest first
@@ -115,7 +111,7 @@ def promote(services: Services, version: JobModel) -> bool:
         is_current = before == version.job_id
         return None if is_current else ObjectUpdate(current_job_id=version.job_id, current_etag=etag)
 
-    item = services.objects.change(version.partition or "", change)
+    item = BucketObjects.of(services).change(version.partition or "", change)
     failpoint(Failpoint.VERSION_PROMOTED)
     export_current(services, version)
     logger.info("{}: job {} is promoted over {}", item.partition, version.job_id, before)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from stt_core.backfill.objects import BucketObject, ObjectState
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState
 from stt_core.errors import BucketNotConfiguredError
-from stt_core.jobs.models import JobError, JobModel, JobStatus
+from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger, logged
-
-if TYPE_CHECKING:
-    from stt_core.services import Services
+from stt_core.services import Services
 
 logger = get_logger(__name__)
 
@@ -123,7 +121,7 @@ def list_objects(
         BucketNotConfiguredError: No source is in that bucket.
     """
     ensure_source(services, bucket)
-    page = services.objects.list_page(bucket, prefix, state=state, cursor=cursor, limit=limit)
+    page = BucketObjects.of(services).list_page(bucket, prefix, state=state, cursor=cursor, limit=limit)
     jobs: dict[str | None, list[JobModel]] = {}
     for job in services.jobs.find_versions(item.partition for item, _ in page.objects):
         jobs.setdefault(job.partition, []).append(job)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stt_core.logs import logged
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
 #: Asked now and then whether the work is still wanted; true ends the engine.

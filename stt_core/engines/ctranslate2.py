@@ -24,11 +24,11 @@ from stt_core.engines.process import read_while_written, words_of
 from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.errors import EngineError, ExecutableNotFoundError
+from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import one_line
-from stt_core.whisper.languages import ENGLISH, check_language
 from stt_core.whisper.models import WhisperModel
 
 logger = get_logger(__name__)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stt_core.audio.clips import Clip, join_clips
-from stt_core.audio.models import Chunk
+from stt_core.audio.plan import Chunk
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from stt_core.transcript.held import release_held
+from stt_core.transcript.loops import find_loops
 from stt_core.transcript.missed import find_missed
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
 from stt_core.transcript.text import bare, find_words
-from stt_core.whisper.loops import find_loops
 
 logger = get_logger(__name__)
 

@@ -21,8 +21,8 @@ from stt_core.engines.choice import engine_for
 from stt_core.engines.wavs import wav_seconds, write_rest
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkTranscript
-from stt_core.whisper.loops import find_loops, flag_loops, segment_of_word
+from stt_core.transcript.document import ChunkTranscript
+from stt_core.transcript.loops import find_loops, flag_loops, segment_of_word
 from stt_core.whisper.models import WhisperModel
 
 logger = get_logger(__name__)

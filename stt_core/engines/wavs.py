@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stt_core.audio.models import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.errors import UnreadableAudioError
 from stt_core.logs import logged
 

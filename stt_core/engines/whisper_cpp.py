@@ -21,10 +21,10 @@ from stt_core.engines.process import find_executable, read_while_written, words_
 from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.engines.whisper_cpp_output import read_languages, read_output
+from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkTranscript
-from stt_core.whisper.languages import ENGLISH, check_language
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
 logger = get_logger(__name__)

@@ -17,11 +17,11 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, Field
 
 from stt_core.errors import EngineError
+from stt_core.languages import UNSPACED
 from stt_core.logs import logged
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.lines import OPENING, graphemes
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import one_line
-from stt_core.whisper.languages import UNSPACED
 
 Read = TypeVar("Read")
 

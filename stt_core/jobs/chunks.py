@@ -8,10 +8,10 @@ from typing import Any
 from pymongo.errors import BulkWriteError
 
 from stt_core.errors import ConflictError, SupersededError
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import ChunkModel, ChunkStatus, Progress
-from stt_core.jobs.writes import DUPLICATE_KEY
+from stt_core.jobs.job import ChunkModel, ChunkStatus, Progress
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.writes import DUPLICATE_KEY
 
 logger = get_logger(__name__)
 

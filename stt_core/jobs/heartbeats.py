@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import SttError
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import JobModel
+from stt_core.jobs.job import JobModel
 from stt_core.logs import get_logger, log_exception, logged
 from stt_core.settings import Settings
+from stt_core.stores.database import Database, mongo_errors
 
 logger = get_logger(__name__)
 

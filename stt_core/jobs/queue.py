@@ -26,10 +26,10 @@ from typing import Any, cast
 from redis.client import PubSub
 
 from stt_core.errors import QueueFullError
-from stt_core.jobs.models import Priority
-from stt_core.jobs.redis_server import RedisServer, redis_errors
+from stt_core.jobs.job import Priority
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.stores.redis_server import RedisServer, redis_errors
 
 logger = get_logger(__name__)
 

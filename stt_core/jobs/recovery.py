@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from functools import partial
 
+from stt_core import object_keys
 from stt_core.errors import JobNotFoundError, QueueRefusedError, QueueUnavailableError
 from stt_core.failpoints import Failpoint, failpoint
-from stt_core.jobs.dispatch import current_job
-from stt_core.jobs.models import Attempt, JobError, JobModel, JobStatus, JobUpdate, Lane, utc_now
+from stt_core.jobs import transitions
+from stt_core.jobs.job import Attempt, JobError, JobModel, JobStatus, JobUpdate, Lane
+from stt_core.jobs.leasing import current_job
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import ObjectStore
 
 logger = get_logger(__name__)
 
@@ -70,20 +73,17 @@ def recover_failed_run(
             logger.warning("job {}: run {} ended before it claimed the job: {}", job_id, run_id, reason)
             unclaimed = error or JobError(kind="run-not-begun", message=reason[:2000], transient=True, outage=True)
             past = Attempt(attempt=attempt, run_id=run_id, host="", ended_at=utc_now(), error=unclaimed)
-            return _requeued(job, settings, job.failures, unclaimed, job.with_attempt(past))
+            return _next_attempt(job, settings, job.failures, unclaimed, job.with_attempt(past))
         if job.status is not JobStatus.PROCESSING or job.run_id != run_id:
             return None
         last = job.error or error
         last = last or JobError(kind="run-crashed", message=reason[:2000], transient=True, stage=job.stage)
         failures = job.failures if last.outage else job.failures + 1
-        attempts = job.ended_attempts(run_id, last)
         if last.outage or (last.transient and failures < settings.max_attempts):
             logger.warning("job {}: failure {}/{}: {}", job_id, failures, settings.max_attempts, last.message)
-            return _requeued(job, settings, failures, last, attempts)
+            return _next_attempt(job, settings, failures, last, job.ended_attempts(run_id, last))
         logger.error("job {} failed for good after {} failures: {}", job_id, failures, last.message)
-        return JobUpdate(
-            status=JobStatus.FAILED, failures=failures, error=last, completed_at=utc_now(), attempts=attempts
-        )
+        return transitions.fail_for_good(job, failures=failures, error=last)
 
     job = jobs.modify_job(job_id, change)
     if job.status is JobStatus.QUEUED:
@@ -98,19 +98,7 @@ def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, a
     With `run_id`, only if that run has the job, or was launched for its waiting `attempt` and had not claimed it yet.
     """
 
-    def change(job: JobModel) -> JobUpdate | None:
-        is_its_own = job.run_id == run_id or (job.status is JobStatus.QUEUED and job.attempt == attempt)
-        if job.status.is_final or (run_id is not None and not is_its_own):
-            return None
-        return JobUpdate(
-            status=JobStatus.CANCELLED,
-            stage=None,
-            error=None,  # that of an earlier attempt is not why it ended
-            completed_at=utc_now(),
-            attempts=job.ended_attempts(job.run_id or "", None),
-        )
-
-    return jobs.modify_job(job_id, change)
+    return jobs.modify_job(job_id, partial(transitions.cancel, run_id=run_id, attempt=attempt))
 
 
 @logged
@@ -147,7 +135,7 @@ def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
 def end_broken_upload(jobs: JobRepository, store: ObjectStore, job: JobModel) -> None:
     """End a job whose recording did not arrive, unless it did in this moment, and remove what there is of it."""
     if give_up_upload(jobs, job.job_id):
-        store.remove_prefix(keys.source_prefix(job.job_id))
+        store.remove_prefix(object_keys.source_prefix(job.job_id))
 
 
 @logged
@@ -155,8 +143,7 @@ def give_up_upload(jobs: JobRepository, job_id: str) -> bool:
     """End a job whose recording did not arrive; return whether what there is of that is of no use."""
     logger.warning("the upload of job {} was never finished", job_id)
     error = JobError(kind="upload-broken", message="The upload was never finished.", mend="Upload it again.")
-    failed = JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
-    return jobs.modify_job(job_id, lambda job: failed if job.status is JobStatus.PENDING else None).source is None
+    return jobs.modify_job(job_id, partial(transitions.give_up, error=error)).source is None
 
 
 @logged
@@ -210,16 +197,9 @@ def dequeue_job(queue: JobQueue, job: JobModel) -> None:
         logger.warning("entry {} stays in the queue until somebody meets it: {}", job.member, error)
 
 
-def _requeued(job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]) -> JobUpdate:
+def _next_attempt(
+    job: JobModel, settings: Settings, failures: int, error: JobError, attempts: list[Attempt]
+) -> JobUpdate:
     # An attempt that was free backs off by the free ones so far.
     delay = backoff_seconds(failures if failures > job.failures else job.attempt - failures, settings)
-    return JobUpdate(
-        status=JobStatus.QUEUED,
-        stage=None,
-        attempt=job.attempt + 1,
-        failures=failures,
-        attempts=attempts,
-        run_id=None,
-        error=error,
-        not_before=utc_now() + timedelta(seconds=delay),
-    )
+    return transitions.requeue(job, failures=failures, error=error, attempts=attempts, delay_seconds=delay)

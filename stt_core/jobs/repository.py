@@ -26,20 +26,12 @@ from stt_core.errors import (
     JobNotFoundError,
 )
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import (
-    JOB_ID_PATTERN,
-    TRANSITIONS,
-    JobCreate,
-    JobModel,
-    JobStatus,
-    JobUpdate,
-    Lane,
-    utc_now,
-)
-from stt_core.jobs.options import JobOptions
-from stt_core.jobs.writes import replace_as_read, until_won, write_confirmed
+from stt_core.jobs.job import JOB_ID_PATTERN, TRANSITIONS, JobCreate, JobModel, JobStatus, JobUpdate, Lane
 from stt_core.logs import get_logger, logged
+from stt_core.options import JobOptions
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import utc_now
+from stt_core.stores.writes import replace_as_read, until_won, write_confirmed
 
 logger = get_logger(__name__)
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stt_core.audio.clips import Clip
-from stt_core.audio.models import Chunk, Span
+from stt_core.audio.plan import Chunk, Span
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.options import JobOptions
+from stt_core.languages import AUTO, AUTO_PER_CHUNK, ENGLISH, check_languages
 from stt_core.logs import get_logger, logged
+from stt_core.options import JobOptions
 from stt_core.processing.texts import ChunkTexts
 from stt_core.transcript.formats import clock
 from stt_core.warnings import RecordingWarning, WarningName
-from stt_core.whisper.languages import AUTO, AUTO_PER_CHUNK, ENGLISH, check_languages
 
 logger = get_logger(__name__)
 

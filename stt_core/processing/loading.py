@@ -13,7 +13,7 @@ from contextvars import copy_context
 
 from stt_core.errors import EngineStoppedError, SttError
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobModel, Lane
+from stt_core.jobs.job import JobModel, Lane
 from stt_core.logs import get_logger, logged
 from stt_core.processing.planning import parallel_steps
 from stt_core.processing.texts import ChunkTexts

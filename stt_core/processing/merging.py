@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stt_core import object_keys
 from stt_core.errors import MissingChunksError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
+from stt_core.languages import AUTO
 from stt_core.logs import get_logger, logged
-from stt_core.processing.models import BatchResult, MergedTranscript, RecordingPlan
+from stt_core.processing.handover import BatchResult, MergedTranscript, RecordingPlan
 from stt_core.processing.voices import voice_of
 from stt_core.services import Services
-from stt_core.storage import keys
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.quality import check_quality
-from stt_core.whisper.languages import AUTO
 
 logger = get_logger(__name__)
 
@@ -60,9 +60,9 @@ def merge_recording(
     transcript = transcript.model_copy(update={"checks": checks})
     if not options.word_timestamps:
         transcript = transcript.without_words()
-    prefix = keys.result_prefix(plan.job_id, claim.attempt)
+    prefix = object_keys.result_prefix(plan.job_id, claim.attempt)
     services.store.put_bytes(
-        keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"
+        object_keys.transcript(prefix, "json"), transcript.model_dump_json().encode(), content_type="application/json"
     )
     failpoint(Failpoint.TRANSCRIPT_MERGED)
     merged = MergedTranscript(

@@ -12,17 +12,17 @@ from itertools import accumulate, pairwise
 
 from stt_core.audio import formats
 from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.models import Chunk, Span
+from stt_core.audio.plan import Chunk, Span
 from stt_core.audio.prepare import plan_recording as plan_audio
 from stt_core.cores import waited_seconds
 from stt_core.engines.process import engine_cpu_seconds
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import ChunkModel, JobModel, Lane
+from stt_core.jobs.job import ChunkModel, JobModel, Lane
 from stt_core.logs import get_logger, logged
+from stt_core.processing.handover import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.language import choose_language
-from stt_core.processing.models import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.texts import ChunkTexts
 from stt_core.processing.voices import voice_of
 from stt_core.services import Services

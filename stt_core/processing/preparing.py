@@ -6,21 +6,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
+from stt_core import object_keys
 from stt_core.audio.detection import detect_file_format
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.models import AudioInfo
+from stt_core.audio.plan import AudioInfo
 from stt_core.audio.prepare import RecordingStream
 from stt_core.errors import AudioTooLongError, FileTooLargeError, ObjectNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobUpdate, Source
-from stt_core.jobs.options import Channels
+from stt_core.jobs.job import JobUpdate, Source
 from stt_core.jobs.recovery import dequeue_job
 from stt_core.logs import get_logger, logged
+from stt_core.options import Channels
+from stt_core.processing.handover import PreparedAudio, Track
 from stt_core.processing.loading import engines_loading
-from stt_core.processing.models import PreparedAudio, Track
 from stt_core.services import Services
-from stt_core.storage import keys
 
 logger = get_logger(__name__)
 
@@ -83,9 +83,9 @@ def _decode(
 ) -> tuple[Track, AudioInfo]:
     track = Track(
         channel=channel,
-        pcm_key=keys.prepared_pcm(claim.job_id, claim.attempt, channel),
-        energies_key=keys.frame_energies(claim.job_id, claim.attempt, channel),
-        voice_key=(voice_key := keys.voice_probabilities(claim.job_id, claim.attempt, channel)),
+        pcm_key=object_keys.prepared_pcm(claim.job_id, claim.attempt, channel),
+        energies_key=object_keys.frame_energies(claim.job_id, claim.attempt, channel),
+        voice_key=(voice_key := object_keys.voice_probabilities(claim.job_id, claim.attempt, channel)),
     )
     with RecordingStream(path, audio_format, services.settings, channel=channel, track=number) as recording:
         services.store.put_stream(track.pcm_key, cast("BinaryIO", recording))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from stt_core import object_keys
 from stt_core.errors import SttError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobModel, JobResult
-from stt_core.jobs.tallies import Spread
+from stt_core.jobs.job import JobModel, JobResult
 from stt_core.logs import get_logger, logged
-from stt_core.processing.models import MergedTranscript
+from stt_core.metrics import Spread
+from stt_core.processing.handover import MergedTranscript
 from stt_core.services import Services
-from stt_core.storage import keys
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
-from stt_core.transcript.models import Transcript
 
 logger = get_logger(__name__)
 
@@ -26,11 +26,11 @@ def publish_transcript(services: Services, claim: Claim, merged: MergedTranscrip
     Raises:
         SupersededError: The job is no longer this run's; what was written is never seen, and swept.
     """
-    transcript = Transcript.model_validate_json(services.store.get_bytes(keys.transcript(merged.prefix, "json")))
+    transcript = Transcript.model_validate_json(services.store.get_bytes(object_keys.transcript(merged.prefix, "json")))
     for name in FORMATS:
         if name != "json":  # the merge wrote it
             services.store.put_bytes(
-                keys.transcript(merged.prefix, name),
+                object_keys.transcript(merged.prefix, name),
                 render(transcript, name).encode(),
                 content_type=CONTENT_TYPES[name],
             )
@@ -80,6 +80,6 @@ def _measure(services: Services, job: JobModel) -> None:
 def _remove_prepared_audio(services: Services, job_id: str) -> None:
     """Free the PCM (115 MB an hour); a completed job never needs it again."""
     try:
-        services.store.remove_prefix(keys.audio_prefix(job_id))
+        services.store.remove_prefix(object_keys.audio_prefix(job_id))
     except SttError as error:
         logger.warning("the prepared audio of job {} is left to the sweep: {}", job_id, error)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from stt_core import object_keys
 from stt_core.audio.clips import Clip, render_chunk
-from stt_core.audio.models import Chunk
+from stt_core.audio.plan import Chunk
 from stt_core.cores import Lease, cores_folder, lease_cores, usable_cores
 from stt_core.engines.transcriber import Transcriber, chunk_digest
-from stt_core.jobs.models import JobModel, Lane
+from stt_core.jobs.job import JobModel, Lane
 from stt_core.logs import get_logger, logged
-from stt_core.processing.models import Track
+from stt_core.processing.handover import Track
 from stt_core.services import Services
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.stores.object_store import ObjectStore
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
 logger = get_logger(__name__)
@@ -86,7 +86,7 @@ class ChunkTexts:
     def key(self, clip: Clip, language: str) -> str:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
         parameters = self.transcriber.parameters(language)
-        return keys.chunk_result(chunk_digest(clip.digest, self.model_digest, parameters))
+        return object_keys.chunk_result(chunk_digest(clip.digest, self.model_digest, parameters))
 
     @logged
     def find_languages(self, clip: Clip) -> dict[str, float] | None:
@@ -107,12 +107,12 @@ class ChunkTexts:
         )
 
     def _languages_key(self, clip: Clip) -> str:
-        return keys.chunk_result(chunk_digest(clip.digest, self.model_digest, {"languages": True}))
+        return object_keys.chunk_result(chunk_digest(clip.digest, self.model_digest, {"languages": True}))
 
     @logged
     def settled_key(self, transcript: ChunkTranscript) -> str:
         """Return where a text lies that is put together of several hearings: under its own hash."""
-        return keys.chunk_result(hashlib.sha256(transcript.model_dump_json().encode()).hexdigest())
+        return object_keys.chunk_result(hashlib.sha256(transcript.model_dump_json().encode()).hexdigest())
 
     @logged
     def find(self, key: str) -> ChunkTranscript | None:

@@ -18,16 +18,17 @@ from stt_core.engines.transcriber import OnTranscript
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
-from stt_core.jobs.models import ChunkModel, ChunkStatus, Lane, utc_now
-from stt_core.jobs.tallies import Tally
+from stt_core.jobs.job import ChunkModel, ChunkStatus, Lane
 from stt_core.logs import get_logger, log_context, logged
+from stt_core.metrics import Tally
+from stt_core.processing.handover import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.lanes import let_uploads_pass
-from stt_core.processing.models import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.planning import chunk_document
 from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.formats import clock
-from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.placing import place_words
 from stt_core.warnings import RecordingWarning, WarningName
 from stt_core.whisper.models import WhisperModel, resolve_model

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from stt_core.audio.vad import Voice, measure_voice
 from stt_core.logs import logged
-from stt_core.processing.models import Track
-from stt_core.storage.object_store import BLOCK_SIZE, ObjectStore
+from stt_core.processing.handover import Track
+from stt_core.stores.object_store import BLOCK_SIZE, ObjectStore
 
 
 @logged

@@ -4,9 +4,9 @@
 `find_repetitions` finds text that runs in a loop.
 """
 
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Gap, Segment, Transcript, Word
 from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Gap, Segment, Transcript, Word
 from stt_core.transcript.repetition import find_repetitions
 
 __all__ = [

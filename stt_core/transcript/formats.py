@@ -11,7 +11,7 @@ from heapq import merge
 
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
-from stt_core.transcript.models import Segment, Transcript
+from stt_core.transcript.document import Segment, Transcript
 from stt_core.transcript.subtitles import CueLayout, cues
 from stt_core.transcript.text import one_line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.sentences import Border, border, spoken_words
 
 #: What lasts longer, seconds, is taken for a word that is held.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.vad import Voice
 from stt_core.logs import logged
-from stt_core.transcript.models import Segment, Transcript
+from stt_core.transcript.document import Segment, Transcript
 from stt_core.transcript.quality import CLICK_SECONDS, COVERAGE_MARGIN_SECONDS, LEAST_COVERAGE, covered_seconds
 from stt_core.transcript.sounds import is_label
 from stt_core.warnings import RecordingWarning, WarningName

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.vad import Voice
 from stt_core.errors import MissingChunksError
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.document import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.losses import find_losses
-from stt_core.transcript.models import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.seams import drop_doubled_words
 from stt_core.transcript.sounds import part_sounds
 from stt_core.transcript.text import one_line

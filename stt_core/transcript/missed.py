@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
 from stt_core.audio.vad import measure_voice
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.document import ChunkTranscript
 
 #: Between two words lies so much, seconds, where speech was left out: more than a pause that a chunk keeps.
 _GAP_SECONDS = 1.2

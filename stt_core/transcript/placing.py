@@ -19,11 +19,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
 from stt_core.logs import logged
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.held import USUAL_SECONDS
-from stt_core.transcript.models import ChunkTranscript
 from stt_core.transcript.sentences import Border, Spoken, border, group_sentences, spoken_words
 from stt_core.transcript.timeline import LEAST_SAMPLES
 

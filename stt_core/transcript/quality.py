@@ -23,14 +23,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk
+from stt_core.languages import ENGLISH, UNSPACED
 from stt_core.logs import get_logger, logged
 from stt_core.settings import QualityName
+from stt_core.transcript.document import QualityCheck, Segment, Transcript, Word
 from stt_core.transcript.formats import clock
-from stt_core.transcript.models import QualityCheck, Segment, Transcript, Word
+from stt_core.transcript.loops import REPETITION_FLAG
 from stt_core.transcript.repetition import compression_ratio
-from stt_core.whisper.languages import ENGLISH, UNSPACED
-from stt_core.whisper.loops import REPETITION_FLAG
 
 logger = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.logs import get_logger, logged
 from stt_core.transcript.text import bare
 from stt_core.transcript.timeline import Line, PlacedWord, without_words

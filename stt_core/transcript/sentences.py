@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkSegment, Word
+from stt_core.transcript.document import ChunkSegment, Word
 from stt_core.transcript.text import find_words
 from stt_core.transcript.timeline import BREAK_SAMPLES
 

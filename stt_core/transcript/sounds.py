@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from stt_core.audio.models import SAMPLE_RATE, Span
+from stt_core.audio.plan import SAMPLE_RATE, Span
 from stt_core.audio.vad import Voice
 from stt_core.logs import get_logger, logged
-from stt_core.transcript.models import Segment
+from stt_core.transcript.document import Segment
 
 logger = get_logger(__name__)
 

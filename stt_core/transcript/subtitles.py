@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from stt_core.logs import get_logger, logged
+from stt_core.transcript.document import Segment
 from stt_core.transcript.lines import wrap
-from stt_core.transcript.models import Segment
 from stt_core.transcript.text import find_words, one_line
 
 logger = get_logger(__name__)

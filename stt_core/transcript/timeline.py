@@ -3,7 +3,7 @@
 A chunk is spans of the source joined by short silences, so a time the engine gives may lie in a span, in a joint or
 past the end. The time map decides, not the engine: every word lands in exactly one span (the one it overlaps most), a
 line begins in the span of its first word and ends in the span of its last, and nothing begins or ends in silence that
-was left out. Times are integer samples of the source (see `stt_core.audio.models`) until the very end.
+was left out. Times are integer samples of the source (see `stt_core.audio.plan`) until the very end.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.logs import logged
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import find_words
 
 #: A line with words on both sides of a dropped silence this long is broken there, in samples. After one second a

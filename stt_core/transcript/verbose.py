@@ -10,10 +10,10 @@ import math
 
 from pydantic import BaseModel
 
+from stt_core.languages import ENGLISH, LANGUAGES
 from stt_core.logs import logged
-from stt_core.transcript.models import Segment, Task, Transcript
+from stt_core.transcript.document import Segment, Task, Transcript
 from stt_core.transcript.repetition import compression_ratio
-from stt_core.whisper.languages import ENGLISH, LANGUAGES
 
 
 class VerboseWord(BaseModel):

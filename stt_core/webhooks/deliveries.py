@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field
 from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import ConflictError
-from stt_core.jobs.database import Database, mongo_errors
-from stt_core.jobs.models import Document, JobModel, utc_now
+from stt_core.jobs.job import JobModel
 from stt_core.logs import get_logger, logged
+from stt_core.stores.database import Database, mongo_errors
+from stt_core.stores.documents import Document, utc_now
 
 logger = get_logger(__name__)
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import httpx
 
-from stt_core.errors import InvalidInputError, SttError
+from stt_core.errors import SttError
 from stt_core.logs import get_logger, logged
 from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 from stt_core.settings import WEBHOOK_SECRET_PREFIX, Settings
@@ -31,20 +31,6 @@ logger = get_logger(__name__)
 TIMEOUT_SECONDS = 5.0
 #: How long one address of a receiver is tried, seconds.
 _CONNECT_SECONDS = 2.0
-
-
-@logged
-def ensure_callback_allowed(url: str, settings: Settings) -> None:
-    """Refuse a callback that could never be called.
-
-    Raises:
-        InvalidInputError: This system has no `WEBHOOK_SECRET` to sign with.
-        ForbiddenAddressError: The URL is none, or leads to where we do not go.
-        UnknownHostError: Its host has no address.
-    """
-    if settings.webhook_secret is None:
-        raise InvalidInputError("Webhooks are off.", mend="Leave callback_url out, or set WEBHOOK_SECRET.")
-    pin_url(url, allow=settings.webhook_allow)
 
 
 @logged

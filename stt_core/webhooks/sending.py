@@ -22,9 +22,10 @@ from contextvars import copy_context
 from datetime import timedelta
 
 from stt_core.errors import ConflictError, JobNotFoundError
-from stt_core.jobs.models import JobModel, JobUpdate, utc_now
+from stt_core.jobs.job import JobModel, JobUpdate
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from stt_core.webhooks.deliveries import Deliveries, Delivery, DeliveryStatus, Try
 from stt_core.webhooks.posting import post
 

@@ -6,11 +6,8 @@ that `WHISPER_MODELS_URL` points at; sizes are those of the published files, byt
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from stt_core.logs import logged
 
 #: Chunks are separate pieces of speech, joined without their pauses: text of the one before is no context, and feeding
 #: it back is what starts most loops.
@@ -19,13 +16,6 @@ DEFAULT_FLAGS = ("-mc", "0")
 DEMO = "demo"
 #: OpenAI's own models, which programs written for its API ask for: each stands for `WHISPER_MODEL` at its routes alone.
 HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
-
-
-@logged
-def model_name(asked_for: str) -> str:
-    """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
-    file = asked_for.rpartition(os.sep)[2]
-    return file.removeprefix("ggml-").removesuffix(".bin") or file
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from stt_core.errors import ModelChangedError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
+from stt_core.options import model_name
 from stt_core.settings import Settings
-from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry, model_name
+from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry
 from stt_core.whisper.ctranslate2 import MODEL_FILE, folder_digest, is_model_folder, validate_folder
 from stt_core.whisper.ggml import file_digest, validate_model
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from stt_core.backfill.exporting import release_transcript
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
-from stt_core.jobs.models import JobModel, JobOptions, JobStatus, Lane, Source, utc_now
+from stt_core.jobs.job import JobModel, JobOptions, JobStatus, Lane, Source
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from tests.api.conftest import publish
 
 
@@ -16,7 +17,7 @@ def discover(services: Services, key: str, *, etag: str = "e1") -> str:
     found = BucketObject(
         partition=partition, bucket="calls", key=key, etag=etag, size_bytes=3, last_modified=utc_now(), source="calls/"
     )
-    services.objects.add_many([found])
+    BucketObjects.of(services).add_many([found])
     return partition
 
 
@@ -31,7 +32,7 @@ def open_version(services: Services, partition: str, *, model: str = "base", eta
             options=JobOptions(model=model), source=source, attempt=1, queued_at=utc_now(),
         )
     )  # fmt: skip
-    services.objects.change(partition, lambda item: ObjectUpdate(latest_job_id=job.job_id))
+    BucketObjects.of(services).change(partition, lambda item: ObjectUpdate(latest_job_id=job.job_id))
     return job.job_id
 
 

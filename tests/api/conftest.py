@@ -21,14 +21,14 @@ from fastapi import FastAPI
 from openai import OpenAI
 from pydantic import SecretStr
 
-from api.application import create_app
-from api.connections import HTTP
+from api.app import create_app
+from api.server import HTTP
+from stt_core import object_keys
 from stt_core.jobs.claims import Claim, ensure_claim
-from stt_core.jobs.models import JobResult
+from stt_core.jobs.job import JobResult
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics, Word
+from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics, Word
 from tests.conftest import wait_until
 
 UPLOAD = "/api/v1/tasks/upload"
@@ -146,8 +146,8 @@ def publish(services: Services, job_id: str) -> Transcript:
         statistics=TranscriptStatistics(words=2, speech_seconds=1.25, chunks=1),
     )
     run = claim(services, job_id)
-    prefix = keys.result_prefix(job_id, run.attempt)
-    services.store.put_bytes(keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
+    prefix = object_keys.result_prefix(job_id, run.attempt)
+    services.store.put_bytes(object_keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
     run.complete(
         JobResult(
             prefix=prefix,
@@ -211,7 +211,7 @@ def api_process(environment: dict[str, str], folder: Path) -> Iterator[ApiProces
     """Start the API as the local stack does."""
     log = folder / "api.log"
     command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]
-    command += ["--http", "api.connections:HTTP", "--timeout-graceful-shutdown", "1"]
+    command += ["--http", "api.server:HTTP", "--timeout-graceful-shutdown", "1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

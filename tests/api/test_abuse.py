@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api import connections
-from api.application import create_app
-from api.upload_schemas import METADATA_DEPTH
+from api import server
+from api.app import create_app
+from api.uploads.schemas import METADATA_DEPTH
 from tests.api.conftest import UPLOAD, kind_of, upload, wav
 
 PRESIGN = "/api/v1/tasks/presign"
@@ -66,7 +66,7 @@ def test_connection_when_what_is_before_a_body_never_ends_then_it_is_closed(
 def test_connection_when_headers_do_not_come_in_time_then_it_is_closed(
     client: httpx.Client, begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
     with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
         connection.sendall(begin)
         while connection.recv(65536):
@@ -76,8 +76,8 @@ def test_connection_when_headers_do_not_come_in_time_then_it_is_closed(
 def test_connection_when_a_body_takes_longer_than_headers_may_then_it_is_read(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 2.0)
-    monkeypatch.setattr(connections, "HEAD_BYTES", 1000)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 2.0)
+    monkeypatch.setattr(server, "HEAD_BYTES", 1000)
     pause = threading.Event()
 
     def slowly() -> Iterator[bytes]:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ranges import ByteRange, parse_range
+from stt_core import object_keys
 from stt_core.errors import RangeNotSatisfiableError, StoreUnavailableError
-from stt_core.jobs.models import ChunkModel, JobCreate, JobOptions
+from stt_core.jobs.job import ChunkModel, JobCreate, JobOptions
 from stt_core.logs import add_sink
 from stt_core.services import Services
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 from tests.api.conftest import UPLOAD, kind_of, upload, wav
 
 #: More than two blocks of the store.
@@ -100,7 +100,7 @@ def test_audio_when_the_recording_has_not_arrived_then_409(client: httpx.Client,
 
 def test_audio_when_its_object_is_gone_then_500_by_name(client: httpx.Client, services: Services) -> None:
     job_id = upload(client).json()["job_id"]
-    services.store.remove_prefix(keys.source_prefix(job_id))
+    services.store.remove_prefix(object_keys.source_prefix(job_id))
     response = client.get(f"/api/v1/tasks/{job_id}/audio")
 
     assert (response.status_code, kind_of(response)) == (500, "object-not-found")

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stt_core.access.models import Scope
+from stt_core.access.api_key import Scope
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.backfill.sources import BackfillSource
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import REPOSITORY, Serve, kind_of
 
@@ -119,7 +120,7 @@ def test_model_when_promoted_then_its_transcripts_are_the_current_ones_and_in_th
 
     assert first == {"promoted": 1, "current": 0, "without": 1, "failed": [], "next_cursor": None}
     assert again == {"promoted": 0, "current": 1, "without": 0, "failed": [], "next_cursor": None}
-    assert services.objects.get(both).current_job_id == better
+    assert BucketObjects.of(services).get(both).current_job_id == better
     assert better.encode() in services.store.get_bytes("transcripts/calls/both.wav.json")
 
 
@@ -148,7 +149,7 @@ def test_object_when_changed_then_the_transcript_of_its_old_bytes_is_not_promote
     answer = client.post(PROMOTE, json={"bucket": "calls", "key": "a.wav", "model": "large"}).json()
 
     assert (answer["promoted"], answer["without"]) == (0, 1)
-    assert services.objects.get(partition).current_job_id == current
+    assert BucketObjects.of(services).get(partition).current_job_id == current
 
 
 def test_object_when_not_known_then_promoting_it_is_404_as_the_description_says(client: httpx.Client) -> None:
@@ -175,7 +176,7 @@ def test_examples_of_the_documentation_when_executed_then_each_is_answered(
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [len(answer["objects"]) for answer in answers[:2]] == [1, 0]
     assert [answer["promoted"] for answer in answers[2:]] == [1, 1]
-    assert services.objects.get(partition).current_job_id == base
+    assert BucketObjects.of(services).get(partition).current_job_id == base
 
 
 def test_objects_when_keys_are_asked_for_then_admin_alone_sees_them(

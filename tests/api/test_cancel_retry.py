@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import EngineError, SupersededError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.models import JobError, JobResult, JobStatus, JobUpdate
+from stt_core.jobs.job import JobError, JobResult, JobStatus, JobUpdate
 from stt_core.services import Services
-from stt_core.storage import keys
 from tests.api.conftest import kind_of, upload
 
 RESULT = JobResult(
@@ -109,7 +109,7 @@ def test_retry_when_the_recording_is_gone_then_409_says_to_upload_it_again(
     client: httpx.Client, services: Services, job_id: str
 ) -> None:
     claim(services, job_id).fail(NO_MODEL)
-    services.store.remove_prefix(keys.source_prefix(job_id))
+    services.store.remove_prefix(object_keys.source_prefix(job_id))
     response = post(client, job_id, "retry")
 
     assert (response.status_code, kind_of(response)) == (409, "recording-gone")

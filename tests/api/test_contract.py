@@ -20,12 +20,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.application import create_app
-from stt_core.backfill.sources import BackfillSource
-from stt_core.jobs.models import JOB_ID_PATTERN, JobCreate, JobOptions, utc_now
+from api.app import create_app
+from stt_core.jobs.job import JOB_ID_PATTERN, JobCreate, JobOptions
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.sources import BackfillSource
+from stt_core.stores.documents import utc_now
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import Serve, claim, publish, upload, wav
 

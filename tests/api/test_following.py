@@ -14,12 +14,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.application import create_app
-from stt_core.jobs.models import ChunkModel, ChunkStatus, JobStage
+from api.app import create_app
+from stt_core import object_keys
+from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStage
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from tests.api.conftest import claim, kind_of, publish, serve_app, upload
 from tests.conftest import wait_until
 
@@ -74,7 +74,7 @@ def until(events: Iterator[Event], name: str) -> Any:
 
 def finish_chunk(services: Services, job_id: str, text: str) -> None:
     """Let the engine hear the only chunk of a job."""
-    key = keys.chunk_result(job_id * 2)
+    key = object_keys.chunk_result(job_id * 2)
     heard = ChunkTranscript(language="de", segments=[ChunkSegment(start=0, end=1, text=text)])
     services.store.put_bytes(key, heard.model_dump_json().encode())
     chunk = ChunkModel(
@@ -183,7 +183,7 @@ def test_events_when_the_client_goes_away_then_nothing_of_it_is_left(
         assert app.state.snapshots.followed == 1
 
     wait_until(lambda: app.state.snapshots.followed == 0, "the job being let go")
-    assert app.state.slots.waiting_room._taken.total() == 0
+    assert app.state.capacity.waiting_room._taken.total() == 0
 
 
 def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads(

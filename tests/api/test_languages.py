@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from stt_core.jobs.options import JobOptions
+from stt_core.options import JobOptions
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import UPLOAD, kind_of, upload, wav

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import JobDeletedError
-from stt_core.jobs.models import ChunkModel, JobCreate, JobOptions, JobStatus, JobUpdate
+from stt_core.jobs.job import ChunkModel, JobCreate, JobOptions, JobStatus, JobUpdate
 from stt_core.services import Services
-from stt_core.storage import keys
 from tests.api.conftest import claim, kind_of, publish, upload
 
 TASKS = "/api/v1/tasks"
@@ -86,7 +86,7 @@ def test_delete_when_completed_then_everything_goes_but_the_memory_of_it(
 ) -> None:
     job_id = upload(client, name="secret plans.wav").json()["job_id"]
     publish(services, job_id)
-    services.store.put_bytes(keys.prepared_pcm(job_id, 1), b"pcm")
+    services.store.put_bytes(object_keys.prepared_pcm(job_id, 1), b"pcm")
     chunk = ChunkModel(
         chunk_id=f"{job_id}:0", job_id=job_id, index=0, attempt=1, start_seconds=0, end_seconds=1, speech_seconds=1
     )

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stt_core.jobs.tallies import Spread, Tally
-from stt_core.local_stack.home import free_port
+from stt_cli.local_stack.home import free_port
+from stt_core.metrics import Spread, Tally
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.warnings import WarningName

@@ -23,7 +23,7 @@ from openai.types.audio import (
     TranslationVerbose,
 )
 
-from stt_core.jobs.models import JobStatus, Priority
+from stt_core.jobs.job import JobStatus, Priority
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import REPOSITORY, Serve, connect, wav

@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from stt_core.access.models import Scope
+from stt_core.access.api_key import Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import Serve, connect, wav

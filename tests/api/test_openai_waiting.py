@@ -14,13 +14,13 @@ import openai
 import pytest
 import uvicorn
 
-from api.application import create_app
-from stt_core.jobs.models import ChunkModel, ChunkStatus, JobStatus
+from api.app import create_app
+from stt_core import object_keys
+from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStatus
 from stt_core.logs import add_sink
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from tests.api.conftest import Serve, claim, connect, publish, wav
 from tests.conftest import wait_until
 
@@ -69,7 +69,7 @@ def test_stream_when_a_chunk_is_done_then_its_text_comes_before_the_end(
     ]
     services.chunks.replace_chunks(job_id, chunks)
     heard = ChunkTranscript(language="de", segments=[ChunkSegment(start=0, end=1, text=" Guten")])
-    services.store.put_bytes(key := keys.chunk_result(job_id * 2), heard.model_dump_json().encode())
+    services.store.put_bytes(key := object_keys.chunk_result(job_id * 2), heard.model_dump_json().encode())
     services.chunks.update_chunk(chunks[0].model_copy(update={"status": ChunkStatus.DONE, "result_key": key}))
 
     first = next(stream)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from api.application import create_app
+from api.app import create_app
 from api.openai.schemas import ModelList
 from api.schemas import Alive, Problem, Ready
 from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList
-from stt_core.jobs.models import JobView
-from stt_core.jobs.views import ChunkList, JobList
-from stt_core.transcript.models import Transcript
+from stt_core.jobs.job import JobView
+from stt_core.tasks.views import ChunkList, JobList
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.verbose import VerboseTranscript
 
 Operation = tuple[str, str, dict[str, Any]]

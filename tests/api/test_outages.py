@@ -17,13 +17,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stt_core.jobs.models import JobCreate, JobOptions
-from stt_core.local_stack.home import StackHome, free_port
-from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import EmbeddedMongo, EmbeddedRedis, EmbeddedS3, EmbeddedServer
+from stt_cli.local_stack.home import StackHome, free_port
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import EmbeddedMongo, EmbeddedRedis, EmbeddedS3, EmbeddedServer
+from stt_core.jobs.job import JobCreate, JobOptions
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 from tests.api.conftest import UPLOAD, Serve, everything, kind_of, publish, upload
 from tests.conftest import start_server, wait_until
 
@@ -198,9 +198,9 @@ def test_redis_when_it_hangs_then_jobs_are_shown_at_once_and_uploads_refused_unr
 def test_object_store_when_it_hangs_then_what_needs_it_is_refused_in_time_and_the_rest_served(
     serve: Serve, settings: Settings, services: Services, own_home: StackHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stt_core.storage.connections._SILENCE_SECONDS", 2.0)
-    monkeypatch.setattr("stt_core.storage.connections._PROBE_SECONDS", 1.0)
-    monkeypatch.setattr("api.slots._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("stt_core.stores.connections._SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr("stt_core.stores.connections._PROBE_SECONDS", 1.0)
+    monkeypatch.setattr("api.capacity._PATIENCE_SECONDS", 1.0)
     server = EmbeddedS3(own_home)
     process = start_server(server)
     store_settings = settings_with(settings, server)

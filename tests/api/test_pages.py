@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from api.application import create_app
+from api.app import create_app
 from stt_core.settings import Settings
 
 

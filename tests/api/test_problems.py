@@ -13,7 +13,7 @@ import loguru
 import pytest
 from fastapi import FastAPI
 
-from api.application import create_app
+from api.app import create_app
 from stt_core.errors import DiskFullError
 from stt_core.settings import Settings
 from tests.api.conftest import kind_of

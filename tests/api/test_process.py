@@ -17,10 +17,10 @@ import httpx
 import psutil
 import pytest
 
-from stt_core.jobs.models import JobStatus
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import EmbeddedS3
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import EmbeddedS3
+from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import (

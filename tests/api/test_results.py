@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from stt_core.services import Services
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 from tests.api.conftest import kind_of, publish, upload
 
 

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from api.slots import SlotPool
-from api.snapshots import Snapshots
+from api.capacity import Places
+from api.job_watch import Snapshots
 from stt_core.errors import BusyError, JobNotFoundError
-from stt_core.jobs.models import JobCreate, JobOptions, JobStatus, JobView
+from stt_core.jobs.job import JobCreate, JobOptions, JobStatus, JobView
 from stt_core.services import Services
 
 
@@ -45,7 +45,7 @@ def test_look_when_many_ask_meanwhile_then_they_share_one_that_began_after_they_
     gate = Gate(services, monkeypatch)
 
     async def ask() -> tuple[JobView, list[JobView]]:
-        snapshots = Snapshots(services, SlotPool(4))
+        snapshots = Snapshots(services, Places(4))
         first = asyncio.create_task(snapshots.look(job_id, None))
         await gate.passed()
         services.tasks.cancel_task(job_id)  # which those who ask from now on must be told of
@@ -63,7 +63,7 @@ def test_look_when_many_ask_meanwhile_then_they_share_one_that_began_after_they_
 
 def test_look_when_another_owner_asks_for_the_same_job_then_it_is_not_theirs(services: Services, job_id: str) -> None:
     async def ask() -> None:
-        snapshots = Snapshots(services, SlotPool(4))
+        snapshots = Snapshots(services, Places(4))
         whole = asyncio.create_task(snapshots.look(job_id, None))
         with pytest.raises(JobNotFoundError):
             await snapshots.look(job_id, "somebody")
@@ -78,7 +78,7 @@ def test_look_when_no_slot_becomes_free_then_busy_and_the_next_one_is_answered(
     gate = Gate(services, monkeypatch)
 
     async def ask() -> JobView:
-        snapshots = Snapshots(services, SlotPool(1, patience_seconds=0.1))
+        snapshots = Snapshots(services, Places(1, patience_seconds=0.1))
         first = asyncio.create_task(snapshots.look(job_id, None))
         await gate.passed()
         for _ in range(2):

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from stt_core.jobs.models import JobError, JobStage, JobStatus, JobUpdate
+from stt_core import object_keys
+from stt_core.jobs.job import JobError, JobStage, JobStatus, JobUpdate
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 from stt_core.whisper.models import resolve_model
 from tests.api.conftest import Serve, claim, kind_of, publish, upload, wav
 
@@ -100,7 +100,7 @@ def test_result_when_completed_then_200_with_the_transcript(
 
 def test_result_when_its_object_is_gone_then_500_by_name(client: httpx.Client, services: Services, job_id: str) -> None:
     publish(services, job_id)
-    services.store.remove_prefix(keys.results_of_job(job_id))
+    services.store.remove_prefix(object_keys.results_of_job(job_id))
     response = client.get(f"/api/v1/tasks/{job_id}/result")
 
     assert (response.status_code, kind_of(response)) == (500, "object-not-found")

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import UPLOAD, Serve, everything, kind_of, multipart, upload, wav

@@ -12,10 +12,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stt_core.jobs.models import JobStatus, utc_now
+from stt_core import object_keys
+from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
+from stt_core.stores.documents import utc_now
 from tests.api.conftest import UPLOAD, Serve, kind_of, upload, wav
 from tests.web import Site
 
@@ -35,7 +36,7 @@ def test_upload_when_the_recording_is_the_body_then_its_options_are_in_the_query
     assert response.status_code == 202
     view = response.json()
     assert (view["filename"], view["priority"], view["metadata"]) == ("Gespräch.wav", "low", {"a.b": [1, None]})
-    assert services.store.get_bytes(keys.source(view["job_id"], "wav")) == content
+    assert services.store.get_bytes(object_keys.source(view["job_id"], "wav")) == content
 
 
 def test_upload_when_the_body_has_no_name_then_it_is_given_one(client: httpx.Client) -> None:
@@ -282,7 +283,7 @@ def test_upload_when_the_recording_is_elsewhere_then_it_is_fetched(
     assert [answer.status_code for answer in answers] == [202, 202]
     assert [answer.json()["metadata"] for answer in answers] == [{"n": [1]}, {}]
     assert answers[1].json()["filename"] == "Grüße.wav"
-    assert services.store.get_bytes(keys.source(answers[0].json()["job_id"], "wav")) == content
+    assert services.store.get_bytes(object_keys.source(answers[0].json()["job_id"], "wav")) == content
 
 
 @pytest.mark.parametrize(

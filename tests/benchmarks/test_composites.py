@@ -15,7 +15,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from real import vary
 from scoring import Truth
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 
 #: Of each clip: seconds of near silence, of sound, of near silence.
 SHAPES = {"a": (0.5, 1.2, 0.3), "b": (0.05, 2.0, 0.6), "c": (0.4, 0.8, 0.0)}

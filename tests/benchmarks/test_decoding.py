@@ -12,7 +12,7 @@ from decoding import Configuration, KeptEngine, Result, difference, find_recordi
 from stt_core.audio import vad
 from stt_core.audio.clips import Clip
 from stt_core.engines.base import Decoding, Engine
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.document import ChunkTranscript
 
 
 def test_configuration_when_read_then_settings_words_and_constants_are_told_apart() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scoring import Sentence, Truth
 from word_times import WordTimes, audible_span, heard_onsets, score_times
 
-from stt_core.transcript.models import ChunkSegment, Word
+from stt_core.transcript.document import ChunkSegment, Word
 
 TRUTH = Truth(
     duration=12.0,

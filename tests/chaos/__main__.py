@@ -21,7 +21,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from stt_core.local_stack.processes import MARK
+from stt_cli.local_stack.processes import MARK
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 from tests.chaos.faults import Fault, fault_of

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import psutil
 
+from stt_core import object_keys
 from stt_core.errors import SttError
-from stt_core.jobs.models import JobModel, JobStatus
-from stt_core.jobs.retention import sweep
-from stt_core.storage import keys
+from stt_core.jobs.job import JobModel, JobStatus
+from stt_core.retention import sweep
 from stt_core.transcript.formats import FORMATS
 from tests.chaos.stack import ChaosStack
 
@@ -96,11 +96,11 @@ def _left_in_servers(stack: ChaosStack, jobs: list[JobModel]) -> Iterator[str]:
         yield f"MongoDB still holds signs of life of {sorted(signs)}"
     yield from stack.unfinished_runs()
     sweep(services)  # what the schedule does every night
-    stored = {key for area in keys.OF_JOBS for key in services.store.list_keys(area)}
+    stored = {key for area in object_keys.OF_JOBS for key in services.store.list_keys(area)}
     for job in jobs:
-        of_job = {key for key in stored if keys.job_of(key) == job.job_id}
+        of_job = {key for key in stored if object_keys.job_of(key) == job.job_id}
         source = {job.source.key} if job.source else set()
-        results = {keys.transcript(job.result.prefix, name) for name in FORMATS} if job.result else set()
+        results = {object_keys.transcript(job.result.prefix, name) for name in FORMATS} if job.result else set()
         if job.status is JobStatus.COMPLETED and of_job != source | results:
             yield f"job {job.job_id} has the objects {sorted(of_job)}, its results are {sorted(results)}"
 

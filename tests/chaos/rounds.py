@@ -16,7 +16,7 @@ import psutil
 from pydantic import BaseModel
 
 from stt_core.errors import SttError
-from stt_core.jobs.models import JobModel, JobStatus
+from stt_core.jobs.job import JobModel, JobStatus
 from tests.chaos.faults import PARTS, Fault, find_victim, kill
 from tests.chaos.invariants import Text, transcript_of, violations
 from tests.chaos.stack import ChaosStack

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import psutil
 
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import MARK
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import MARK
 from stt_core.services import Services
 from tests.system.conftest import Stack, running_stack
 

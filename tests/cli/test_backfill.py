@@ -16,17 +16,18 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from api.application import create_app
+from api.app import create_app
 from stt_cli import backfill
+from stt_cli.local_stack.home import free_port
 from stt_cli.watching import BackfillFailedError
-from stt_core.backfill.sources import BackfillSource
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObjects
 from stt_core.errors import SttError
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobError, JobUpdate
-from stt_core.local_stack.home import free_port
+from stt_core.jobs.job import JobError, JobUpdate
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
+from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import claim, publish, serve_app
 
@@ -90,7 +91,7 @@ def test_promote_when_a_model_has_transcribed_some_then_says_how_many(
 
     said = "1 object promoted to large; 0 had it before, 1 have no transcript by it."
     assert said in capsys.readouterr().err
-    assert services.objects.get("calls/a.wav").current_job_id == better
+    assert BucketObjects.of(services).get("calls/a.wav").current_job_id == better
 
 
 def test_promote_when_some_cannot_be_then_promotes_the_others_and_names_each_with_its_mend(
@@ -102,7 +103,7 @@ def test_promote_when_some_cannot_be_then_promotes_the_others_and_names_each_wit
         complete_version(services, partition, model="base")
         better[name] = complete_version(services, partition, model="large")
     for lost in "ac":
-        services.store.remove_prefix(keys.result_prefix(better[lost], 1))
+        services.store.remove_prefix(object_keys.result_prefix(better[lost], 1))
 
     with pytest.raises(SttError, match="2 objects could not be promoted") as caught:
         backfill.promote("calls", model="large")
@@ -113,7 +114,7 @@ def test_promote_when_some_cannot_be_then_promotes_the_others_and_names_each_wit
     for lost in "ac":
         assert f"  {lost}.wav: There is no such object" in said
     for name in "bd":
-        assert services.objects.get(f"calls/{name}.wav").current_job_id == better[name]
+        assert BucketObjects.of(services).get(f"calls/{name}.wav").current_job_id == better[name]
         assert better[name].encode() in services.store.get_bytes(f"transcripts/calls/{name}.wav.json")
 
 
@@ -274,7 +275,7 @@ def test_watching_when_an_object_failed_before_then_tells_its_failure_of_now(
     [
         (lambda services, partition: None, "No run got as far as a job for it."),
         (lambda services, partition: publish(services, open_version(services, partition)), "is not in the output"),
-        (lambda services, partition: services.objects.remove_many([partition]), "not in its bucket any more"),
+        (lambda services, partition: BucketObjects.of(services).remove_many([partition]), "not in its bucket any more"),
     ],
     ids=["no-job", "not-passed-on", "vanished"],
 )

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.application import create_app
+from api.app import create_app
 from stt_cli.client import ApiClient, ApiRefusedError, ApiUnreachableError
 from stt_cli.demo import word_error_rate
+from stt_cli.local_stack.home import free_port
 from stt_core.errors import InvalidInputError
-from stt_core.local_stack.home import free_port
 from stt_core.settings import Settings
 from tests.api.conftest import serve_app, upload
 

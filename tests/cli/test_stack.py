@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
+from stt_cli.local_stack.home import StackHome, free_port
+from stt_cli.local_stack.processes import MARK, Guard
 from stt_core.engines.process import find_executable
-from stt_core.local_stack.home import StackHome, free_port
-from stt_core.local_stack.processes import MARK, Guard
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "tests/data/audio/sample-01.mp3"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.servers import SERVERS, given_variables, missing_servers
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.servers import SERVERS, given_variables, missing_servers
 from stt_core.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stt_core.scratch import remove_abandoned_folders
+from stt_core.temp_dirs import remove_abandoned_folders
 
 WORKER = """
 import subprocess, sys, tempfile, time
-from stt_core.scratch import own_temporary_folder
+from stt_core.temp_dirs import own_temporary_folder
 with own_temporary_folder() as folder:
     tempfile.mkdtemp(prefix="chunks-")
     subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkdtemp(prefix='child-')"], check=True)
@@ -37,7 +37,7 @@ def test_folder_when_its_process_ends_then_is_gone_with_all_that_lay_in_it(tempo
     script = """
 import multiprocessing.util, os, tempfile
 from pathlib import Path
-from stt_core.scratch import own_temporary_folder
+from stt_core.temp_dirs import own_temporary_folder
 before = tempfile.gettempdir()
 with own_temporary_folder() as folder:
     made = Path(tempfile.mkdtemp()), Path(multiprocessing.util.get_temp_dir())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 
 
 def clock_off_by(seconds: float) -> type:
-    """Return what takes the place of `stt_core.jobs.models.datetime` on a host whose clock is that far ahead."""
+    """Return what takes the place of `stt_core.stores.documents.datetime` on a host whose clock is that far ahead."""
 
     class Clock:
         @staticmethod

@@ -21,13 +21,13 @@ import pytest
 import redis
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from stt_core.backfill.sources import BackfillSource
+from stt_cli.local_stack.home import StackHome
 from stt_core.engines.process import find_executable
 from stt_core.failpoints import VARIABLE, Failpoint
-from stt_core.jobs.models import JobModel
-from stt_core.local_stack.home import StackHome
+from stt_core.jobs.job import JobModel
 from stt_core.services import Services
 from stt_core.settings import Settings
+from stt_core.sources import BackfillSource
 from tests.api.conftest import environment_of
 from tests.conftest import wait_until
 from tests.dagster.conftest import DATA, script

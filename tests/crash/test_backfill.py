@@ -9,14 +9,15 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterRunStatus, RunsFilter
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from stt_core import object_keys
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.opening import open_object
 from stt_core.backfill.partitions import partition_key, split_partition_key
 from stt_core.failpoints import Failpoint
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobModel, JobResult, JobStatus
-from stt_core.jobs.retention import sweep
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
+from stt_core.jobs.job import JobModel, JobResult, JobStatus
+from stt_core.retention import sweep
+from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from tests.conftest import wait_until
 from tests.crash.conftest import KILLED, RECORDING, System
@@ -77,8 +78,8 @@ def expected_export(system: System, job: JobModel) -> dict[str, bytes]:
     assert job.result is not None
     bucket, key = split_partition_key(job.partition or "")
     return {
-        keys.exported("transcripts/", bucket, key, name): system.services.store.get_bytes(
-            keys.transcript(job.result.prefix, name)
+        object_keys.exported("transcripts/", bucket, key, name): system.services.store.get_bytes(
+            object_keys.transcript(job.result.prefix, name)
         )
         for name in job.result.formats
     }
@@ -90,7 +91,7 @@ def assert_has_one_transcript(
     """Fail where its job, its output, Dagster and the bucket do not agree, or more is left than they need."""
     assert job.status is JobStatus.COMPLETED and job.result is not None
     assert set(job.result.formats) == set(FORMATS)
-    item = system.services.objects.get(partition)
+    item = BucketObjects.of(system.services).get(partition)
     assert (item.current_job_id, item.latest_job_id) == (job.job_id, job.job_id)
     assert item.current_etag == item.etag == bucket.version(item.key).etag
     assert system.transcript(job.job_id) == undisturbed
@@ -101,7 +102,7 @@ def assert_has_one_transcript(
     sweep(system.services)
     store = system.services.store
     assert store.list_keys("audio/") == [] == store.list_keys("runs/")
-    results = {key.rpartition("/")[0] + "/" for key in store.list_keys(keys.results_of_job(job.job_id))}
+    results = {key.rpartition("/")[0] + "/" for key in store.list_keys(object_keys.results_of_job(job.job_id))}
     assert results == {job.result.prefix}
     assert system.services.queue.members() == set()
     assert system.services.heartbeats.signs() == {}
@@ -201,7 +202,7 @@ def test_api_when_it_dies_promoting_then_whoever_promotes_again_finds_the_rest_t
 
     assert system.order("promote", **promotion) == 0
 
-    assert system.services.objects.get(partition).current_job_id == other.job_id
+    assert BucketObjects.of(system.services).get(partition).current_job_id == other.job_id
     assert exported(system, partition) == expected_export(system, other)
 
 
@@ -211,9 +212,9 @@ def complete(system: System, partition: str, *, model: str) -> JobModel:
     claim = ensure_claim(
         services.jobs, open_object(services, partition, run_id, model=model).job_id, run_id, attempt=None
     )
-    prefix = keys.result_prefix(claim.job_id, claim.attempt)
+    prefix = object_keys.result_prefix(claim.job_id, claim.attempt)
     for name in FORMATS:
-        services.store.put_bytes(keys.transcript(prefix, name), f"{claim.job_id} as {name}".encode())
+        services.store.put_bytes(object_keys.transcript(prefix, name), f"{claim.job_id} as {name}".encode())
     return claim.complete(
         JobResult(
             prefix=prefix,

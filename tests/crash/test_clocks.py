@@ -9,7 +9,7 @@ import pytest
 from dagster import DagsterRunStatus
 
 from stt_core.failpoints import Failpoint
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from tests.crash.clock import clock_off_by
 from tests.crash.conftest import KILLED, System
 
@@ -24,7 +24,7 @@ def upload_by(system: System, monkeypatch: pytest.MonkeyPatch) -> UploadBy:
 
     def upload(clock: float) -> str:
         with monkeypatch.context() as patch:
-            patch.setattr("stt_core.jobs.models.datetime", clock_off_by(clock))
+            patch.setattr("stt_core.stores.documents.datetime", clock_off_by(clock))
             return system.upload()
 
     return upload

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stt_core.failpoints import Failpoint
-from stt_core.jobs.models import JobStatus
-from stt_core.jobs.retention import sweep
+from stt_core.jobs.job import JobStatus
+from stt_core.retention import sweep
 from tests.conftest import wait_until
 from tests.crash.conftest import KILLED, System
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stt_core.failpoints import Failpoint
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from tests.api.conftest import UPLOAD, ApiProcess, api_process
 from tests.conftest import wait_until
 from tests.crash.conftest import KILLED, RECORDING, System

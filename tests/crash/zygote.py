@@ -30,16 +30,16 @@ from dagster import (
     build_sensor_context,
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from dagster._grpc.impl import core_execute_run
 
 from stt_core.backfill.promoting import promote_model
-from stt_core.jobs import models
+from stt_core.stores import documents
 from stt_dagster import sensors
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.backfill_sensors import discovery_sensor
 from stt_dagster.definitions import defs
 from stt_dagster.resources import SttResource
+from stt_dagster.runtime.names import PARTITION, RUN_KEY
 from tests.crash.clock import clock_off_by
 
 #: Failed runs that the failure sensor was told of: its cursor.
@@ -82,9 +82,9 @@ def launch(instance: DagsterInstance) -> None:
     with build_sensor_context(instance) as context:
         objects = sensors.backfill_sensor(context)
     for request in requests_of(recordings) + requests_of(objects):
-        if instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: request.run_key})):
+        if instance.get_runs_count(RunsFilter(tags={RUN_KEY: request.run_key})):
             continue
-        tags = request.tags | {RUN_KEY_TAG: request.run_key}
+        tags = request.tags | {RUN_KEY: request.run_key}
         if request.partition_key:
             materialize(instance, request.partition_key, tags)
         else:
@@ -104,7 +104,7 @@ def materialize(instance: DagsterInstance, partition: str, tags: dict[str, str] 
     instance.create_run_for_job(
         defs.get_implicit_global_asset_job_def(),
         asset_selection=frozenset({bucket_transcripts.key}),
-        tags=(tags or {}) | {PARTITION_NAME_TAG: partition},
+        tags=(tags or {}) | {PARTITION: partition},
     )
 
 
@@ -113,7 +113,7 @@ def promote(instance: DagsterInstance, bucket: str, model: str) -> None:
 
 
 def obey(instance: DagsterInstance, do: str, clock: float = 0, **details: Any) -> None:
-    models.datetime = clock_off_by(clock)  # type: ignore[misc, assignment]
+    documents.datetime = clock_off_by(clock)  # type: ignore[misc, assignment]
     orders = (run, recover, launch, discover, materialize, promote)
     {order.__name__: order for order in orders}[do](instance, **details)
 

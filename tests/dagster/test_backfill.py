@@ -20,14 +20,15 @@ from dagster import (
 )
 from dagster._core.test_utils import create_run_for_test
 
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.backfill.sources import BackfillSource
 from stt_core.engines.process import find_executable
 from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
-from stt_core.jobs.models import JobStatus, JobUpdate
+from stt_core.jobs.job import JobStatus, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.services import Services
-from stt_core.storage.object_store import ObjectStore
+from stt_core.sources import BackfillSource
+from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from stt_core.transcript.quality import CHECKS
 from tests.dagster.conftest import DATA, Configure, EngineCalls, script
@@ -177,7 +178,7 @@ def test_partition_when_another_model_hears_it_keeps_the_first_transcript_as_the
     assert materialize(partition, **{"stt/model": "demo"}).success
     other, before = services.jobs.find_versions([partition])
     assert (other.options.model, other.status, before.job_id) == ("demo", JobStatus.COMPLETED, first.job_id)
-    assert services.objects.get(partition).current_job_id == first.job_id
+    assert BucketObjects.of(services).get(partition).current_job_id == first.job_id
     assert services.tasks.get_task_result(first.job_id).text != services.tasks.get_task_result(other.job_id).text
 
 
@@ -189,7 +190,7 @@ def test_partition_when_its_object_changed_gets_another_job_which_becomes_curren
     put(data=(DATA / "sample-08.ogg").read_bytes())
     assert materialize(partition).success
     after, before = services.jobs.find_versions([partition])
-    item = services.objects.get(partition)
+    item = BucketObjects.of(services).get(partition)
     assert item.current_job_id == after.job_id != before.job_id
     assert item.current_etag == item.etag == bucket.version(KEY).etag
 
@@ -342,7 +343,7 @@ def test_run_when_it_dies_after_its_job_completed_is_spoken_for(
     assert checked(instance, partition) == {
         check.name: check.passed for check in (job.result.checks if job.result else [])
     }
-    assert services.objects.get(partition).current_job_id == job.job_id
+    assert BucketObjects.of(services).get(partition).current_job_id == job.job_id
     assert release_transcripts(instance, current()) == (0, None)
 
 

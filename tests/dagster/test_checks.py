@@ -8,8 +8,8 @@ from pathlib import Path
 from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetKey, DagsterInstance, ExecuteInProcessResult
 
 from stt_core.backfill.partitions import partition_key
-from stt_core.backfill.sources import BackfillSource
 from stt_core.services import Services
+from stt_core.sources import BackfillSource
 from tests.dagster.conftest import DATA, Configure, script
 
 KEY = "2026/Gespräch 'ü' (1).ogg"

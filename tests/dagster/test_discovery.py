@@ -11,12 +11,13 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from stt_core.backfill.discovery import Round, discover_next
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
-from stt_core.backfill.sources import BackfillSource
 from stt_core.errors import StoreUnavailableError
-from stt_core.jobs.models import utc_now
 from stt_core.services import Services
-from stt_core.storage.object_store import ObjectStore
+from stt_core.sources import BackfillSource
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import ObjectStore
 from tests.conftest import wait_until
 from tests.dagster.conftest import DATA, Configure
 from tests.multilingual_model import MODEL
@@ -122,12 +123,12 @@ def test_sensor_when_it_dies_between_dagster_and_mongodb_then_the_next_tick_find
         with pytest.raises(KeyboardInterrupt):
             tick(instance)
     assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
-    assert services.objects.find_range(bucket.bucket) == []
+    assert BucketObjects.of(services).find_range(bucket.bucket) == []
 
     tick(instance)
 
     assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
-    assert [item.key for item in services.objects.find_range(bucket.bucket)] == ["a.wav"]
+    assert [item.key for item in BucketObjects.of(services).find_range(bucket.bucket)] == ["a.wav"]
 
 
 def test_sensor_when_time_is_up_then_the_next_tick_goes_on_where_it_stood(

@@ -9,7 +9,7 @@ from dagster import DagsterInstance
 
 from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from tests.dagster.conftest import RunJob, Upload

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stt_dagster.fork_server import shared_fork_server, start_fork_server
+from stt_dagster.runtime.fork_server import shared_fork_server, start_fork_server
 
 ROOT = Path(__file__).parents[2]
 CODE_SERVER = "from tests.dagster import test_fork_server as it\nif __name__ == '__main__':\n    it.code_server()"

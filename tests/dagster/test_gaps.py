@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
-from stt_core.jobs.models import ChunkStatus, JobStatus
+from stt_core.jobs.job import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
-from stt_core.storage import keys
 from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, read_calls, script
 from tests.multilingual_model import LANGUAGE, MODEL
 
@@ -78,7 +78,7 @@ def test_run_when_gaps_are_allowed_keeps_every_other_text_and_names_the_gap(
     assert {segment.chunk for segment in transcript.segments} == set(others)
     marker = r"\[no transcript from 00:00:\d\d to 00:00:\d\d: The engine was ended by SIGSEGV"
     files = {
-        name: services.store.get_bytes(keys.transcript(result.prefix, name)).decode()
+        name: services.store.get_bytes(object_keys.transcript(result.prefix, name)).decode()
         for name in ("txt", "srt", "vtt", "tsv")
     }
     assert {name for name, text in files.items() if re.search(marker, text)} == set(files)

@@ -13,10 +13,10 @@ import pytest
 
 from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import ChunkStatus, JobStatus
+from stt_core.jobs.job import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.document import ChunkTranscript
 from tests.dagster.conftest import DATA, Configure, RunJob, Upload, script
 
 

@@ -19,9 +19,9 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.engines.process import find_executable
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.jobs.recovery import cancel_job
-from stt_core.jobs.retention import sweep
+from stt_core.retention import sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import environment_of

@@ -11,7 +11,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from stt_core.engines.process import find_executable
 from stt_core.services import Services
-from stt_core.transcript.models import Transcript
+from stt_core.transcript.document import Transcript
 from stt_core.warnings import WarningName
 from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Upload, script
 from tests.multilingual_model import LANGUAGE, MODEL

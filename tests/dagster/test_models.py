@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
 from stt_core.jobs.claims import Claim
-from stt_core.jobs.models import JobStatus
-from stt_core.processing.models import BatchResult, ChunkBatch
+from stt_core.jobs.job import JobStatus
+from stt_core.processing.handover import BatchResult, ChunkBatch
 from stt_core.processing.planning import plan_recording
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
 from tests.dagster.conftest import DATA, Configure, RunJob, script
@@ -95,12 +95,12 @@ def test_step_when_the_model_is_replaced_while_the_engine_hears_keeps_no_text_an
     make_multilingual_model(other)
     real = find_executable("stt-whisper-cli")
     configure(whisper_cpp_executable=script(tmp_path / "engine", f'{real} "$@" && cp {other} "{model_file}"'))
-    before = set(services.store.list_keys(keys.CHUNK_RESULTS))
+    before = set(services.store.list_keys(object_keys.CHUNK_RESULTS))
     job_id = upload(services)
     assert not run_job(job_id).success
     view = services.tasks.get_task_status(job_id)
     assert view.error is not None and (view.status, view.error.kind) == (JobStatus.FAILED, "model-changed")
-    assert set(services.store.list_keys(keys.CHUNK_RESULTS)) == before
+    assert set(services.store.list_keys(object_keys.CHUNK_RESULTS)) == before
     configure(whisper_cpp_executable=str(real))
     services.tasks.retry_task(job_id)
     assert run_job(job_id).success

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from stt_dagster.orphans import end_runs_with_code_server, executes_run, step_process
+from stt_dagster.runtime.orphans import end_runs_with_code_server, executes_run, step_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,8 +36,7 @@ def run_worker(*of_their_own: bool) -> None:
 
 
 def code_server() -> None:
-    """A code server with a run at work; like Dagster's it sets a handler, loads the definitions, and sets it anew."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """A code server with a run at work; like Dagster's it sets its own handler afterwards."""
     end_runs_with_code_server()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))

@@ -15,11 +15,11 @@ from dagster import (
     reconstructable,
 )
 
+from stt_core import object_keys
 from stt_core.engines.process import find_executable
-from stt_core.jobs.models import JobStatus
+from stt_core.jobs.job import JobStatus
 from stt_core.jobs.recovery import cancel_job, recover_failed_run
 from stt_core.services import Services
-from stt_core.storage import keys
 from tests.dagster.conftest import DATA, Configure, EngineCalls, Upload, script
 
 Reexecute = Callable[..., JobExecutionResult]
@@ -162,7 +162,7 @@ def test_reexecution_from_failure_when_what_it_needs_is_swept_says_to_run_the_wh
     job_id = upload("sample-01.mp3")
     configure(whisper_cpp_executable="/bin/false")
     before = launch(job_id)
-    services.store.remove_prefix(keys.audio_prefix(job_id) if left == "prepared audio" else "runs/")
+    services.store.remove_prefix(object_keys.audio_prefix(job_id) if left == "prepared audio" else "runs/")
     configure(whisper_cpp_executable=str(find_executable("stt-whisper-cli")))
     result = reexecute(before, from_failure=True)
     assert "re-execute the whole run" in why(result)

@@ -13,10 +13,10 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.run_coordinator import SubmitRunContext
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._core.test_utils import create_run_for_test, instance_for_test
 
 from stt_core.settings import Settings
+from stt_dagster.runtime.names import PARTITION
 
 #: Dagster's own stand-in for the launcher, since there is no code server here; it keeps runs as they are.
 LAUNCHER = {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}
@@ -28,9 +28,9 @@ ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("st
 @pytest.fixture
 def instance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagsterInstance]:
     settings = Settings(MAX_CONCURRENT_RUNS=2, MAX_CONCURRENT_BACKFILLS=1)
-    monkeypatch.setattr("stt_dagster.run_coordinator.get_settings", lambda: settings)
+    monkeypatch.setattr("stt_dagster.runtime.run_coordinator.get_settings", lambda: settings)
     coordinator = {
-        "module": "stt_dagster.run_coordinator",
+        "module": "stt_dagster.runtime.run_coordinator",
         "class": "LaneRunCoordinator",
         "config": getattr(request, "param", {}),
     }
@@ -56,7 +56,7 @@ def test_upload_when_a_run_has_ended_takes_its_place(instance: DagsterInstance) 
 
 
 def test_object_of_a_backfill_waits_in_dagsters_queue(instance: DagsterInstance) -> None:
-    assert submit(instance, tags={PARTITION_NAME_TAG: "a.mp3"}) is DagsterRunStatus.QUEUED
+    assert submit(instance, tags={PARTITION: "a.mp3"}) is DagsterRunStatus.QUEUED
 
 
 @pytest.mark.parametrize("instance", [{"max_concurrent_runs": 5}], indirect=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagster import DagsterInstance, DefaultScheduleStatus, build_schedule_context
 
+from stt_core import object_keys
 from stt_core.services import Services
-from stt_core.storage import keys
 from tests.dagster.conftest import RunJob, Upload
 
 
@@ -31,4 +31,4 @@ def test_schedule_when_its_tick_comes_runs_a_sweep_that_shows_what_it_did(
     assert services.store.list_keys("runs/") == []
     job = services.jobs.get_job(job_id)
     assert job.result is not None
-    assert keys.transcript(job.result.prefix, "json") in services.store.list_keys("results/")
+    assert object_keys.transcript(job.result.prefix, "json") in services.store.list_keys("results/")

@@ -21,9 +21,10 @@ from dagster._core.test_utils import create_run_for_test
 from loguru import logger
 
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobCreate, JobModel, JobOptions, JobStatus, new_job_id, utc_now
+from stt_core.jobs.job import JobCreate, JobModel, JobOptions, JobStatus, new_job_id
 from stt_core.jobs.recovery import cancel_job, fail_broken_uploads, recover_failed_run
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from tests.dagster.conftest import RunJob, Upload
 
 if TYPE_CHECKING:

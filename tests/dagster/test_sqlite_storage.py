@@ -21,9 +21,9 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.utils import make_new_run_id
 from sqlalchemy import event
 
-from stt_core.local_stack.dagster_home import write_dagster_home
-from stt_core.local_stack.home import StackHome
-from stt_dagster.sqlite_storage import _DATABASES, LocalStorage, _engine
+from stt_cli.local_stack.dagster_home import write_dagster_home
+from stt_cli.local_stack.home import StackHome
+from stt_dagster.runtime.sqlite_storage import _DATABASES, LocalStorage, _engine
 
 
 def test_storage_when_dagsters_own_wrote_the_databases_then_has_what_is_in_them(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
-from stt_core.local_stack.home import free_port
+from stt_cli.local_stack.home import free_port
 
 ROOT = Path(__file__).parents[2]
 QUERY = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stt_cli.local_stack.home import free_port
 from stt_cli.samples import human_sample
-from stt_core.local_stack.home import free_port
 from stt_core.settings import Settings
 from tests.speech.conftest import MODELS, Prompt, fetching
 

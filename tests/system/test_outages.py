@@ -16,11 +16,11 @@ import httpx
 import imageio_ffmpeg
 import pytest
 
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import SERVERS, EmbeddedServer
 from stt_core.errors import TransientError
-from stt_core.jobs.models import JobModel
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import SERVERS, EmbeddedServer
+from stt_core.jobs.job import JobModel
 from stt_core.logs import get_logger
 from stt_core.services import Services
 from tests.conftest import start_server

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from api import protection
-from stt_core.access.models import ApiKey, Scope
+from api import auth
+from stt_core.access.api_key import ApiKey, Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import Serve
@@ -32,7 +32,7 @@ def settings(server_settings: Settings) -> Settings:
 def _sooner() -> Iterator[None]:
     """Let the API look for keys more often than it does for people."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protection, "FRESH_SECONDS", 0.2)
+        patch.setattr(auth, "FRESH_SECONDS", 0.2)
         yield
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stt_core.access.models import Scope
-from stt_core.local_stack.home import free_port
+from stt_cli.local_stack.home import free_port
+from stt_core.access.api_key import Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import Serve, kind_of

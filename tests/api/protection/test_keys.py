@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api import protection
-from api.application import create_app
+from api import auth
+from api.app import create_app
 from stt_core.services import Services
 from tests.api.conftest import REPOSITORY, UPLOAD, kind_of, upload, wav
 from tests.api.protection.conftest import NO_JOB, MakeKey, wait_for_entry
@@ -171,8 +171,8 @@ def test_requests_when_many_then_mongodb_is_asked_for_keys_once(
     _, headers = make_key("read", rate=1000)
     wait_for_entry(client, headers)
     asked: list[object] = []
-    ring = protection.ApiKeys.ring
-    monkeypatch.setattr(protection.ApiKeys, "ring", lambda keys: asked.append(keys) or ring(keys))
+    ring = auth.ApiKeys.ring
+    monkeypatch.setattr(auth.ApiKeys, "ring", lambda keys: asked.append(keys) or ring(keys))
     for _ in range(100):
         assert client.get("/nowhere", headers=headers).status_code == 404
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
-from stt_core.local_stack.home import free_port
+from stt_cli.local_stack.home import free_port
 from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import UPLOAD, Serve, kind_of, multipart, wav

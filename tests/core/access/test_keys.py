@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from stt_core.access.api_key import Scope
 from stt_core.access.keys import ApiKeys
-from stt_core.access.models import Scope
 from stt_core.errors import InvalidInputError, KeyNotFoundError
-from stt_core.jobs.database import Database
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 
 
 @pytest.fixture

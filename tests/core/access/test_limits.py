@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from stt_cli.local_stack.home import free_port
 from stt_core.access import limits as module
+from stt_core.access.api_key import ApiKey, Scope
 from stt_core.access.limits import Limits
-from stt_core.access.models import ApiKey, Scope
 from stt_core.errors import QueueUnavailableError, RateLimitedError, TooManyUploadsError
-from stt_core.jobs.redis_server import RedisServer
-from stt_core.local_stack.home import free_port
 from stt_core.settings import Settings
+from stt_core.stores.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_take_upload_when_all_slots_are_taken_then_refused_until_one_ends(limits
 def test_take_upload_when_a_process_died_during_its_own_then_the_slot_runs_out(
     limits: Limits, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SLOT_SECONDS", 1)
+    monkeypatch.setattr(module, "PLACE_SECONDS", 1)
     one = key(concurrent=1)
     limits.take_upload(one, "died")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stt_core.audio.chunking import cut_fixed, plan_chunks
 from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.prepare import plan_recording
 from stt_core.settings import Settings
 from tests.core.audio.conftest import DATA, decode

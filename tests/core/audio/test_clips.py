@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_core.audio.clips import render_chunk
-from stt_core.audio.models import Chunk, Span
+from stt_core.audio.plan import Chunk, Span
 from stt_core.errors import DiskFullError, ObjectNotFoundError
 from tests.core.audio.conftest import noise, pcm_of, tone
 

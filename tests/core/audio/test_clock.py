@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_core.audio.clock import SourceClock
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 
 SECOND = SAMPLE_RATE
 #: Each sample has a value of its own, and none is 0, as silence is.

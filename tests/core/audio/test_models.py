@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_core.audio.models import Chunk, Span
+from stt_core.audio.plan import Chunk, Span
 
 
 @st.composite

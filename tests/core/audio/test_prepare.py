@@ -5,7 +5,7 @@ import pytest
 
 from stt_core.audio import FrameEnergies, RecordingStream, detect_format, plan_recording
 from stt_core.audio.energies import measure_energies
-from stt_core.audio.models import ChunkPlan
+from stt_core.audio.plan import ChunkPlan
 from stt_core.audio.rumble import RumbleFilter
 from stt_core.audio.vad import Voice, measure_voice
 from stt_core.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.audio.rumble import RumbleFilter
 from tests.core.audio.conftest import noise, pcm_of
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stt_core.audio.energies import measure_energies
-from stt_core.audio.models import Span
+from stt_core.audio.plan import Span
 from stt_core.audio.silence import detect_speech, estimate_threshold, find_speech
 from stt_core.settings import Settings
 from tests.core.audio.conftest import DATA, decode, noise, pcm_of, read_truth, tone

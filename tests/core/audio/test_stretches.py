@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import Samples, find_stretches
 from tests.core.audio.conftest import noise
 

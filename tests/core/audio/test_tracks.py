@@ -11,7 +11,7 @@ import pytest
 from stt_core.audio import RecordingStream
 from stt_core.audio.channels import ChannelMeter, mix_of
 from stt_core.audio.detection import detect_file_format
-from stt_core.audio.models import SAMPLE_RATE
+from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import AudioTooLongError, TrackNotFoundError
 from stt_core.settings import Settings
 from stt_core.warnings import WarningName

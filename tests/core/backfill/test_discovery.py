@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from stt_core.backfill.discovery import Round, discover_next, discover_page, record_page
-from stt_core.backfill.objects import ObjectUpdate
+from stt_core.backfill.objects import BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import BucketNotFoundError
-from stt_core.jobs.models import utc_now
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import ObjectStore
 from tests.core.backfill.conftest import OpenCore, discover, known_keys
 
 #: Keys that a server, a listing, MongoDB or Dagster could trip over, in the order of S3.
@@ -46,7 +46,7 @@ def test_discovery_when_keys_are_odd_then_every_object_is_known_once_and_by_its_
     assert known_keys(services, bucket) == ODD_KEYS
     assert [key for page in pages for key in page.present] == [partition_key(bucket.bucket, key) for key in ODD_KEYS]
     for key in ODD_KEYS:
-        assert services.objects.get(partition_key(bucket.bucket, key)).etag == bucket.version(key).etag
+        assert BucketObjects.of(services).get(partition_key(bucket.bucket, key)).etag == bucket.version(key).etag
     again = discover(services, limit=limit)
     assert not any(page.new or page.changed or page.vanished for page in again)
     assert sum(page.listed for page in again) == len(ODD_KEYS)
@@ -67,7 +67,7 @@ def test_discovery_when_objects_change_and_go_then_only_that_is_told(open_core: 
     assert [change.known.key for change in page.changed] == ["b.wav"]
     assert page.vanished == [f"{bucket.bucket}/c.wav"]
     assert known_keys(services, bucket) == ["a.wav", "b.wav", "d.wav", "e.wav"]
-    changed = services.objects.get(f"{bucket.bucket}/b.wav")
+    changed = BucketObjects.of(services).get(f"{bucket.bucket}/b.wav")
     assert (changed.etag, changed.size_bytes) == (bucket.version("b.wav").etag, len(b"other bytes"))
 
 
@@ -103,7 +103,7 @@ def test_discovery_when_very_many_vanish_then_each_page_takes_its_share_and_none
     assert max(len(page.changed) + len(page.vanished) for page in pages) == 3
     assert sum(len(page.vanished) for page in pages) == 18
     assert known_keys(services, bucket) == ["07.wav", "08.wav"]
-    assert services.objects.get(f"{bucket.bucket}/07.wav").etag == bucket.version("07.wav").etag
+    assert BucketObjects.of(services).get(f"{bucket.bucket}/07.wav").etag == bucket.version("07.wav").etag
 
 
 def test_discovery_when_there_is_more_than_recordings_then_only_these_are_known(
@@ -170,7 +170,7 @@ def test_discovery_when_a_source_is_removed_then_its_objects_go_and_the_others_s
     discover(open_core({"prefix": "a/x/"}), middle)
 
     assert known_keys(before, bucket) == ["a/x/2.wav"]
-    assert before.objects.get(f"{bucket.bucket}/a/x/2.wav").source == f"{bucket.bucket}/a/x/"
+    assert BucketObjects.of(before).get(f"{bucket.bucket}/a/x/2.wav").source == f"{bucket.bucket}/a/x/"
 
 
 def test_discovery_when_the_bucket_is_not_there_then_nothing_counts_as_vanished(
@@ -193,14 +193,14 @@ def test_discovery_when_a_run_writes_meanwhile_then_its_write_stays(open_core: O
     bucket.put_bytes("a.wav", b"other bytes")
     page, _ = discover_next(services, Round())
     partition = page.changed[0].known.partition
-    services.objects.change(partition, lambda _: ObjectUpdate(latest_job_id="1" * 32))
+    BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(latest_job_id="1" * 32))
 
     record_page(services, page)
-    assert services.objects.get(partition).latest_job_id == "1" * 32
+    assert BucketObjects.of(services).get(partition).latest_job_id == "1" * 32
     discover(services)
 
-    assert services.objects.get(partition).etag == bucket.version("a.wav").etag
-    assert services.objects.get(partition).latest_job_id == "1" * 32
+    assert BucketObjects.of(services).get(partition).etag == bucket.version("a.wav").etag
+    assert BucketObjects.of(services).get(partition).latest_job_id == "1" * 32
 
 
 def test_change_when_there_is_a_transcript_concerns_it_be_it_of_those_bytes_or_not(
@@ -216,7 +216,7 @@ def test_change_when_there_is_a_transcript_concerns_it_be_it_of_those_bytes_or_n
     etags = {"of-old.wav": old["of-old.wav"], "of-new.wav": bucket.version("of-new.wav").etag}
     for key, etag in etags.items():
         update = ObjectUpdate(current_job_id="1" * 32, current_etag=etag)
-        services.objects.change(f"{bucket.bucket}/{key}", lambda _, update=update: update)
+        BucketObjects.of(services).change(f"{bucket.bucket}/{key}", lambda _, update=update: update)
 
     page, _ = discover_next(services, Round())
 

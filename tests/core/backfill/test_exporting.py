@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.backfill.exporting import release_transcript
+from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.opening import open_object
 from stt_core.backfill.partitions import partition_key
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobModel, JobResult
+from stt_core.jobs.job import JobModel, JobResult
 from stt_core.services import Services
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.formats import FORMATS
 from tests.core.backfill.conftest import OpenCore
 
@@ -35,9 +36,9 @@ def complete(services: Services, bucket: ObjectStore, text: str, *, model: str |
     """Transcribe the object as a run does, but for the engine."""
     job = open_object(services, partition_key(bucket.bucket, KEY), f"run of {text}", model=model)
     claim = ensure_claim(services.jobs, job.job_id, f"run of {text}", attempt=None)
-    prefix = keys.result_prefix(job.job_id, claim.attempt)
+    prefix = object_keys.result_prefix(job.job_id, claim.attempt)
     for extension in ("json", "txt"):
-        services.store.put_bytes(keys.transcript(prefix, extension), text.encode())
+        services.store.put_bytes(object_keys.transcript(prefix, extension), text.encode())
     return claim.complete(
         JobResult(
             prefix=prefix,
@@ -65,7 +66,7 @@ def test_release_transcript_when_it_is_the_first_exports_every_format_and_leaves
         assert release_transcript(services, job)
     assert output.list_keys("") == [f"out/{bucket.bucket}/{KEY}.{extension}" for extension in ("json", "txt")]
     assert bucket.list_keys("") == [KEY]
-    item = services.objects.get(job.partition or "")
+    item = BucketObjects.of(services).get(job.partition or "")
     assert (item.current_job_id, item.current_etag) == (job.job_id, item.etag)
 
 
@@ -101,7 +102,7 @@ def test_release_transcript_when_the_object_is_forgotten_changes_nothing(
     services: Services, bucket: ObjectStore, output: ObjectStore
 ) -> None:
     job = complete(services, bucket, "first")
-    services.objects.remove_many([job.partition or ""])
+    BucketObjects.of(services).remove_many([job.partition or ""])
     assert not release_transcript(services, job)
     assert output.list_keys("") == []
 
@@ -110,9 +111,12 @@ def test_release_transcript_when_the_object_is_forgotten_changes_nothing(
 def test_exported_when_a_name_leaves_no_room_for_an_ending_is_its_hash_in_every_format(
     output: ObjectStore, key: str
 ) -> None:
-    places = [keys.exported("out/", "calls", key, extension) for extension in FORMATS]
+    places = [object_keys.exported("out/", "calls", key, extension) for extension in FORMATS]
     for place in places:
         output.put_bytes(place, b"text")
     assert output.list_keys("out/calls/long-names/") == sorted(places)
-    assert keys.exported("out/", "calls", f"another{key}", "json") not in places
-    assert keys.exported("out/", "calls", "d/" + "ü" * 123 + ".ogg", "json") == "out/calls/d/" + "ü" * 123 + ".ogg.json"
+    assert object_keys.exported("out/", "calls", f"another{key}", "json") not in places
+    assert (
+        object_keys.exported("out/", "calls", "d/" + "ü" * 123 + ".ogg", "json")
+        == "out/calls/d/" + "ü" * 123 + ".ogg.json"
+    )

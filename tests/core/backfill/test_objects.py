@@ -6,12 +6,13 @@ from threading import Thread
 
 import pytest
 
-from stt_core.backfill.objects import BucketObject, ObjectState, ObjectUpdate
+from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ConflictError, PartitionNotFoundError
-from stt_core.jobs.models import JobCreate, JobModel, JobStatus, Lane, Source, utc_now
-from stt_core.jobs.options import JobOptions
+from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Lane, Source
+from stt_core.options import JobOptions
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from tests.core.backfill.conftest import OpenCore
 
 
@@ -74,41 +75,41 @@ def test_state_when_the_bytes_that_failed_are_gone_then_those_of_now_have_not_fa
 
 
 def test_add_many_when_some_are_known_then_these_stay_as_they_are(services: Services) -> None:
-    assert services.objects.add_many([make_object("a.wav"), make_object("b.wav")]) == 2
-    services.objects.change("calls/a.wav", lambda _: ObjectUpdate(latest_job_id="1" * 32))
+    assert BucketObjects.of(services).add_many([make_object("a.wav"), make_object("b.wav")]) == 2
+    BucketObjects.of(services).change("calls/a.wav", lambda _: ObjectUpdate(latest_job_id="1" * 32))
 
-    assert services.objects.add_many([make_object("a.wav"), make_object("c.wav"), make_object("b.wav")]) == 1
-    assert services.objects.add_many([]) == 0
+    assert BucketObjects.of(services).add_many([make_object("a.wav"), make_object("c.wav"), make_object("b.wav")]) == 1
+    assert BucketObjects.of(services).add_many([]) == 0
 
-    assert services.objects.get("calls/a.wav").latest_job_id == "1" * 32
-    assert [item.key for item in services.objects.find_range("calls")] == ["a.wav", "b.wav", "c.wav"]
+    assert BucketObjects.of(services).get("calls/a.wav").latest_job_id == "1" * 32
+    assert [item.key for item in BucketObjects.of(services).find_range("calls")] == ["a.wav", "b.wav", "c.wav"]
 
 
 def test_get_when_nothing_is_known_then_the_partition_is_named(services: Services) -> None:
     with pytest.raises(PartitionNotFoundError, match=r"calls/a\.wav"):
-        services.objects.get("calls/a.wav")
+        BucketObjects.of(services).get("calls/a.wav")
 
 
 def test_update_when_it_was_changed_since_then_it_loses(services: Services) -> None:
-    services.objects.add_many([make_object("a.wav")])
-    read = services.objects.get("calls/a.wav")
-    services.objects.update(read, ObjectUpdate(etag="e2"))
+    BucketObjects.of(services).add_many([make_object("a.wav")])
+    read = BucketObjects.of(services).get("calls/a.wav")
+    BucketObjects.of(services).update(read, ObjectUpdate(etag="e2"))
 
     with pytest.raises(ConflictError):
-        services.objects.update(read, ObjectUpdate(etag="e3"))
+        BucketObjects.of(services).update(read, ObjectUpdate(etag="e3"))
 
-    assert services.objects.get("calls/a.wav").etag == "e2"
-    services.objects.remove_many(["calls/a.wav"])
+    assert BucketObjects.of(services).get("calls/a.wav").etag == "e2"
+    BucketObjects.of(services).remove_many(["calls/a.wav"])
     with pytest.raises(PartitionNotFoundError):
-        services.objects.update(read, ObjectUpdate(etag="e3"))
+        BucketObjects.of(services).update(read, ObjectUpdate(etag="e3"))
 
 
 def test_change_when_several_change_at_once_then_no_write_is_lost(services: Services) -> None:
-    services.objects.add_many([make_object("a.wav", size_bytes=0)])
+    BucketObjects.of(services).add_many([make_object("a.wav", size_bytes=0)])
 
     def count() -> None:
         for _ in range(5):
-            services.objects.change("calls/a.wav", lambda item: ObjectUpdate(size_bytes=item.size_bytes + 1))
+            BucketObjects.of(services).change("calls/a.wav", lambda item: ObjectUpdate(size_bytes=item.size_bytes + 1))
 
     threads = [Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -116,23 +117,23 @@ def test_change_when_several_change_at_once_then_no_write_is_lost(services: Serv
     for thread in threads:
         thread.join()
 
-    stored = services.objects.get("calls/a.wav")
+    stored = BucketObjects.of(services).get("calls/a.wav")
     assert (stored.size_bytes, stored.version) == (20, 20)
-    assert services.objects.change("calls/a.wav", lambda _: None).version == 20
+    assert BucketObjects.of(services).change("calls/a.wav", lambda _: None).version == 20
 
 
 def test_find_range_when_limited_then_it_goes_on_after_the_last_in_the_order_of_bytes(services: Services) -> None:
     keys = ["A.wav", "a b.wav", "a-b.wav", "a.wav", "a/1.wav", "a/2.wav", "b.wav", "ü.wav", "\uffee.wav", "😀.wav"]
-    services.objects.add_many(make_object(key) for key in reversed(keys))
-    services.objects.add_many([make_object("a/1.wav", partition="talks/a/1.wav", bucket="talks")])
+    BucketObjects.of(services).add_many(make_object(key) for key in reversed(keys))
+    BucketObjects.of(services).add_many([make_object("a/1.wav", partition="talks/a/1.wav", bucket="talks")])
 
     found: list[str] = []
-    while page := services.objects.find_range("calls", after=found[-1] if found else "", limit=3):
+    while page := BucketObjects.of(services).find_range("calls", after=found[-1] if found else "", limit=3):
         found += [item.key for item in page]
 
     assert found == keys
-    assert [item.key for item in services.objects.find_range("calls", "a/")] == ["a/1.wav", "a/2.wav"]
-    inside = services.objects.find_range("calls", after="a b.wav", last="a/1.wav")
+    assert [item.key for item in BucketObjects.of(services).find_range("calls", "a/")] == ["a/1.wav", "a/2.wav"]
+    inside = BucketObjects.of(services).find_range("calls", after="a b.wav", last="a/1.wav")
     assert [item.key for item in inside] == ["a-b.wav", "a.wav", "a/1.wav"]
 
 
@@ -145,13 +146,13 @@ def test_list_page_when_filtered_by_state_then_pages_hold_these_alone_and_each_o
         **{f"{index:02}.wav": OUTDATED for index in range(8, 10)},
         "10.wav": {"latest_job_id": running},
     }
-    services.objects.add_many(make_object(key, **fields) for key, fields in states.items())
+    BucketObjects.of(services).add_many(make_object(key, **fields) for key, fields in states.items())
 
     def keys_of(state: ObjectState | None, prefix: str = "") -> list[str]:
         found: list[str] = []
         cursor: str | None = ""
         while cursor is not None:
-            page = services.objects.list_page("calls", prefix, state=state, cursor=cursor, limit=2)
+            page = BucketObjects.of(services).list_page("calls", prefix, state=state, cursor=cursor, limit=2)
             found += [item.key for item, _ in page.objects]
             cursor = page.next_cursor
         return found

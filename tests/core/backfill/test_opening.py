@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stt_core.backfill.objects import ObjectUpdate
+from stt_cli.local_stack.home import free_port
+from stt_core.backfill.objects import BucketObjects, ObjectUpdate
 from stt_core.backfill.opening import is_short_object, open_object
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ObjectNotFoundError, PartitionNotFoundError, SupersededError
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.models import JobError, JobModel, JobStatus, JobUpdate, Lane, new_job_id
-from stt_core.local_stack.home import free_port
+from stt_core.jobs.job import JobError, JobModel, JobStatus, JobUpdate, Lane, new_job_id
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 from tests.core.backfill.conftest import OpenCore
 
 KEY = "2026/Gespräch 'ü'.ogg"
@@ -47,7 +47,7 @@ def test_open_object_when_it_is_new_creates_a_job_of_the_backfill_lane(
     assert job.source is not None
     assert (job.source.bucket, job.source.key, job.source.format) == (bucket.bucket, KEY, "ogg")
     assert job.source.etag == bucket.version(KEY).etag
-    assert services.objects.get(partition).latest_job_id == job.job_id
+    assert BucketObjects.of(services).get(partition).latest_job_id == job.job_id
     assert services.jobs.get_pending_members() == []
     assert is_short_object(services, partition)
 
@@ -64,7 +64,7 @@ def test_open_object_when_a_run_died_before_it_inserted_its_job_inserts_that(
 ) -> None:
     first = open_object(services, partition, "run")
     promised = new_job_id()
-    services.objects.change(partition, lambda _: ObjectUpdate(latest_job_id=promised))
+    BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(latest_job_id=promised))
     services.jobs.delete_job(first.job_id)
     assert open_object(services, partition, "run-2").job_id == promised
 
@@ -107,7 +107,7 @@ def test_open_object_when_its_bytes_changed_creates_another_and_cancels_the_one_
     after = open_object(services, partition, "run-2", job_id=before.job_id)
     assert after.job_id != before.job_id
     assert services.jobs.get_job(before.job_id).status is JobStatus.CANCELLED
-    assert services.objects.get(partition).etag == bucket.version(KEY).etag
+    assert BucketObjects.of(services).get(partition).etag == bucket.version(KEY).etag
 
 
 def test_open_object_when_a_run_was_launched_for_a_job_that_ended_meanwhile_leaves_it_at_that(
@@ -131,7 +131,7 @@ def test_is_short_object_when_mongodb_is_away_or_the_object_is_long(
     services: Services, partition: str, settings: Settings
 ) -> None:
     open_object(services, partition, "run")
-    services.objects.change(partition, lambda _: ObjectUpdate(size_bytes=2**40))
+    BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(size_bytes=2**40))
     assert not is_short_object(services, partition)
     away = Services.open(
         settings.model_copy(

@@ -6,16 +6,21 @@ import json
 
 import pytest
 
-from stt_core.backfill.sources import BackfillSource, find_source, own_prefixes
 from stt_core.errors import ConfigurationError
-from stt_core.jobs.options import Channels
+from stt_core.options import Channels, JobOptions
 from stt_core.settings import Settings, load_settings
+from stt_core.sources import BackfillSource, find_source
 
 CALLS = {"bucket": "calls", "prefix": "2026/"}
 
 
 def sources_of(*sources: dict[str, object], **variables: str) -> Settings:
     return Settings.model_validate({"BACKFILL_SOURCES": json.dumps(sources), **variables})
+
+
+def options_of(source: BackfillSource, settings: Settings, model: str | None = None) -> JobOptions:
+    defaults = {"default_language": settings.whisper_language, "default_model": settings.whisper_model}
+    return source.job_options(**defaults, model=model)
 
 
 def test_sources_when_not_set_then_there_are_none() -> None:
@@ -87,11 +92,11 @@ def test_source_when_it_names_options_then_a_job_has_them_and_the_system_s_for_t
     )
     (source,) = settings.backfill_sources
 
-    options = source.job_options(settings)
+    options = options_of(source, settings)
 
     assert (options.channels, options.prompt) == (Channels.SPLIT, "Dr. Who")
     assert (options.language, options.model) == ("de", "tiny")
-    assert source.job_options(settings, model="small").model == "small"
+    assert options_of(source, settings, model="small").model == "small"
 
 
 @pytest.mark.parametrize(
@@ -109,14 +114,14 @@ def test_source_when_it_names_an_output_then_transcripts_go_there(
 ) -> None:
     settings = sources_of(CALLS | {"output": output}, BACKFILL_OUTPUT_PREFIX=prefix)
 
-    assert settings.backfill_sources[0].output_place(settings) == place
+    assert settings.backfill_sources[0].output_place("stt", settings.backfill_output_prefix) == place
 
 
 def test_own_prefixes_when_transcripts_go_into_a_source_then_they_are_no_recordings() -> None:
     settings = sources_of({"bucket": "calls", "output": "calls/texts/"}, {"bucket": "stt"})
 
-    assert own_prefixes(settings, "calls") == ("texts/calls/",)
-    assert {"transcripts/stt/", "uploads/", "results/", "chunks/"} < set(own_prefixes(settings, "stt"))
+    assert settings.own_prefixes("calls") == ("texts/calls/",)
+    assert {"transcripts/stt/", "uploads/", "results/", "chunks/"} < set(settings.own_prefixes("stt"))
 
 
 def test_options_when_languages_are_named_then_jobs_choose_from_them_whatever_the_default_is() -> None:
@@ -127,7 +132,7 @@ def test_options_when_languages_are_named_then_jobs_choose_from_them_whatever_th
         {"bucket": "ddd"},
         WHISPER_LANGUAGE="fr",
     )
-    chosen = [source.job_options(settings) for source in settings.backfill_sources]
+    chosen = [options_of(source, settings) for source in settings.backfill_sources]
     assert [(one.language, one.languages) for one in chosen] == [
         ("auto", ("de", "en")), ("auto", ("de", "en")), ("de", ()), ("fr", ()),
     ]  # fmt: skip

@@ -13,8 +13,8 @@ import pytest
 from stt_core.engines.process import find_executable
 from stt_core.engines.transcriber import Transcriber
 from stt_core.engines.whisper_cpp import WhisperCpp
+from stt_core.languages import LANGUAGES
 from stt_core.settings import Settings
-from stt_core.whisper.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel, resolve_model
 from tests.multilingual_model import LANGUAGE, make_multilingual_model
 

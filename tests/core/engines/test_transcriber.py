@@ -22,7 +22,7 @@ from stt_core.errors import (
     UnreadableAudioError,
 )
 from stt_core.settings import Settings
-from stt_core.transcript.models import ChunkTranscript
+from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
 from .conftest import WavMaker, reference

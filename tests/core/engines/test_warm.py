@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import MARK, sweep
 from stt_core.cores import Lease
 from stt_core.engines.base import Decoding
 from stt_core.engines.process import engine_cpu_seconds, words_of
 from stt_core.engines.warm import watch_program
 from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.errors import EngineError, EngineStoppedError, EngineTimeoutError, ModelInvalidError
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import MARK, sweep
 
 from .conftest import WavMaker, reference
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stt_core.engines.process import find_executable
-from stt_core.whisper.languages import LANGUAGES
+from stt_core.languages import LANGUAGES
 from stt_core.whisper.models import WhisperModel
 from tests.multilingual_model import LANGUAGE, make_multilingual_model
 

@@ -11,11 +11,11 @@ import mongomock
 import pytest
 
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import JobModel, JobOptions
+from stt_core.jobs.job import JobModel, JobOptions
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 from tests.core.jobs.wire import Wire
 
 #: A MongoDB of the developer's own; the contract tests run there too, in a database that they drop.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from stt_core.errors import DatabaseUnavailableError
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import JobCreate, JobOptions, JobUpdate
+from stt_core.jobs.job import JobCreate, JobOptions, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 from tests.core.jobs.wire import Wire
 
 CREATE = JobCreate(filename="talk.mp3", options=JobOptions(model="demo"))

@@ -9,7 +9,7 @@ import pytest
 
 from stt_core.errors import ConflictError, SupersededError
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.models import ChunkModel, ChunkStatus, JobError, Progress
+from stt_core.jobs.job import ChunkModel, ChunkStatus, JobError, Progress
 from stt_core.jobs.repository import JobRepository
 
 

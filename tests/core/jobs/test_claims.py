@@ -6,10 +6,11 @@ import pytest
 
 from stt_core.errors import EngineError, InvalidTransitionError, SupersededError, UnreadableAudioError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import JobModel, JobResult, JobStage, JobStatus, JobUpdate, utc_now
+from stt_core.jobs.job import JobModel, JobResult, JobStage, JobStatus, JobUpdate
 from stt_core.jobs.recovery import cancel_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.stores.database import Database
+from stt_core.stores.documents import utc_now
 from tests.core.jobs.conftest import store_job
 
 RESULT = JobResult(

@@ -25,8 +25,8 @@ from stt_core.errors import (
     DiskFullError,
     SttError,
 )
-from stt_core.jobs.database import Database, mongo_errors
 from stt_core.settings import Settings
+from stt_core.stores.database import Database, mongo_errors
 
 
 def _nowhere() -> str:

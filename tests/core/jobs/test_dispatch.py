@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from stt_core.jobs.claims import ensure_claim
-from stt_core.jobs.database import Database
-from stt_core.jobs.dispatch import current_job, lease_due_jobs, wait_for_due_jobs
-from stt_core.jobs.models import JobModel, Priority, utc_now
+from stt_core.jobs.job import JobModel, Priority
+from stt_core.jobs.leasing import current_job, lease_due_jobs, wait_for_due_jobs
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.stores.database import Database
+from stt_core.stores.documents import utc_now
 from tests.core.jobs.conftest import store_job
 
 
@@ -117,7 +118,7 @@ def test_wait_for_due_jobs_when_one_waits_returns_at_once(
     job = _waiting(database, queue)
     started = time.monotonic()
 
-    due = wait_for_due_jobs(jobs, queue, free_slots=lambda: 1, owner="a", timeout_seconds=20)
+    due = wait_for_due_jobs(jobs, queue, free_runs=lambda: 1, owner="a", timeout_seconds=20)
 
     assert _ids(due) == [job.job_id]
     assert time.monotonic() - started < 2
@@ -133,7 +134,7 @@ def test_wait_for_due_jobs_when_one_comes_wakes_within_half_a_second(
         return 2
 
     def wait() -> tuple[list[JobModel], float]:
-        due = wait_for_due_jobs(jobs, queue, free_slots=slots, owner="a", timeout_seconds=20)
+        due = wait_for_due_jobs(jobs, queue, free_runs=slots, owner="a", timeout_seconds=20)
         return due, time.monotonic()
 
     with ThreadPoolExecutor(1) as threads:
@@ -151,7 +152,7 @@ def test_wait_for_due_jobs_when_one_comes_wakes_within_half_a_second(
 def test_wait_for_due_jobs_when_nothing_comes_returns_empty_in_time(jobs: JobRepository, queue: JobQueue) -> None:
     started = time.monotonic()
 
-    assert wait_for_due_jobs(jobs, queue, free_slots=lambda: 3, owner="a", timeout_seconds=0.3) == []
+    assert wait_for_due_jobs(jobs, queue, free_runs=lambda: 3, owner="a", timeout_seconds=0.3) == []
     assert 0.25 < time.monotonic() - started < 3
 
 
@@ -161,7 +162,7 @@ def test_wait_for_due_jobs_when_a_run_ends_takes_the_job_that_waited_for_it(
     job = _waiting(database, queue)
     answers = iter([0, 0])
 
-    due = wait_for_due_jobs(jobs, queue, free_slots=lambda: next(answers, 1), owner="a", timeout_seconds=20)
+    due = wait_for_due_jobs(jobs, queue, free_runs=lambda: next(answers, 1), owner="a", timeout_seconds=20)
 
     assert _ids(due) == [job.job_id]
 
@@ -176,7 +177,7 @@ def test_wait_for_due_jobs_when_there_is_never_capacity_leases_nothing(
         asked.append(1)
         return -1
 
-    assert wait_for_due_jobs(jobs, queue, free_slots=slots, owner="a", timeout_seconds=0.3) == []
+    assert wait_for_due_jobs(jobs, queue, free_runs=slots, owner="a", timeout_seconds=0.3) == []
     assert queue.peek(1) == [job.member]
     assert len(asked) < 5  # it waits, it does not spin
 
@@ -186,6 +187,6 @@ def test_wait_for_due_jobs_when_a_backoff_ends_meanwhile_takes_the_job(
 ) -> None:
     job = _waiting(database, queue, not_before=utc_now() + timedelta(seconds=0.5))
 
-    due = wait_for_due_jobs(jobs, queue, free_slots=lambda: 1, owner="a", timeout_seconds=20)
+    due = wait_for_due_jobs(jobs, queue, free_runs=lambda: 1, owner="a", timeout_seconds=20)
 
     assert _ids(due) == [job.job_id]

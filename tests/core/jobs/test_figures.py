@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stt_core.jobs.database import Database
-from stt_core.jobs.figures import Backlog, count_by_status, measure_backlog
-from stt_core.jobs.models import JobStatus, Source
+from stt_core.jobs.job import JobStatus, Source
+from stt_core.metrics import Backlog, count_by_status, measure_backlog
+from stt_core.stores.database import Database
 from tests.core.jobs.conftest import store_job
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_core.jobs.database import Database
 from stt_core.jobs.heartbeats import Heartbeats, has_stood_still, observe, observe_runs
-from stt_core.jobs.models import JobModel, JobOptions, JobStatus
+from stt_core.jobs.job import JobModel, JobOptions, JobStatus
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 from tests.conftest import wait_until
 
 

@@ -11,18 +11,19 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import StoreUnavailableError, TranslationUnsupportedError
 from stt_core.jobs import recovery
-from stt_core.jobs.intake import Intake
-from stt_core.jobs.models import JobStatus, utc_now
+from stt_core.jobs.job import JobStatus
 from stt_core.jobs.recovery import fail_broken_uploads
-from stt_core.jobs.retention import sweep
-from stt_core.jobs.service import JobService, PresignedUpload
-from stt_core.jobs.tallies import Tally
+from stt_core.metrics import Tally
+from stt_core.retention import sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.storage.object_store import PART_SIZE, ObjectStore
+from stt_core.stores.documents import utc_now
+from stt_core.stores.object_store import PART_SIZE, ObjectStore
+from stt_core.tasks.service import JobService, PresignedUpload
+from stt_core.tasks.submission import Intake
 from tests.api.conftest import wav
 from tests.core.jobs.wire import Wire
 
@@ -60,7 +61,7 @@ def test_complete_when_another_process_does_so_too_then_the_first_one_s_copy_is_
 
     assert accepted.source == services.jobs.get_job(first.job_id).source
     assert services.store.get_bytes(source_key(services, first.job_id)) == wav()
-    assert services.store.list_keys(keys.source_prefix(first.job_id)) == [source_key(services, first.job_id)]
+    assert services.store.list_keys(object_keys.source_prefix(first.job_id)) == [source_key(services, first.job_id)]
     counts, _ = services.tallies.read()
     assert (counts[Tally.UPLOADS], counts[Tally.UPLOAD_BYTES]) == (1, len(wav()))
 
@@ -78,7 +79,7 @@ def test_presigned_upload_when_it_does_not_come_then_the_job_fails_an_hour_after
     assert fail_after(3.1) == 1
     job = services.jobs.get_job(announced.job.job_id)
     assert job.status is JobStatus.FAILED and job.error is not None and job.error.kind == "upload-broken"
-    assert services.store.list_keys(keys.source_prefix(job.job_id)) == []
+    assert services.store.list_keys(object_keys.source_prefix(job.job_id)) == []
 
 
 def test_complete_when_the_store_is_down_then_the_job_waits_for_the_next_try(services: Services) -> None:
@@ -113,11 +114,11 @@ def test_sweep_when_something_beside_the_recording_is_left_then_it_is_removed(se
     waiting, done = put(services), put(services)
     services.tasks.complete_task(done.job.job_id)
     httpx.put(done.upload.url, content=b"late").raise_for_status()
-    services.store.put_bytes(keys.taken_over(done.job.job_id, "crashed", "wav"), b"RIFF")  # left by one who died
+    services.store.put_bytes(object_keys.taken_over(done.job.job_id, "crashed", "wav"), b"RIFF")  # left by one who died
     sweep(services)
 
     assert services.store.list_keys("uploads/") == sorted(
-        [keys.incoming(waiting.job.job_id), source_key(services, done.job.job_id)]
+        [object_keys.incoming(waiting.job.job_id), source_key(services, done.job.job_id)]
     )
 
 

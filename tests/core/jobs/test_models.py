@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from stt_core.errors import InvalidDocumentError
-from stt_core.jobs.models import (
+from stt_core.jobs.job import (
     TRANSITIONS,
     Attempt,
     ChunkModel,
@@ -19,9 +19,9 @@ from stt_core.jobs.models import (
     JobStatus,
     JobUpdate,
     new_job_id,
-    utc_now,
 )
 from stt_core.logs import add_sink
+from stt_core.stores.documents import utc_now
 
 
 def _job(**fields: object) -> JobModel:

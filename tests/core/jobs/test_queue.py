@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError
 
 from stt_core.errors import QueueFullError, QueueRefusedError, QueueUnavailableError, SttError
-from stt_core.jobs.models import Priority
+from stt_core.jobs.job import Priority
 from stt_core.jobs.queue import JobQueue
-from stt_core.jobs.redis_server import redis_errors
 from stt_core.settings import Settings
+from stt_core.stores.redis_server import redis_errors
 from tests.conftest import wait_until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

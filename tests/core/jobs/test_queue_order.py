@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stt_core.jobs.models import Priority
+from stt_core.jobs.job import Priority
 from stt_core.jobs.queue import JobQueue
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from stt_core.errors import EngineError, StoreUnavailableError, UnreadableAudioError
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.database import Database
-from stt_core.jobs.dispatch import lease_due_jobs
-from stt_core.jobs.models import JobError, JobModel, JobStage, JobStatus, Lane, Priority, utc_now
+from stt_core.jobs.job import JobError, JobModel, JobStage, JobStatus, Lane, Priority
+from stt_core.jobs.leasing import lease_due_jobs
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import backoff_seconds, cancel_job, enqueue_job, recover_failed_run, restore_queue
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
+from stt_core.stores.documents import utc_now
 from tests.core.jobs.conftest import store_job
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

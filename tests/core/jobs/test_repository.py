@@ -15,8 +15,7 @@ from stt_core.errors import (
     InvalidTransitionError,
     JobNotFoundError,
 )
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import (
+from stt_core.jobs.job import (
     TRANSITIONS,
     Attempt,
     JobCreate,
@@ -30,6 +29,7 @@ from stt_core.jobs.models import (
     Source,
 )
 from stt_core.jobs.repository import JobRepository
+from stt_core.stores.database import Database
 from tests.core.jobs.conftest import store_job
 
 CREATE = JobCreate(filename="talk.mp3", options=JobOptions(model="demo"), priority=Priority.HIGH)

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
+from stt_core import object_keys, retention
 from stt_core.errors import JobDeletedError, JobNotFoundError
-from stt_core.jobs import retention
-from stt_core.jobs.models import ChunkModel, JobError, JobModel, JobOptions, JobResult, JobStatus, Source, utc_now
-from stt_core.jobs.retention import SweepReport, sweep
+from stt_core.jobs.job import ChunkModel, JobError, JobModel, JobOptions, JobResult, JobStatus, Source
+from stt_core.retention import SweepReport, sweep
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
+from stt_core.stores.documents import utc_now
 
 FINAL = [status for status in JobStatus if status.is_final]
 UNFINISHED = [status for status in JobStatus if not status.is_final]
@@ -49,7 +49,7 @@ def store(services: Services) -> Callable[..., JobModel]:
         job = JobModel(
             filename="talk.mp3", options=JobOptions(model="demo"), status=status, attempt=2, write_id=uuid4().hex
         )
-        key = keys.source(job.job_id, "mp3")
+        key = object_keys.source(job.job_id, "mp3")
         job.source = Source(filename="talk.mp3", key=key, format="mp3", content_type="x", size_bytes=1, sha256="0")
         if status.is_final:
             job.completed_at = utc_now()
@@ -57,7 +57,7 @@ def store(services: Services) -> Callable[..., JobModel]:
             job.error = JobError(kind="engine-failed", message="It said: secret")
         if status is JobStatus.COMPLETED:
             job.result = JobResult(
-                prefix=keys.result_prefix(job.job_id, 2), formats=["json"], language="en", duration_seconds=1,
+                prefix=object_keys.result_prefix(job.job_id, 2), formats=["json"], language="en", duration_seconds=1,
                 words=1, segments=1, text_preview="secret",
             )  # fmt: skip
         services.database.jobs.insert_one(job.to_document())
@@ -81,18 +81,18 @@ def everything_of(job: JobModel) -> set[str]:
 
 
 def source_of(job: JobModel) -> str:
-    return keys.source(job.job_id, "mp3")
+    return object_keys.source(job.job_id, "mp3")
 
 
 def published(job: JobModel) -> str:
-    return keys.transcript(keys.result_prefix(job.job_id, 2), "json")
+    return object_keys.transcript(object_keys.result_prefix(job.job_id, 2), "json")
 
 
 def left_over(job: JobModel) -> set[str]:
     return {
-        keys.prepared_pcm(job.job_id, 1),
-        keys.step_output(job.job_id, uuid_of(job), "transcribe[b0]", "result"),
-        keys.transcript(keys.result_prefix(job.job_id, 1), "json"),
+        object_keys.prepared_pcm(job.job_id, 1),
+        object_keys.step_output(job.job_id, uuid_of(job), "transcribe[b0]", "result"),
+        object_keys.transcript(object_keys.result_prefix(job.job_id, 1), "json"),
     }
 
 
@@ -218,7 +218,7 @@ def test_sweep_when_the_job_is_sent_again_in_that_moment_then_it_is_not_deleted(
 def test_sweep_when_chunk_texts_are_old_then_removes_them_unless_a_run_relies_on_them(
     services: Services, store: Callable[..., JobModel], after: After
 ) -> None:
-    idle, in_use = keys.chunk_result("a1" * 32), keys.chunk_result("b2" * 32)
+    idle, in_use = object_keys.chunk_result("a1" * 32), object_keys.chunk_result("b2" * 32)
     for key in (idle, in_use, "chunks/readme.txt"):
         services.store.put_bytes(key, b"{}")
     job = store(JobStatus.PROCESSING)

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from stt_core import object_keys
 from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
@@ -29,15 +30,14 @@ from stt_core.errors import (
     UnsupportedFormatError,
 )
 from stt_core.jobs.claims import describe_error, ensure_claim
-from stt_core.jobs.models import JobResult, JobStage, JobStatus, JobView, Priority
+from stt_core.jobs.job import JobResult, JobStage, JobStatus, JobView, Priority
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, restore_queue
-from stt_core.jobs.service import JobService
 from stt_core.services import Services
 from stt_core.settings import Settings
-from stt_core.storage import keys
-from stt_core.storage.object_store import ObjectStore
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics
+from stt_core.stores.object_store import ObjectStore
+from stt_core.tasks.service import JobService
+from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics
 from tests.core.jobs.wire import Wire
 
 RECORDING = Path(__file__).parents[2] / "data" / "audio" / "sample-01.mp3"
@@ -84,7 +84,7 @@ def test_create_task_when_all_is_well_stores_the_job_its_bytes_and_its_entry(ser
     assert (job.status, job.attempt, job.priority) == (JobStatus.QUEUED, 1, Priority.HIGH)
     assert (job.options.model, job.options.language) == ("demo", "en")
     assert job.source is not None
-    assert job.source.key == keys.source(job.job_id, "mp3")
+    assert job.source.key == object_keys.source(job.job_id, "mp3")
     assert job.source.sha256 == hashlib.sha256(RECORDING.read_bytes()).hexdigest()
     assert job.source.size_bytes == RECORDING.stat().st_size
     assert services.store.get_bytes(job.source.key) == RECORDING.read_bytes()
@@ -126,7 +126,7 @@ def test_create_task_when_the_file_name_is_odd_shows_a_fit_one_and_never_uses_it
     view = _upload(services.tasks, filename=filename)
 
     assert view.filename == shown
-    assert services.store.list_keys("") == [keys.source(view.job_id, "mp3")]
+    assert services.store.list_keys("") == [object_keys.source(view.job_id, "mp3")]
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_get_task_result_when_the_job_was_cancelled_says_so(services: Services) 
 def test_get_task_result_when_the_job_completed_gives_the_transcript_it_names(services: Services) -> None:
     job_id = _upload(services.tasks).job_id
     claim = ensure_claim(services.jobs, job_id, "run-1", attempt=1)
-    prefix = keys.result_prefix(job_id, 1)
+    prefix = object_keys.result_prefix(job_id, 1)
     result = JobResult(
         prefix=prefix, formats=["json"], language="en", duration_seconds=2, words=1, segments=1, text_preview="hello"
     )
@@ -354,7 +354,7 @@ def test_get_task_result_when_the_job_completed_gives_the_transcript_it_names(se
 
     with pytest.raises(ObjectNotFoundError):
         services.tasks.get_task_result(job_id)
-    services.store.put_bytes(keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
+    services.store.put_bytes(object_keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
     assert services.tasks.get_task_result(job_id) == transcript
 
 

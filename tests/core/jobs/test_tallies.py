@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stt_core.jobs.database import Database
-from stt_core.jobs.tallies import BOUNDS, Spread, Tallies, Tally
-from stt_core.local_stack.home import free_port
+from stt_cli.local_stack.home import free_port
+from stt_core.metrics import BOUNDS, Spread, Tallies, Tally
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
 
 
 def test_count_when_many_do_at_once_then_none_is_lost(any_database: Database) -> None:

@@ -15,10 +15,9 @@ import redis
 from minio import Minio
 from minio.error import MinioException
 
-from stt_core.errors import ExecutableNotFoundError
-from stt_core.local_stack.home import StackHome, free_port, is_free
-from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import (
+from stt_cli.local_stack.home import StackHome, free_port, is_free
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import (
     SERVERS,
     EmbeddedMongo,
     EmbeddedRedis,
@@ -28,6 +27,7 @@ from stt_core.local_stack.servers import (
     given_variables,
     missing_servers,
 )
+from stt_core.errors import ExecutableNotFoundError
 from tests.conftest import start_server
 
 
@@ -159,7 +159,7 @@ def test_given_variables_when_in_dotenv_and_environment_then_the_environment_win
 
 def test_find_redis_server_when_there_is_none_then_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.devnull)
-    monkeypatch.setattr("stt_core.local_stack.servers.find_spec", lambda name: None)
+    monkeypatch.setattr("stt_cli.local_stack.servers.find_spec", lambda name: None)
     with pytest.raises(ExecutableNotFoundError, match="apt install redis-server"):
         find_redis_server()
 

@@ -10,10 +10,10 @@ import yaml
 from dagster import DagsterInstance
 from dagster._core.instance.config import dagster_instance_config
 
-from stt_core.local_stack.dagster_home import write_dagster_home
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.servers import missing_servers
-from stt_core.local_stack.stack import plan
+from stt_cli.local_stack.dagster_home import write_dagster_home
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.servers import missing_servers
+from stt_cli.local_stack.stack import plan
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 
@@ -62,7 +62,7 @@ def test_dagster_home_when_written_then_dagster_accepts_it_and_keeps_everything_
     home: StackHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(MAX_CONCURRENT_RUNS=7, MAX_CONCURRENT_BACKFILLS=3)
-    monkeypatch.setattr("stt_dagster.run_coordinator.get_settings", lambda: settings)
+    monkeypatch.setattr("stt_dagster.runtime.run_coordinator.get_settings", lambda: settings)
     workspace = write_dagster_home(home, code_server_port=4321)
     config, _ = dagster_instance_config(str(home.dagster))
     assert config["telemetry"] == {"enabled": False}

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stt_core.local_stack.home import StackHome, free_port, is_free
-from stt_core.local_stack.processes import MARK, AlreadyRunningError, hold, running_process, sweep
-from stt_core.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
+from stt_cli.local_stack.home import StackHome, free_port, is_free
+from stt_cli.local_stack.processes import MARK, AlreadyRunningError, hold, running_process, sweep
+from stt_cli.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
 
 #: Listens on its port and says so; `child` also leaves a child of its own, as Dagster's code server does.
 STAND_IN = """
@@ -165,7 +165,7 @@ def test_stop_when_called_while_starting_then_start_returns_and_everything_ends(
 SUPERVISOR = """
 import sys
 from pathlib import Path
-from stt_core.local_stack.home import StackHome
+from stt_cli.local_stack.home import StackHome
 from tests.core.local_stack.test_supervisor import stand_in, supervise
 home = StackHome.at(Path(sys.argv[1]))
 with supervise(home, [stand_in("server")], [stand_in("code", "child")]) as supervisor:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stt_core.audio.models import AudioInfo, Chunk, Span
+from stt_core.audio.plan import AudioInfo, Chunk, Span
 from stt_core.cores import cores_folder, lease_cores
 from stt_core.engines.process import find_executable
 from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.jobs.claims import Claim, ensure_claim
-from stt_core.processing.models import BatchResult, ChunkBatch, RecordingPlan
+from stt_core.processing.handover import BatchResult, ChunkBatch, RecordingPlan
 from stt_core.processing.planning import batches_of, plan_recording
 from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.transcribing import transcribe_batch

@@ -11,13 +11,14 @@ from datetime import timedelta
 
 import pytest
 
-from stt_core.jobs.database import Database
-from stt_core.jobs.models import JobCreate, JobModel, JobStatus, JobUpdate, Lane, utc_now
-from stt_core.jobs.options import JobOptions
+from stt_core.jobs.job import JobCreate, JobModel, JobStatus, JobUpdate, Lane
 from stt_core.jobs.recovery import cancel_job
 from stt_core.jobs.repository import JobRepository
+from stt_core.options import JobOptions
 from stt_core.processing.lanes import let_uploads_pass
 from stt_core.settings import Settings
+from stt_core.stores.database import Database
+from stt_core.stores.documents import utc_now
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.processing.language import choose_places, decide_language
 from stt_core.warnings import WarningName
 

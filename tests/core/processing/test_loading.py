@@ -15,7 +15,7 @@ from loguru import logger
 
 from stt_core.cores import cores_folder, lease_cores
 from stt_core.jobs.claims import Claim, ensure_claim
-from stt_core.jobs.models import Lane
+from stt_core.jobs.job import Lane
 from stt_core.processing.loading import engines_loading
 from stt_core.processing.planning import batches_of, plan_recording
 from stt_core.processing.preparing import prepare_recording

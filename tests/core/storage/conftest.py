@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from stt_core.settings import Settings
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 
 
 @pytest.fixture

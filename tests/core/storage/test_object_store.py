@@ -18,6 +18,9 @@ import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 from pydantic import SecretStr
 
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import Guard
+from stt_cli.local_stack.servers import EmbeddedS3
 from stt_core.errors import (
     BucketNotFoundError,
     ConfigurationError,
@@ -27,11 +30,8 @@ from stt_core.errors import (
     StoreUnavailableError,
     SttError,
 )
-from stt_core.local_stack.home import StackHome
-from stt_core.local_stack.processes import Guard
-from stt_core.local_stack.servers import EmbeddedS3
 from stt_core.settings import Settings
-from stt_core.storage.object_store import PART_SIZE, ObjectStore, store_errors
+from stt_core.stores.object_store import PART_SIZE, ObjectStore, store_errors
 from tests.conftest import start_server
 from tests.core.jobs.wire import Wire
 
@@ -111,8 +111,8 @@ def test_put_stream_when_large_goes_up_and_down_whole_in_bounded_memory(
     request_parts: int,
 ) -> None:
     part = 5 * MEGABYTE  # the least that S3 allows
-    monkeypatch.setattr("stt_core.storage.object_store.PART_SIZE", part)
-    monkeypatch.setattr("stt_core.storage.object_store._REQUEST_SIZE", request_parts * part)
+    monkeypatch.setattr("stt_core.stores.object_store.PART_SIZE", part)
+    monkeypatch.setattr("stt_core.stores.object_store._REQUEST_SIZE", request_parts * part)
     size = 9 * part + 12_345  # ten parts
     source = kind(size)
     tracemalloc.start()

@@ -15,7 +15,7 @@ import pytest
 
 from stt_core.errors import StoreRefusedError, StoreUnavailableError, SttError
 from stt_core.settings import Settings
-from stt_core.storage.object_store import PART_SIZE, ObjectStore
+from stt_core.stores.object_store import PART_SIZE, ObjectStore
 
 
 def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(settings: Settings) -> None:
@@ -41,7 +41,7 @@ def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(setti
 def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stt_core.storage.connections._PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("stt_core.stores.connections._PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = {"minio_endpoint": f"127.0.0.1:{silent.getsockname()[1]}"}
         store = ObjectStore(settings.model_copy(update=address))
@@ -92,8 +92,8 @@ Serve = Callable[[Callable[[socket.socket], None]], ObjectStore]
 @pytest.fixture
 def odd_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Hand out a store whose server does with each connection as told: named faults, spoken in real HTTP."""
-    monkeypatch.setattr("stt_core.storage.connections._SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr("stt_core.storage.connections._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("stt_core.stores.connections._SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("stt_core.stores.connections._CONNECT_SECONDS", 0.5)
     with ExitStack() as stack:
 
         def serve(handle: Callable[[socket.socket], None]) -> ObjectStore:
@@ -162,7 +162,7 @@ def test_upload_when_slow_takes_longer_than_the_server_may_be_silent(
     odd_server: Serve, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     # Enough for a server that other tests slow down to read what the sockets hold, once all was sent.
-    monkeypatch.setattr("stt_core.storage.connections._SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr("stt_core.stores.connections._SILENCE_SECONDS", 2.0)
     received = list[int]()
 
     def sip(connection: socket.socket) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stt_core.errors import ObjectChangedError, ObjectNotFoundError
-from stt_core.storage.object_store import ObjectStore
+from stt_core.stores.object_store import ObjectStore
 
 KEY = '2026/ä "quoted" it\'s.wav'
 

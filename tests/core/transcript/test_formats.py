@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_core.errors import InvalidInputError
+from stt_core.transcript.document import Gap, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.formats import CONTENT_TYPES, FORMATS, render
-from stt_core.transcript.models import Gap, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.text import one_line
 
 AWKWARD = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.held import release_held
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 
 Timed = tuple[str, float, float]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.errors import MissingChunksError
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Segment, Transcript, Word
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Segment, Transcript, Word
 
 JOINT = SAMPLE_RATE // 5
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Transcript, Word
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Transcript, Word
 
 MS = SAMPLE_RATE // 1000
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from stt_core.audio.clips import Clip
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import Samples
 from stt_core.engines.rehearing import hear_missed
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.missed import find_missed
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
 
 AUDIO = Path(__file__).parents[2] / "data" / "audio"
 WORDS = ["They", "will", "come", "back", "to", "London"]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import JOINT_SECONDS, Samples
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Word
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.placing import place_words
 from stt_core.transcript.timeline import LEAST_SAMPLES
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.settings import QualityName, Settings
-from stt_core.transcript.models import QualityCheck, Segment, Transcript, TranscriptStatistics, Word
+from stt_core.transcript.document import QualityCheck, Segment, Transcript, TranscriptStatistics, Word
+from stt_core.transcript.loops import REPETITION_FLAG
 from stt_core.transcript.quality import check_quality
-from stt_core.whisper.loops import REPETITION_FLAG
 
 SENTENCES = ("The train leaves the station at a quarter past ten.", "Bring the blue folder and two cups of coffee.")
 NAMES: tuple[QualityName, ...] = (

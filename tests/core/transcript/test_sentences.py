@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_core.transcript.models import ChunkSegment, Word
+from stt_core.transcript.document import ChunkSegment, Word
 from stt_core.transcript.sentences import Spoken, group_sentences
 
 

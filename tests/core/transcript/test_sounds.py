@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stt_core.audio.models import SAMPLE_RATE, Chunk, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silero import WINDOW_SAMPLES
 from stt_core.audio.vad import Voice
+from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Transcript, Word
 from stt_core.transcript.formats import FORMATS, render
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.models import ChunkSegment, ChunkTranscript, Transcript, Word
 from stt_core.transcript.sounds import is_label
 from stt_core.transcript.verbose import verbose
 from stt_core.warnings import WarningName

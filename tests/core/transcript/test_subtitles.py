@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.formats import render
 from stt_core.transcript.lines import graphemes
-from stt_core.transcript.models import Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.subtitles import Cue, CueLayout, cues
 from stt_core.transcript.verbose import verbose
 from tests.core.transcript.test_lines import TEXTS

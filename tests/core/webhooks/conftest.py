@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from stt_core.jobs.models import JobCreate, JobModel, JobOptions
+from stt_core.jobs.job import JobCreate, JobModel, JobOptions
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
 from stt_core.settings import Settings

@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from stt_core.jobs.models import JobError, JobResult, JobStatus, JobUpdate, utc_now
+from stt_core.jobs.job import JobError, JobResult, JobStatus, JobUpdate
 from stt_core.services import Services
+from stt_core.stores.documents import utc_now
 from stt_core.webhooks import posting, sending
 from stt_core.webhooks.deliveries import Deliveries, Delivery, DeliveryStatus
 from stt_core.webhooks.sending import BACKOFF_SECONDS, send_due_webhooks

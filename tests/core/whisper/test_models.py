@@ -18,11 +18,11 @@ from stt_core.errors import (
     ModelNotFoundError,
     UnknownLanguageError,
 )
+from stt_core.languages import LANGUAGES, check_language, check_languages, resolve_languages
 from stt_core.logs import add_sink
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG
 from stt_core.whisper.ggml import file_digest
-from stt_core.whisper.languages import LANGUAGES, check_language, check_languages, resolve_languages
 from stt_core.whisper.models import WhisperModel, _warn_once, list_models, resolve_model
 
 

@@ -1,0 +1,178 @@
+"""OpenAI's API for speech to text: the same core, waited for."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Path, Request, Response
+
+from api.auth import Caller
+from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
+from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
+from api.openai.errors import OpenAIError, openai_responses
+from api.openai.examples import content_of_answers
+from api.openai.following import FollowedJob
+from api.openai.models import available_models, find_model, own_name
+from api.openai.schemas import (
+    Model,
+    ModelList,
+    Transcription,
+    TranscriptionForm,
+    TranslationForm,
+)
+from api.uploads.reading import UploadRoute
+from stt_core.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    FileTooLargeError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    JobDeletedError,
+    JobFailedError,
+    LanguageChoiceError,
+    ModelNotFoundError,
+    NoAudioError,
+    RequestInProgressError,
+    StillAtWorkError,
+    UnsupportedFormatError,
+)
+from stt_core.jobs.job import Priority
+from stt_core.logs import logged
+from stt_core.tasks.service import JobService
+from stt_core.transcript.verbose import VerboseTranscript
+
+_JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}
+_ERRORS: tuple[Any, ...] = (
+    InvalidInputError,
+    LanguageChoiceError,
+    ModelNotFoundError,
+    UnsupportedFormatError,
+    FileTooLargeError,
+    NoAudioError,
+    JobFailedError,
+    DatabaseUnavailableError,
+    BusyError,
+    StillAtWorkError,
+    DiskFullError,
+    IdempotencyMismatchError,
+    RequestInProgressError,
+    JobDeletedError,
+)
+
+
+def _answered(meaning: str, *, with_stream: bool = False) -> dict[str, Any]:
+    """Return what the routes have in common that answer with a transcript."""
+    return {
+        "response_class": Response,
+        "dependencies": [NeedsWaitingPlace],
+        "responses": {
+            200: {
+                "model": Transcription | VerboseTranscript,
+                "description": meaning,
+                "headers": _JOB_HEADER,
+                "content": content_of_answers(with_stream=with_stream),
+            },
+            **openai_responses(*_ERRORS),
+        },
+    }
+
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+_uploads = APIRouter(route_class=UploadRoute)
+
+
+@_uploads.post(
+    "/audio/transcriptions",
+    summary="Transcribe a recording, as OpenAI's API does",
+    **_answered("The transcript, in the form asked for.", with_stream=True),
+)
+@logged
+def create_transcription(
+    form: Annotated[TranscriptionForm, File()],
+    request: Request,
+    caller: CallerDep,
+    tasks: TasksDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
+
+    With `stream`, the text comes as events while it is heard: `transcript.text.delta` for each part, at last
+    `transcript.text.done` with all of it.
+    """
+    if form.stream and form.response_format not in ("json", "text"):
+        raise InvalidInputError(
+            f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
+        )
+    languages = [*form.languages, *form.more_languages]
+    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language, languages=languages)
+    if form.stream:
+        return EventsUntilDone(followed)
+    return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
+
+
+@_uploads.post(
+    "/audio/translations",
+    summary="Translate a recording into English, as OpenAI's API does",
+    **_answered("The translation, in the form asked for."),
+)
+@logged
+def create_translation(
+    form: Annotated[TranslationForm, File()],
+    request: Request,
+    caller: CallerDep,
+    tasks: TasksDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
+    followed = _submit(form, request, caller, tasks, idempotency_key, translate=True)
+    return AnswerWhenDone(followed, Wanted(form.response_format))
+
+
+router.include_router(_uploads)
+
+
+@router.get(
+    "/models", summary="List the models", responses={"default": {"model": OpenAIError, "description": "Any error."}}
+)
+@logged
+def list_openai_models(services: ServicesDep) -> ModelList:
+    """Return the models that can be asked for: those of OpenAI stand for `WHISPER_MODEL`, the others for themselves."""
+    return ModelList(data=available_models(services.settings))
+
+
+@router.get("/models/{model}", summary="Look at a model", responses=openai_responses(ModelNotFoundError))
+@logged
+def get_openai_model(model: Annotated[str, Path(max_length=64)], services: ServicesDep) -> Model:
+    """Return a model that can be asked for."""
+    return find_model(model, services.settings)
+
+
+def _submit(
+    form: TranslationForm,
+    request: Request,
+    caller: Caller,
+    tasks: JobService,
+    idempotency_key: str | None,
+    *,
+    language: str | None = None,
+    languages: Sequence[str] = (),
+    translate: bool = False,
+) -> FollowedJob:
+    submission = tasks.submit_task(
+        form.file.file,
+        filename=form.file.filename or "",
+        size_bytes=form.file.size or 0,
+        idempotency_key=idempotency_key,
+        model=own_name(form.model),
+        prompt=form.prompt,
+        temperature=form.temperature,
+        track=form.track,
+        priority=Priority.HIGH,
+        owner=caller.key_id,
+        language=language,
+        languages=languages,
+        translate=translate,
+    )
+    job_id = submission.job.job_id
+    result_path = request.app.url_path_for("get_task_result", job_id=job_id)
+    return FollowedJob(request, job_id, caller.owner, str(result_path), is_named=idempotency_key is not None)

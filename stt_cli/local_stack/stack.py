@@ -1,0 +1,213 @@
+"""The parts of the local stack, and `running_stack`, which runs them.
+
+    servers     those of Redis, S3 and MongoDB whose address is not given
+    services    api (uvicorn), code (Dagster's code server, whose children are the run workers)
+    dagster     daemon (sensors, run queue) and webserver (the UI)
+
+Everything learns where the servers are from the same settings, whether they are embedded or the user's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from stt_cli.local_stack.dagster_home import LOCATION, write_dagster_home
+from stt_cli.local_stack.home import StackHome, is_free
+from stt_cli.local_stack.processes import hold, running_process
+from stt_cli.local_stack.servers import SERVERS, EmbeddedServer, given_variables, missing_servers
+from stt_cli.local_stack.supervisor import Part, Supervisor
+from stt_core.logs import get_logger, logged
+from stt_core.settings import Settings
+
+logger = get_logger(__name__)
+
+_PROBE_SECONDS = 5.0
+#: A location that failed to load must be told apart from one that is loading, and a daemon's first heartbeat awaited.
+_DAGSTER_HEALTH = """{
+  instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } }
+  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
+}"""
+
+
+@contextmanager
+def running_stack(
+    settings: Settings, *, write_line: Callable[[str, str], None], given: Mapping[str, str | None] | None = None
+) -> Iterator[Supervisor]:
+    """Run the whole stack while the context is open; it is ready when the context is entered, unless told to stop.
+
+    Args:
+        settings: Home, ports and limits.
+        write_line: Takes the name of a part and a line of its output; called from several threads.
+        given: Variables that may name the user's own servers; by default those of the environment and `.env`.
+
+    Raises:
+        AlreadyRunningError: A stack already runs in this home.
+        PortTakenError: The port of the API or of the Dagster UI is taken.
+        StartupError: A part did not become ready.
+    """
+    home = StackHome.at(settings.stt_home)
+    facts = {"api_url": settings.api_url, "dagster_url": settings.dagster_url, "ready": False}
+    with hold(home):  # the plan writes into the home
+        layers = plan(home, settings, missing_servers(home, given_variables() if given is None else given))
+        with Supervisor(home, layers, facts=facts, write_line=write_line) as supervisor:
+            supervisor.start()
+            yield supervisor
+
+
+@logged
+def reached_settings(settings: Settings) -> Settings:
+    """Return settings that lead to the servers, the embedded ones of the stack that runs in this home among them."""
+    home = StackHome.at(settings.stt_home)
+    state = home.read(home.state_file)
+    if running_process(state) is None:
+        return settings
+    given, parts = given_variables(), state["parts"]
+    embedded = [
+        kind(home, parts.get(kind.name, {}).get("port")) for kind in SERVERS if not given.get(kind.address_variable)
+    ]
+    addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
+    return Settings.model_validate(addresses)
+
+
+@logged
+def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> list[list[Part]]:
+    """Return the layers of the stack, with ports chosen and Dagster's home written; only who holds the home may."""
+    environment = _environment(home, settings, servers)
+    code_port = home.port("code")
+    workspace = write_dagster_home(home, code_server_port=code_port)
+    dagster = [sys.executable, "-m"]
+    return [
+        [_server_part(server) for server in servers],
+        [
+            Part(
+                name="api",
+                command=[
+                    *(sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.server:HTTP"),
+                    *("--host", settings.stt_api_host),
+                    *("--port", str(settings.stt_api_port)),
+                    *("--log-level", "warning", "--no-access-log"),  # the application logs its requests itself
+                    *("--timeout-graceful-shutdown", "3"),
+                ],
+                environment=environment,
+                is_ready=lambda: api_is_ready(settings),
+                host=settings.stt_api_host,
+                port=settings.stt_api_port,
+                port_variable="STT_API_PORT",
+            ),
+            Part(
+                name="code",
+                command=[
+                    *(*dagster, "stt_dagster.code_server"),
+                    *("--module-name", "stt_dagster.definitions"),
+                    *("--host", "127.0.0.1"),
+                    *("--port", str(code_port)),
+                    *("--location-name", LOCATION),
+                    *("--max-workers", "16"),  # a sensor that waits on Redis holds one
+                    *("--log-level", "warning"),
+                ],
+                environment=environment,
+                is_ready=lambda: not is_free(code_port),  # it listens once the definitions are loaded
+                port=code_port,
+                noise=re.compile(r" - dagster - DEBUG - "),  # each step's bookkeeping; the UI shows it
+            ),
+        ],
+        [
+            Part(
+                name="daemon",
+                command=[*dagster, "dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"],
+                environment=environment,
+                is_ready=lambda: dagster_is_ready(settings),
+            ),
+            Part(
+                name="webserver",
+                command=[
+                    *(*dagster, "dagster_webserver"),
+                    *("--workspace", str(workspace)),
+                    *("--host", "127.0.0.1"),
+                    *("--port", str(settings.stt_dagster_port)),
+                ],
+                environment=environment,
+                is_ready=lambda: _answers(_dagster_base(settings) + "/server_info"),
+                port=settings.stt_dagster_port,
+                port_variable="STT_DAGSTER_PORT",
+            ),
+        ],
+    ]
+
+
+@logged
+def api_is_ready(settings: Settings) -> bool:
+    """Tell whether the API answers and reaches everything it depends on."""
+    host = settings.stt_api_host
+    return _answers(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.stt_api_port}/ready")
+
+
+@logged
+def dagster_is_ready(settings: Settings) -> bool:
+    """Tell whether the code location is loaded and every daemon has sent its first heartbeat."""
+    answer = _post(_dagster_base(settings) + "/graphql", {"query": _DAGSTER_HEALTH})
+    try:
+        daemons = answer["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+        entries = answer["data"]["workspaceOrError"]["locationEntries"]
+        loaded = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
+    except (KeyError, TypeError) as error:
+        logger.debug("Dagster does not tell its health yet: {} in {}", error, answer)
+        return False
+    return all(one["healthy"] for one in daemons if one["required"]) and loaded == ["RepositoryLocation"]
+
+
+def _server_part(server: EmbeddedServer) -> Part:
+    return Part(
+        name=server.name,
+        command=server.command,
+        environment=server.environment,
+        is_ready=server.is_ready,
+        port=server.port,
+        prepare=server.prepare,
+        noise=server.noise,
+        quiet_end=True,
+    )
+
+
+def _environment(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> dict[str, str]:
+    """Return the variables of our own processes: where the servers are, and what the supervisor decided."""
+    environment = {
+        "STT_HOME": str(home.path),
+        "STT_API_PORT": str(settings.stt_api_port),
+        "STT_DAGSTER_PORT": str(settings.stt_dagster_port),
+        "DAGSTER_HOME": str(home.dagster),
+        # Programs of this installation (stt-whisper-cli) are found without an activated environment.
+        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    for server in servers:
+        environment |= server.settings_environment()
+    return environment
+
+
+def _dagster_base(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.stt_dagster_port}"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).is_success
+    except httpx.HTTPError as error:
+        logger.debug("{} is not ready: {}", url, error)
+        return False
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:
+    try:
+        return httpx.post(url, json=body, timeout=_PROBE_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError) as error:
+        logger.debug("{} is not ready: {}", url, error)
+        return None
