@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stt_core.jobs.job import Priority
 from stt_core.logs import logged
 from stt_core.options import Channels, Strategy
-from stt_core.tasks.submission import Wishes
+from stt_core.tasks.wishes import Wishes
 
 #: The most that a job's metadata may weigh as JSON, bytes.
 METADATA_BYTES = 8192

@@ -8,6 +8,29 @@ follow from the branch and the class; nothing else in the code base decides whet
 Each class names its `kind` (stable, part of the API) and the HTTP `status` of its problem document. Each instance says
 what is wrong and, as `mend`, what the reader can do about it.
 
+    SttError
+      PermanentError
+        ForbiddenError, UnauthorizedError, UnexpectedError, EngineStoppedError, ModelChangedError, ModelInvalidError,
+        InvalidTransitionError, SupersededError, PackageInvalidError, DatabaseRefusedError, InvalidDocumentError,
+        ObjectChangedError, ObjectNotFoundError, QueueRefusedError
+        ConfigurationError
+          ExecutableNotFoundError
+        InvalidInputError
+          KeyNotFoundError, BucketNotConfiguredError, PartitionNotFoundError, LanguageChoiceError, ModelNotFoundError,
+          TranslationUnsupportedError, UnknownLanguageError, JobFailedError, ResultNotReadyError, AudioTooLongError,
+          EmptyFileError, FileTooLargeError, ForbiddenAddressError, NoAudioError, RecordingGoneError,
+          SourceUnavailableError, TrackNotFoundError, UnknownHostError, UnreadableAudioError, UnsupportedFormatError,
+          UploadMissingError, IdempotencyMismatchError, NotAcceptableError, RangeNotSatisfiableError
+          JobNotFoundError
+            JobDeletedError
+        StoreRefusedError
+          BucketNotFoundError
+      TransientError
+        RateLimitedError, TooManyUploadsError, DecoderError, EngineError, EngineTimeoutError, MissingChunksError,
+        ModelDownloadError, ConflictError, QueueFullError, DiskFullError, PackageUnavailableError,
+        RunInterruptedError, BusyError, RequestInProgressError, StillAtWorkError, DatabaseUnavailableError,
+        QueueUnavailableError, StoreUnavailableError
+
 A module here is about one noun. Whoever raises or catches an error takes it from the package.
 """
 

@@ -33,7 +33,7 @@ def wait_for_due_jobs(
     owner: str,
     timeout_seconds: float,
 ) -> list[JobModel]:
-    """Return the jobs to start now, leased to `owner`, at most as many as there are free runs.
+    """Return the jobs to start now, leased to `owner`, at most as many as `free_runs` says there is room for.
 
     Waits up to `timeout_seconds` for the first: on the queue's bell while nothing waits, on capacity while something
     does. Returns an empty list when there was nothing.

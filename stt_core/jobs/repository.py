@@ -26,7 +26,8 @@ from stt_core.errors import (
     JobNotFoundError,
 )
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.job import JOB_ID_PATTERN, TRANSITIONS, JobCreate, JobModel, JobStatus, JobUpdate, Lane
+from stt_core.jobs.job import JOB_ID_PATTERN, JobCreate, JobModel, JobStatus, JobUpdate, Lane
+from stt_core.jobs.transitions import TRANSITIONS
 from stt_core.logs import get_logger, logged
 from stt_core.options import JobOptions
 from stt_core.stores.database import Database, mongo_errors

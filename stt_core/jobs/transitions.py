@@ -25,6 +25,18 @@ from stt_core.stores.documents import utc_now
 
 logger = get_logger(__name__)
 
+#: The steps of the state machine. `queued` and `processing` may follow themselves: the next attempt, a re-execution.
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.PENDING: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.QUEUED, JobStatus.PROCESSING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.PROCESSING: frozenset(
+        {JobStatus.PROCESSING, JobStatus.QUEUED, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED, JobStatus.PROCESSING}),
+    JobStatus.CANCELLED: frozenset(),
+}
+
 
 @logged
 def queue(job: JobModel, *, source: Source) -> JobUpdate | None:

@@ -33,8 +33,9 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
-from stt_core.tasks.submission import Intake, Wishes
+from stt_core.tasks.submission import Submissions
 from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.tasks.wishes import Wishes
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
@@ -79,12 +80,12 @@ class JobService:
         self._chunks = ChunkRepository(jobs.database)
         self._queue = queue
         self._store = store
-        self._intake = Intake(settings, jobs, queue, store)
+        self._submissions = Submissions(settings, jobs, queue, store)
 
     @logged
     def close(self) -> None:
         """End the uploads that are still under way, so that none stays `pending` without anybody at work on it."""
-        self._intake.close()
+        self._submissions.close()
 
     @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
@@ -95,12 +96,12 @@ class JobService:
             QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
             QueueUnavailableError: Redis does not answer.
         """
-        self._intake.ensure_acceptable(size_bytes)
+        self._submissions.ensure_acceptable(size_bytes)
 
     @logged
     def too_large(self, size_bytes: int) -> FileTooLargeError:
         """Return the error for an upload of that size."""
-        return self._intake.too_large(size_bytes)
+        return self._submissions.too_large(size_bytes)
 
     @logged
     def create_task(self, file: BinaryIO, *, filename: str, size_bytes: int, **wishes: Unpack[Wishes]) -> JobView:
@@ -120,7 +121,7 @@ class JobService:
             TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
         """
         # Once it is accepted, what the answer lacks must not make it look refused: chunks are not asked for.
-        return self._view(self._intake.accept(file, filename, size_bytes, wishes).job, Progress())
+        return self._view(self._submissions.accept(file, filename, size_bytes, wishes).job, Progress())
 
     @logged
     def submit_task(
@@ -150,7 +151,7 @@ class JobService:
             RequestInProgressError, ConflictError: Another request with this key is being served.
             SttError: As `create_task` does.
         """
-        accepted = self._intake.accept(
+        accepted = self._submissions.accept(
             file,
             filename,
             size_bytes,
@@ -183,7 +184,7 @@ class JobService:
         Raises:
             SttError: As `create_task` does, as far as it does not depend on the bytes.
         """
-        expected, url = self._intake.expect(filename, size_bytes, wishes, idempotency_key=idempotency_key)
+        expected, url = self._submissions.expect(filename, size_bytes, wishes, idempotency_key=idempotency_key)
         job = expected.job
         put = PresignedPut(url=url, expires_at=job.upload_expires_at or job.created_at)
         return PresignedUpload(job=self.view(job), upload=put, replayed=expected.replayed)
@@ -201,7 +202,7 @@ class JobService:
             JobFailedError: The job was cancelled, or its bytes came too late.
             TransientError: A server is away; the job waits for the next try.
         """
-        return self.view(self._intake.complete(self._jobs.get_job(job_id, owner=owner)))
+        return self.view(self._submissions.complete(self._jobs.get_job(job_id, owner=owner)))
 
     @logged
     def get_task_status(self, job_id: str, *, owner: str | None = None) -> JobView:

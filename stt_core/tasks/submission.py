@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, TypedDict, cast
+from typing import BinaryIO, cast
 
 from stt_core import object_keys
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
@@ -28,63 +27,34 @@ from stt_core.errors import (
     DatabaseUnavailableError,
     EmptyFileError,
     FileTooLargeError,
-    InvalidInputError,
     JobDeletedError,
     JobFailedError,
     JobNotFoundError,
-    ModelNotFoundError,
     ObjectNotFoundError,
     RequestInProgressError,
     SttError,
-    TranslationUnsupportedError,
     UploadMissingError,
 )
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs import transitions
 from stt_core.jobs.claims import describe_error
-from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Priority, Source
+from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Source
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import end_broken_upload, enqueue_job, give_up_upload
 from stt_core.jobs.repository import JobRepository
-from stt_core.jobs.transitions import ended_error
-from stt_core.languages import resolve_languages
 from stt_core.logs import get_logger, log_context, logged
 from stt_core.metrics import Tallies, Tally
-from stt_core.net import pin_url
-from stt_core.options import Channels, JobOptions, Strategy
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 from stt_core.tasks.idempotency import IdempotencyKeys, KeyRecord
-from stt_core.transcript.text import one_line
-from stt_core.whisper.models import resolve_model
+from stt_core.tasks.wishes import Wishes, job_wished_for
 
 logger = get_logger(__name__)
 
 #: An upload that was received whole and has not reached the object store after so long is not waited for by another
 #: request under the same idempotency key, seconds. It ends either, should it be at work still.
 _STORING_SECONDS = 300.0
-
-
-class Wishes(TypedDict, total=False):
-    """What a caller may ask for beside the recording: see `JobOptions` and `JobModel`; None is the default."""
-
-    language: str | None
-    languages: Sequence[str]
-    track: int | None
-    model: str | None
-    priority: Priority
-    channels: Channels
-    strategy: Strategy | None
-    allow_partial: bool
-    prompt: str | None
-    translate: bool
-    temperature: float | None
-    word_timestamps: bool
-    metadata: dict[str, Any]
-    callback_url: str | None
-    #: The API key that the job belongs to.
-    owner: str | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +68,7 @@ class Accepted:
     deduplicated: bool = False
 
 
-class Intake:
+class Submissions:
     """Takes recordings in: the writing half of `JobService`, which says what each method is for and raises."""
 
     def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
@@ -166,7 +136,7 @@ class Intake:
             raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
         detected = detect_file_format(file)
-        create = self._checked(filename, wishes)
+        create = job_wished_for(filename, wishes, self._settings)
         if create.options.track is not None:
             ensure_track(file, detected, self._settings, create.options.track)
         sha256 = functools.cache(functools.partial(_sha256, file))
@@ -200,7 +170,7 @@ class Intake:
     ) -> tuple[Accepted, str]:
         """Create a job whose recording the client puts into the object store itself; return it and the URL for that."""
         self.ensure_acceptable(size_bytes)
-        create = self._checked(filename, wishes)
+        create = job_wished_for(filename, wishes, self._settings)
         known = None
         if idempotency_key:
             record, _ = self._record(idempotency_key, create, f"to be put: {size_bytes}")
@@ -219,7 +189,7 @@ class Intake:
         if job.source is not None:
             return job
         if job.status.is_final:
-            raise ended_error(job)
+            raise transitions.ended_error(job)
         try:
             return self._take_over(job, object_keys.incoming(job.job_id))
         except ObjectNotFoundError as error:
@@ -264,42 +234,6 @@ class Intake:
             return self._store.get_range(key, offset, max(0, min(size, size_bytes - offset)))
 
         return detect_format(read_at(0, HEAD_BYTES), read_at)
-
-    def _checked(self, filename: str, wishes: Wishes) -> JobCreate:
-        """Return the job to create, once everything that is asked for is found to be possible."""
-        asked_for = wishes.get("model")
-        if asked_for and os.sep in asked_for:
-            raise ModelNotFoundError(
-                f"There is no model named {asked_for[:80]!r}: a model is asked for by its name.",
-                mend="`stt models list` shows what there is; a path can only be in WHISPER_MODEL.",
-            )
-        model = asked_for or self._settings.whisper_model
-        whisper_model = resolve_model(model, self._settings)
-        if wishes.get("translate") and not whisper_model.multilingual:
-            raise TranslationUnsupportedError(
-                f"The model {whisper_model.name} cannot translate: it knows English alone.",
-                mend="Choose a multilingual model, such as base or small.",
-            )
-        if callback_url := wishes.get("callback_url"):
-            ensure_callback_allowed(callback_url, self._settings)
-        given = {name: value for name, value in wishes.items() if value is not None}
-        language, languages = resolve_languages(
-            wishes.get("language"),
-            wishes.get("languages", ()),
-            default=self._settings.whisper_language,
-            model=whisper_model,
-        )
-        options = JobOptions.model_validate(
-            {name: given[name] for name in JobOptions.model_fields if name in given}
-            | {
-                "language": language,
-                "languages": languages,
-                "model": model,  # as it was asked for: the run resolves it again, and a path has no other name
-                "prompt": _one_line(wishes.get("prompt")),
-            }
-        )
-        rest = {name: given[name] for name in ("priority", "metadata", "callback_url", "owner") if name in given}
-        return JobCreate(filename=_shorten(filename), options=options, **rest)
 
     def _job_of_key(self, key: str, create: JobCreate, content: str) -> tuple[str, JobModel | None]:
         """Return the id that the job of an idempotency key has, or is to have, and the job where it is accepted."""
@@ -354,7 +288,6 @@ class Intake:
             size_bytes=size_bytes,
             sha256=sha256(),
         )
-
         job = self._jobs.modify_job(job.job_id, functools.partial(transitions.queue, source=source))
         if job.source != source:
             self._remove(key)
@@ -417,31 +350,3 @@ def _sha256(file: BinaryIO) -> str:
     digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # what is open for bytes has `readinto`
     file.seek(0)
     return digest.hexdigest()
-
-
-def _one_line(text: str | None) -> str | None:
-    """Return a text as the engine can be told it, None where nothing is left."""
-    return one_line(text or "") or None
-
-
-def _shorten(filename: str) -> str:
-    """Return a file name that is fit to be shown: its last part, printable, at most 255 characters."""
-    name = filename.replace("\\", "/").rpartition("/")[2]
-    printable = "".join(character for character in name if character.isprintable())
-    if not printable:
-        raise InvalidInputError("The file has no name.", mend='Send it as multipart with filename="…".')
-    return printable[:255]
-
-
-@logged
-def ensure_callback_allowed(url: str, settings: Settings) -> None:
-    """Refuse a callback that could never be called.
-
-    Raises:
-        InvalidInputError: This system has no `WEBHOOK_SECRET` to sign with.
-        ForbiddenAddressError: The URL is none, or leads to where we do not go.
-        UnknownHostError: Its host has no address.
-    """
-    if settings.webhook_secret is None:
-        raise InvalidInputError("Webhooks are off.", mend="Leave callback_url out, or set WEBHOOK_SECRET.")
-    pin_url(url, allow=settings.webhook_allow)

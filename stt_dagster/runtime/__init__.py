@@ -6,6 +6,8 @@ Each module says which public thing it stands in for. What is private may change
 
 from __future__ import annotations
 
+from functools import cache
+
 import dagster
 
 from stt_core.logs import get_logger, logged
@@ -16,6 +18,7 @@ logger = get_logger(__name__)
 TESTED = "1.13.27"
 
 
+@cache
 @logged
 def is_tested() -> bool:
     """Tell whether this is the release that we know; of another one a warning says what it costs."""

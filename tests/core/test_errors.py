@@ -34,6 +34,19 @@ def test_kind_when_it_becomes_a_problem_document_then_name_and_status_are_fit(ki
     assert 400 <= kind.status < 600
 
 
+def test_tree_when_drawn_then_every_kind_stands_under_its_base() -> None:
+    drawn: dict[str, str] = {}
+    above: dict[int, str] = {}  # by how far a line is indented
+    tree = (errors.__doc__ or "").partition("    SttError\n")[2].partition("\n\n")[0]
+    above[4] = "SttError"
+    for line in tree.splitlines():
+        indent = len(line) - len(line.lstrip())
+        for name in line.strip(" ,").split(", "):
+            drawn[name] = above[indent - 2]
+            above[indent] = name
+    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in KINDS}
+
+
 def test_kinds_when_named_then_no_two_share_a_name() -> None:
     names = [kind.kind for kind in KINDS]
     assert len(names) == len(set(names)) > 30

@@ -62,3 +62,10 @@ def test_object_of_a_backfill_waits_in_dagsters_queue(instance: DagsterInstance)
 @pytest.mark.parametrize("instance", [{"max_concurrent_runs": 5}], indirect=True)
 def test_upload_when_dagster_yaml_has_a_limit_of_its_own_waits_in_dagsters_queue(instance: DagsterInstance) -> None:
     assert submit(instance) is DagsterRunStatus.QUEUED
+
+
+def test_upload_when_dagster_is_another_release_waits_in_dagsters_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stt_dagster.runtime.run_coordinator.is_tested", lambda: False)
+    coordinator = {"module": "stt_dagster.runtime.run_coordinator", "class": "LaneRunCoordinator"}
+    with instance_for_test(overrides={"run_coordinator": coordinator, "run_launcher": LAUNCHER}) as own:
+        assert submit(own) is DagsterRunStatus.QUEUED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import queue
 import signal
@@ -23,6 +24,7 @@ from sqlalchemy import event
 
 from stt_cli.local_stack.dagster_home import write_dagster_home
 from stt_cli.local_stack.home import StackHome
+from stt_dagster.runtime import storage as storage_of_local_stack
 from stt_dagster.runtime.sqlite_storage import _DATABASES, LocalStorage, _engine
 
 
@@ -35,6 +37,13 @@ def test_storage_when_dagsters_own_wrote_the_databases_then_has_what_is_in_them(
         assert isinstance(instance.get_ref().storage, LocalStorage)
         assert [found.run_id for found in instance.get_runs()] == [run.run_id]
         assert instance.all_instigator_state() == []
+
+
+def test_storage_when_dagster_is_another_release_then_is_dagsters_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("stt_dagster.runtime.is_tested", lambda: False)
+        assert importlib.reload(storage_of_local_stack).LocalStorage is DagsterSqliteStorage
+    assert importlib.reload(storage_of_local_stack).LocalStorage is LocalStorage
 
 
 @pytest.mark.parametrize("asked", ["runs", "events"])

@@ -16,7 +16,6 @@ from stt_core.errors import (
     JobNotFoundError,
 )
 from stt_core.jobs.job import (
-    TRANSITIONS,
     Attempt,
     JobCreate,
     JobError,
@@ -29,6 +28,7 @@ from stt_core.jobs.job import (
     Source,
 )
 from stt_core.jobs.repository import JobRepository
+from stt_core.jobs.transitions import TRANSITIONS
 from stt_core.stores.database import Database
 from tests.core.jobs.conftest import store_job
 

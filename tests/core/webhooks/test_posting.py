@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 
 from stt_core.errors import ConfigurationError, ForbiddenAddressError, InvalidInputError, UnknownHostError
 from stt_core.settings import Settings, load_settings
-from stt_core.tasks.submission import ensure_callback_allowed
+from stt_core.tasks.wishes import ensure_callback_allowed
 from stt_core.webhooks import posting
 from stt_core.webhooks.posting import post, sign
 from tests.core.webhooks.conftest import SECRET, Receiver

@@ -15,8 +15,8 @@ import pytest
 from api import auth
 from api.app import create_app
 from stt_core.services import Services
+from tests.api.auth.conftest import NO_JOB, MakeKey, wait_for_entry
 from tests.api.conftest import REPOSITORY, UPLOAD, kind_of, upload, wav
-from tests.api.protection.conftest import NO_JOB, MakeKey, wait_for_entry
 
 
 def test_request_when_without_a_key_then_401_that_says_how(client: httpx.Client) -> None:

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from stt_core.errors import InvalidDocumentError
 from stt_core.jobs.job import (
-    TRANSITIONS,
     Attempt,
     ChunkModel,
     JobCreate,
@@ -20,6 +19,7 @@ from stt_core.jobs.job import (
     JobUpdate,
     new_job_id,
 )
+from stt_core.jobs.transitions import TRANSITIONS
 from stt_core.logs import add_sink
 from stt_core.stores.documents import utc_now
 

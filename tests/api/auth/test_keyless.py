@@ -11,8 +11,8 @@ from stt_cli.local_stack.home import free_port
 from stt_core.access.api_key import Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
+from tests.api.auth.conftest import NO_JOB
 from tests.api.conftest import Serve, kind_of
-from tests.api.protection.conftest import NO_JOB
 
 
 @pytest.fixture

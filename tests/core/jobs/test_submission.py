@@ -23,7 +23,7 @@ from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import PART_SIZE, ObjectStore
 from stt_core.tasks.service import JobService, PresignedUpload
-from stt_core.tasks.submission import Intake
+from stt_core.tasks.submission import Submissions
 from tests.api.conftest import wav
 from tests.core.jobs.wire import Wire
 
@@ -56,7 +56,7 @@ def test_complete_when_another_process_does_so_too_then_the_first_one_s_copy_is_
     as_seen = services.jobs.get_job(announced.job.job_id)
     first = services.tasks.complete_task(as_seen.job_id)
     httpx.put(announced.upload.url, content=wav(0.5)).raise_for_status()  # what the other one finds
-    other = Intake(services.settings, services.jobs, services.queue, services.store)
+    other = Submissions(services.settings, services.jobs, services.queue, services.store)
     accepted = other.complete(as_seen)
 
     assert accepted.source == services.jobs.get_job(first.job_id).source
