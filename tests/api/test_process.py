@@ -162,16 +162,16 @@ def test_upload_when_the_api_is_told_to_end_while_the_store_hangs_then_its_job_s
 ) -> None:
     home, before = StackHome.at(tmp_path / "own"), {job.job_id for job in services.jobs.list_jobs(limit=1000).jobs}
 
-    def begun() -> list[str]:
-        return [job.job_id for job in services.jobs.list_jobs(limit=1000).jobs if job.job_id not in before]
+    def begun() -> list[str]:  # the newest comes first; to read them all takes as long as the store for the bytes
+        return [job.job_id for job in services.jobs.list_jobs(limit=1).jobs if job.job_id not in before]
 
     with Guard(home), ThreadPoolExecutor(1) as threads:
         store = EmbeddedS3(home)
         process = start_server(store)
         with api_process(environment_of(settings) | store.settings_environment(), tmp_path) as api:
-            process.send_signal(signal.SIGSTOP)  # before the first byte: a fast store would have them all by then
-            answer = threads.submit(httpx.post, api.url + UPLOAD, files={"file": ("a.wav", wav(2500))}, timeout=60)
+            answer = threads.submit(httpx.post, api.url + UPLOAD, files={"file": ("a.wav", wav(7500))}, timeout=60)
             wait_until(begun, "bytes on their way")
+            process.send_signal(signal.SIGSTOP)
             [job_id] = begun()
             assert services.jobs.get_job(job_id).status is JobStatus.PENDING
             api.process.terminate()
