@@ -1,5 +1,6 @@
 # make demo    a human voice through the whole system      make up      the local stack, Ctrl-C stops it
-# make test    everything that can be tested here          make lint    style, types, architecture
+# make test    what no whole stack is needed for           make lint    style, types, architecture
+# make test-system   whole stacks, killed parts, a browser
 # make chaos   kill processes and count what is lost       make lock    compile the lock files again (needs uv)
 # make ctranslate2   the second engine, beside whisper.cpp
 # FILE=...     your own recording for the demo
@@ -14,7 +15,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo up ctranslate2 test chaos lint lock clean
+# What starts whole stacks: slow, and only as quick as the machine.
+SYSTEM_TESTS := tests/system tests/chaos tests/cli/test_stack.py
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo up ctranslate2 test test-system chaos lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -27,7 +32,10 @@ ctranslate2: $(VENV)/.installed-ctranslate2
 
 # One worker a core; the tests start their own servers on free ports.
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(PYTEST) $(addprefix --ignore=,$(SYSTEM_TESTS)) $(ARGS)
+
+test-system: $(VENV)/.installed-dev
+	@$(PYTEST) $(SYSTEM_TESTS) $(ARGS)
 
 # Goes on where it was stopped; remove .stt-chaos to begin afresh.
 chaos: $(VENV)/.installed-dev

@@ -15,7 +15,18 @@ from stt_cli.local_stack.processes import MARK, Guard, enlist, marked_environmen
 from stt_cli.local_stack.servers import EmbeddedServer, missing_servers
 from stt_core.settings import Settings
 
+#: What takes longest is begun first, so that no worker is left with it at the end.
+_LONGEST = ("core/engines/test_native", "system", "chaos", "cli", "dagster", "speech", "crash", "core/processing")
+
 Waiter = Callable[[Callable[[], object], str, float], None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((n for n, start in enumerate(_LONGEST) if name.startswith(start)), len(_LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

