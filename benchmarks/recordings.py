@@ -11,13 +11,11 @@ with this project (`pip install faster-whisper whisper-normalizer`).
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from word_errors import counter
@@ -54,11 +52,10 @@ class Outcome:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "recordings.json")
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--model", default=None)
     parser.add_argument("--peer", type=Path, help="the same weights as a CTranslate2 model")
-    parser.add_argument("--json", type=Path, default=Path("recordings.json"))
     arguments = parser.parse_args()
     files = [
         path
@@ -73,9 +70,7 @@ def main() -> None:
         add_peer(outcomes, files, arguments.peer)
     for outcome, path in zip(outcomes, files, strict=True):
         add_errors(outcome, path.with_suffix(".txt"))
-    arguments.json.write_text(
-        json.dumps({"machine": platform.processor(), "recordings": [asdict(one) for one in outcomes]}, indent=1)
-    )
+    write_report(arguments.json, recordings=[asdict(one) for one in outcomes])
     show(outcomes)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from decoding import Configuration, KeptEngine, Result, difference, find_recordings
+from decoding import Configuration, Result, difference, find_recordings
+from kept import KeptEngine
 
 from stt_core.audio import vad
 from stt_core.audio.clips import Clip
