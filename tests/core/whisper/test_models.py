@@ -30,7 +30,6 @@ def test_demo_when_resolved_then_is_the_bundled_file_and_warns(settings: Setting
     model = resolve_model("demo", settings)
     assert model.notice is not None
     assert "266" in model.notice
-    assert model.default_flags == ("-mc", "0")
     assert not model.multilingual
     assert model.digest == "21440cb552bb54c567ec48cdc0fbd1f4c9bab78cfda4a3c6583bea29427d625a"
     assert model.digest in (model.path.parent / "MODEL_CARD.md").read_text()
