@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,7 +72,7 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._temporary, self.client:
+        with self._temporary, closing(self.client):
             self.stt("down")
 
     @property

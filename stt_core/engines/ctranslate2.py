@@ -97,11 +97,7 @@ class CTranslate2(Engine):
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, a few of them at a time; see `Engine.transcribe`."""
         self.model.check()
-        return self._transcribe(wavs, self._options(decoding, language), call)
-
-    def _transcribe(
-        self, wavs: Sequence[Path], options: Mapping[str, object], call: Call
-    ) -> Generator[ChunkTranscript]:
+        options = self._options(decoding, language)
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]

@@ -80,14 +80,12 @@ class WhisperCpp(Engine):
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, of which a failed process may have finished some; see `Engine.transcribe`."""
         self.model.check()  # the engine itself answers a cut-off model's nonsense with exit code 0
-        return self._transcribe(wavs, self._flags(decoding, language), call)
-
-    def _transcribe(self, wavs: Sequence[Path], flags: Sequence[str], call: Call) -> Generator[ChunkTranscript]:
+        flags = [*self._flags(decoding, language), "-ojf"]
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
-                self._watch(self.executable, [*flags, "-ojf"], wavs, outputs, sum(seconds), call),
+                self._watch(self.executable, flags, wavs, outputs, sum(seconds), call),
                 outputs,
                 lambda position: read_output(outputs[position], wavs[position].name, seconds[position]),
                 behind=1,  # it writes a file bit by bit, and begins the next only then

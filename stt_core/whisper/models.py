@@ -34,8 +34,6 @@ class WhisperModel:
     name: str
     path: Path
     multilingual: bool
-    #: What whoever selects the model must be told.
-    notice: str | None = None
     digest_dir: Path | None = None
 
     @property
@@ -107,7 +105,6 @@ def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None =
         name=model_name(name_or_path) if entry is None else entry.name,
         path=path,
         multilingual=multilingual,
-        notice=None if entry is None else entry.notice,
         digest_dir=settings.whisper_models_dir / ".digests",
     )
     if digest is not None:
