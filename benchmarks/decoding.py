@@ -44,17 +44,15 @@ from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
-from sounds import listen
+from sounds import find_recordings, listen, spoken_in
 from word_errors import count_errors
 from word_times import heard_onsets, score_times
 
 from stt_core.audio import RecordingStream, plan_recording
 from stt_core.audio.clips import Clip
-from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.engines.base import Engine
 from stt_core.engines.transcriber import Transcriber
-from stt_core.languages import LANGUAGES
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkSegment, Segment
@@ -147,7 +145,7 @@ def measure(options: argparse.Namespace) -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     configurations = [Configuration.parse(text) for text in options.configurations]
     results: list[Result] = []
-    for path in find_recordings(options.recordings):
+    for path in find_told(options.recordings):
         recording = read_recording(path)
         for configuration in configurations:
             result = hear(recording, configuration, options)
@@ -172,9 +170,9 @@ def measure(options: argparse.Namespace) -> None:
     show(results)
 
 
-def find_recordings(places: Sequence[Path]) -> list[Path]:
-    files = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-    return [path for path in files if is_named_like_a_recording(path.name) and _truth_beside(path)]
+def find_told(places: Sequence[Path]) -> list[Path]:
+    """Return the recordings in these places that have their truth beside them."""
+    return list(filter(_truth_beside, find_recordings(places)))
 
 
 def _truth_beside(path: Path) -> Path | None:
@@ -198,8 +196,7 @@ def read_recording(path: Path) -> Recording:
         truth = Truth.model_validate(
             {"duration": duration, "segments": [{"start": 0.0, "end": duration, "text": text}]}
         )
-        spoken = path.parent.name.partition("-")[0]
-        language = spoken if spoken in LANGUAGES else "en"
+        language = spoken_in(path.parent.name) or "en"
     return Recording(path.stem, path, language, truth, pcm, stream, listening)
 
 

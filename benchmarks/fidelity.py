@@ -14,7 +14,6 @@ Recordings are those of this repository, or those of DIR: beside each a `.json` 
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,19 +22,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hearing import Hearing
+from hearing import Hearing, run_whole
 from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from scoring import Score, Truth, score, seams_of
 from sounds import DEMO, ROOT, listen
 
-from stt_core.audio import plan_recording
+from stt_core.audio import RecordingStream, plan_recording
 from stt_core.audio.clips import Clip
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import estimate_threshold, find_speech
 from stt_core.engines.transcriber import Transcriber
-from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
@@ -173,72 +171,60 @@ def measure(path: Path, engine: Engine) -> list[Row]:
     """Transcribe a recording both ways; one of two channels also channel by channel."""
     truth = find_truth(path)
     started = time.monotonic()
-    transcript, chunks, channels = transcribe(path, engine, None)
+    here, stream = transcribe(path, engine, truth)
     between = time.monotonic()
-    whole = transcribe_whole(path, engine)
+    whole = score(truth, transcribe_whole(path, engine).segments)
     seconds = (between - started, time.monotonic() - between)
-    baseline = score(truth, whole.segments)
-    two = channels == 2 and any(sentence.channel for sentence in truth.segments)
-    rows = [
-        Row(
-            f"{path.name} (mono mix)" if two else path.name,
-            truth,
-            score(truth, transcript.segments, seams_of(chunks)),
-            baseline,
-            len(chunks),
-            count_windows_needed(path, engine.settings, None),
-            *engine.take_counts(),
-            seconds,
-        )
-    ]
+    two = stream.info.channels == 2 and any(sentence.channel for sentence in truth.segments)
+    name = f"{path.name} (mono mix)" if two else path.name
+    rows = [Row(name, truth, here.score, whole, here.windows, here.needed, *engine.take_counts(), seconds)]
     if two:
-        rows.append(measure_split(path, truth, baseline, seconds[1], engine))
+        rows.append(measure_split(path, truth, whole, seconds[1], engine))
     return rows
 
 
 def measure_split(path: Path, truth: Truth, baseline: Score, baseline_seconds: float, engine: Engine) -> Row:
     """Transcribe both channels by themselves; what was said on a channel is compared with that channel's truth."""
-    total, windows, needed, astray = Score(), 0, 0, 0
     started = time.monotonic()
-    for channel in (0, 1):
-        transcript, chunks, _ = transcribe(path, engine, channel)
-        own = truth.of_channel(channel)
-        here = score(own, transcript.segments, seams_of(chunks))
-        total += here
-        astray += here.sentences_heard.count(False) + sum(
-            not any(
-                sentence.start - 0.5 < segment.end and segment.start < sentence.end + 0.5 for sentence in own.segments
-            )
-            for segment in transcript.segments
-        )
-        windows += len(chunks)
-        needed += count_windows_needed(path, engine.settings, channel)
+    both = [transcribe(path, engine, truth.of_channel(channel), channel)[0] for channel in (0, 1)]
     seconds = (time.monotonic() - started, baseline_seconds)
+    windows, needed, astray = (sum(getattr(one, name) for one in both) for name in ("windows", "needed", "astray"))
+    total = both[0].score + both[1].score
     name = f"{path.name} (split)"
     return Row(name, truth, total, baseline, windows, needed, *engine.take_counts(), seconds, astray)
 
 
-def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcript, list[Chunk], int]:
-    """Take the core's path; return the transcript, the chunks and how many channels the recording has."""
+@dataclass
+class Heard:
+    """What the system made of a recording, or of a channel; `needed` are the windows that its speech would fill."""
+
+    score: Score
+    windows: int
+    needed: int
+    #: Sentences of the truth that are not there, and segments where the truth has none.
+    astray: int
+
+
+def transcribe(path: Path, engine: Engine, truth: Truth, channel: int | None = None) -> tuple[Heard, RecordingStream]:
+    """Take the core's path."""
     pcm, stream = listen(path, engine.settings, channel)
-    plan = plan_recording(stream.energies, stream.voice, engine.settings)
+    chunks = plan_recording(stream.energies, stream.voice, engine.settings).chunks
     with tempfile.TemporaryDirectory() as folder:
         hearing = Hearing(engine.transcriber, Path(folder), threads=engine.threads)
-        texts = hearing.texts_of(plan.chunks, pcm)
+        texts = dict(enumerate(hearing.texts_of(chunks, pcm)))
     engine.second_hearings += hearing.second_hearings
-    transcript = merge_chunks(
-        path.stem,
-        plan.chunks,
-        dict(enumerate(texts)),
-        duration_seconds=stream.info.duration_seconds,
-        model=engine.model.name,
+    duration = stream.info.duration_seconds
+    segments = merge_chunks(path.stem, chunks, texts, duration_seconds=duration, model=engine.model.name).segments
+    here = score(truth, segments, seams_of(chunks))
+    astray = here.sentences_heard.count(False) + sum(
+        not any(said.start - 0.5 < segment.end and segment.start < said.end + 0.5 for said in truth.segments)
+        for segment in segments
     )
-    return transcript, plan.chunks, stream.info.channels
+    return Heard(here, len(chunks), count_windows_needed(stream, engine.settings), astray), stream
 
 
-def count_windows_needed(path: Path, settings: Settings, channel: int | None) -> int:
+def count_windows_needed(stream: RecordingStream, settings: Settings) -> int:
     """Return how many windows the speech that is found, with its least padding, would fill one end to the next."""
-    _, stream = listen(path, settings, channel)
     spans = find_speech(
         stream.energies,
         threshold_dbfs=estimate_threshold(stream.energies),
@@ -250,17 +236,14 @@ def count_windows_needed(path: Path, settings: Settings, channel: int | None) ->
 
 def transcribe_whole(path: Path, engine: Engine) -> Transcript:
     """Run the engine once over the whole recording; its times are those of the recording."""
-    pcm, stream = listen(path, engine.settings, None)
+    pcm, stream = listen(path, engine.settings)
     samples = len(pcm) // SAMPLE_BYTES
     whole = Chunk(index=0, spans=(Span(start=0, end=samples),))
     with tempfile.TemporaryDirectory() as folder:
-        wav, base = Path(folder) / "whole.wav", Path(folder) / "whole"
+        wav = Path(folder) / "whole.wav"
         Clip.of(pcm).write_wav(wav)
-        whisper = WhisperCpp.from_settings(engine.model, engine.settings)
-        flags: Any = whisper.fingerprint(engine.transcriber.decoding, "en")["flags"]
-        command = [whisper.executable, "-m", engine.model.path, "-t", str(engine.threads), *flags]
-        subprocess.run([*command, "-ojf", "-f", wav, "-of", base], check=True, capture_output=True)
-        text = parse_output(base.with_suffix(".json").read_bytes(), samples / SAMPLE_RATE)
+        output = run_whole(engine.model, engine.settings, wav, engine.threads)
+        text = parse_output(output.read_bytes(), samples / SAMPLE_RATE)
     duration = stream.info.duration_seconds
     return merge_chunks(path.stem, [whole], {0: text}, duration_seconds=duration, model=engine.model.name)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from stt_core.audio import render_chunk
@@ -14,8 +16,11 @@ from stt_core.audio.plan import Chunk
 from stt_core.engines import transcriber as transcribing
 from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
+from stt_core.engines.whisper_cpp import WhisperCpp
+from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.placing import place_words
+from stt_core.whisper.models import WhisperModel
 
 
 @dataclass
@@ -66,3 +71,12 @@ class Hearing:
             decoding = replace(self.transcriber.decoding, prompt=prompt or None)
             texts += self._hear([clip], replace(self.transcriber, decoding=decoding))
         return texts
+
+
+def run_whole(model: WhisperModel, settings: Settings, wav: Path, threads: int) -> Path:
+    """Run whisper.cpp once over a whole English recording, with the flags of a run; return where its JSON lies."""
+    engine = WhisperCpp.from_settings(model, settings)
+    flags: Any = engine.fingerprint(Transcriber.for_model(model, settings).decoding, "en")["flags"]
+    command = [engine.executable, "-m", model.path, "-t", str(threads), *flags, "-ojf"]
+    subprocess.run([*command, "-f", wav, "-of", wav.with_suffix("")], check=True, capture_output=True)
+    return wav.with_suffix(".json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from scoring import Truth
 
 from stt_core.audio import RecordingStream, detect_file_format
 from stt_core.audio.decode import PcmStream
+from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.languages import LANGUAGES
 from stt_core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,18 @@ def decode(path: Path) -> Iterator[bytes]:
         audio_format = detect_file_format(file)
     with PcmStream(path, audio_format, DEFAULTS) as stream:
         yield from stream.blocks()
+
+
+def find_recordings(places: Iterable[Path]) -> list[Path]:
+    """Return the recordings among files and, at any depth, in folders, in the order of their names."""
+    files = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    return [path for path in files if path.is_file() and is_named_like_a_recording(path.name)]
+
+
+def spoken_in(folder: str) -> str | None:
+    """Return the language of a folder's recordings, where its name begins with a language's code (`de`, `en-noisy`)."""
+    code = folder.partition("-")[0]
+    return code if code in LANGUAGES else None
 
 
 def read_demo() -> Samples:

@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from hearing import run_whole
 from make_speed_model import MODEL
 from reports import parser_of, write_report
 from rich.console import Console
@@ -37,9 +35,7 @@ from sounds import as_wav, read_sentences, vary
 from stack import Stack
 
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.engines.base import Decoding
-from stt_core.engines.process import find_executable
-from stt_core.engines.whisper_cpp import WhisperCpp
+from stt_core.engines.process import children_cpu, find_executable
 from stt_core.settings import Settings
 from stt_core.whisper.models import resolve_model
 
@@ -120,11 +116,11 @@ class MeasuredStack(Stack):
 
     def __init__(self) -> None:
         super().__init__(speed_model=True)
-        self._engine = find_executable("stt-whisper-cli")
+        engine = find_executable("stt-whisper-cli")
         self._times = self.folder / "times"
         self._times.mkdir()
         wrapper = self.folder / "engine"
-        wrapper.write_text(f'#!/bin/sh\n"{self._engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
+        wrapper.write_text(f'#!/bin/sh\n"{engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
         wrapper.chmod(0o755)
         self.environment["WHISPER_CPP_EXECUTABLE"] = str(wrapper)
 
@@ -138,13 +134,15 @@ class MeasuredStack(Stack):
 
     def transcribe_whole(self, recording: Path) -> tuple[float, float]:
         """Run the engine over the whole file with all cores: wall and CPU."""
-        settings = Settings(_env_file=None, whisper_models_dir=self.folder / "models")  # type: ignore[call-arg]
+        settings = Settings(
+            _env_file=None,  # type: ignore[call-arg]
+            whisper_models_dir=self.folder / "models",
+            whisper_cpp_executable="stt-whisper-cli",
+        )
         model = resolve_model(MODEL, settings)
-        flags: Any = WhisperCpp.from_settings(model, settings).fingerprint(Decoding(), "en")["flags"]
-        command = [self._engine, "-m", model.path, "-t", str(CORES), *flags, "-ojf", "-f", recording]
-        before, started = _children_cpu(), time.monotonic()
-        subprocess.run([*command, "-of", recording.with_suffix("")], check=True, capture_output=True)
-        return time.monotonic() - started, _children_cpu() - before
+        before, started = children_cpu(), time.monotonic()
+        run_whole(model, settings, recording, CORES)
+        return time.monotonic() - started, children_cpu() - before
 
     def engine_seconds(self) -> float:
         """CPU of the engines that ended, as the shells around them say."""
@@ -168,11 +166,6 @@ def synthesise(recording: Recording, seed: int, folder: Path) -> Path:
     path = folder / f"{recording.minutes:g}-{100 * recording.silence:g}-{seed}.wav"
     path.write_bytes(as_wav(vary(samples[:total], random)))
     return path
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _shell_seconds(text: str) -> float:
