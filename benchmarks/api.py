@@ -17,33 +17,25 @@ API grows by 100 MB at most.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import psutil
-from stack import Stack, await_until
-from ways_in import MOST_GROWTH_MB, PROMISED, TASKS, Upload, as_wav, cpu_seconds, job_of, measure_uploads
+from reports import parser_of, write_report
+from sounds import as_wav, read_demo, vary
+from stack import TASKS, Stack, await_until, cpu_seconds
+from ways_in import MOST_GROWTH_MB, PROMISED, Upload, measure_uploads
 
 from stt_core.access.api_key import Scope
 from stt_core.access.keys import ApiKeys
-from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.settings import Settings
 from stt_core.stores.database import Database
 
-DEMO = Path(__file__).parents[1] / "stt_cli" / "data" / "demo.flac"
 #: The recording that is transcribed meanwhile: long enough for both rounds of polling.
 TRANSCRIBED_MINUTES = 60
 #: Of the code server, its runs, and the engines that they start.
@@ -83,48 +75,42 @@ class Polling:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "api.json")
     parser.add_argument("--clients", type=int, default=50, help="0 leaves polling out")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--megabytes", type=int, default=1000, help="0 leaves uploads out")
-    parser.add_argument("--json", type=Path, default=Path("api.json"))
     options = parser.parse_args()
     polling: dict[str, Polling] = {}
     uploads: dict[str, Upload] = {}
-    with tempfile.TemporaryDirectory(prefix="stt-api-") as folder, Stack(Path(folder), **VARIABLES) as stack:
+    with Stack(**VARIABLES) as stack:
         if options.megabytes:
-            daemon, api = stack.process("daemon"), stack.process("api")
-            uploads = measure_uploads(stack.url, api, daemon, Path(folder), options.megabytes)
+            uploads = measure_uploads(stack, options.megabytes)
         if options.clients:
             polling = measure_polling(stack, options.clients, options.seconds)
     passed = show(polling, uploads)
-    report = {
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "polling": {name: asdict(one) for name, one in polling.items()},
-        "uploads": {name: asdict(one) for name, one in uploads.items()},
-    }
-    options.json.write_text(json.dumps(report, indent=1))
+    write_report(
+        options.json,
+        polling={name: asdict(one) for name, one in polling.items()},
+        uploads={name: asdict(one) for name, one in uploads.items()},
+    )
     sys.exit(0 if passed else 1)
 
 
 def measure_polling(stack: Stack, clients: int, seconds: float) -> dict[str, Polling]:
     """Poll while one job is transcribed and the others wait, without keys and then with one."""
-    with httpx.Client(base_url=stack.url, timeout=60, trust_env=False) as client:
-        at_work = _send_form(client, long_recording(), priority="high")
-        await_until(lambda: _look_at(client, at_work)["stage"] == "transcribing", "the way to the first chunk")
-        code = stack.process("code")
-        for process in (code, *code.children(recursive=True)):
-            process.nice(NICENESS)
-        # Of a lower priority than the one at work: they wait until all is measured.
-        waiting = [_send_form(client, as_wav(bytes(32_000)), priority="low") for _ in range(clients // 2)]
-        jobs = waiting + [at_work] * (clients - len(waiting))
-        rounds = {f"off, {name}": poll_round(stack, jobs, seconds, rate, None) for name, rate in RATES.items()}
-        token = make_key(stack)
-        rounds |= {f"on, {name}": poll_round(stack, jobs, seconds, rate, token) for name, rate in RATES.items()}
-        client.headers["X-API-Key"] = token
-        view = _look_at(client, at_work)
+    at_work = send_form(stack, long_recording(), priority="high")
+    await_until(lambda: stack.look_at(at_work)["stage"] == "transcribing", "the way to the first chunk")
+    code = stack.process("code")
+    for process in (code, *code.children(recursive=True)):
+        process.nice(NICENESS)
+    # Of a lower priority than the one at work: they wait until all is measured.
+    waiting = [send_form(stack, as_wav(bytes(32_000)), priority="low") for _ in range(clients // 2)]
+    jobs = waiting + [at_work] * (clients - len(waiting))
+    rounds = {f"off, {name}": poll_round(stack, jobs, seconds, rate, None) for name, rate in RATES.items()}
+    token = make_key(stack)
+    rounds |= {f"on, {name}": poll_round(stack, jobs, seconds, rate, token) for name, rate in RATES.items()}
+    stack.client.headers["X-API-Key"] = token
+    view = stack.look_at(at_work)
     if view["stage"] != "transcribing":
         sys.exit(f"the recording was too short: {view['status']} {view['stage']}")
     return rounds
@@ -174,24 +160,13 @@ async def poll(url: str, jobs: list[str], seconds: float, rate: int | None, toke
 
 def long_recording() -> bytes:
     """Return the demo recording again and again, noisy in the lowest bit, so that nothing comes from the cache."""
-    with DEMO.open("rb") as file:
-        audio_format = detect_format(file.read(HEAD_BYTES))
-    with RecordingStream(DEMO, audio_format, Settings(_env_file=None)) as stream:  # type: ignore[call-arg]
-        once = np.frombuffer(b"".join(stream.blocks()), np.int16)
-    samples = np.resize(once, TRANSCRIBED_MINUTES * 60 * SAMPLE_RATE)
-    return as_wav((samples ^ np.random.default_rng().integers(0, 2, len(samples), np.int16)).tobytes())
+    samples = np.resize(read_demo(), TRANSCRIBED_MINUTES * 60 * SAMPLE_RATE)
+    return as_wav(vary(samples, np.random.default_rng()))
 
 
-def _send_form(client: httpx.Client, recording: bytes, priority: str) -> str:
-    answer = client.post(f"{TASKS}/upload", files={"file": ("a.wav", recording)}, data={"priority": priority})
-    if answer.status_code != 202:
-        raise RuntimeError(answer.text)
-    return job_of(answer.content)
-
-
-def _look_at(client: httpx.Client, job: str) -> dict[str, str]:
-    view: dict[str, str] = client.get(f"{TASKS}/{job}").raise_for_status().json()
-    return view
+def send_form(stack: Stack, recording: bytes, priority: str) -> str:
+    answer = stack.client.post(f"{TASKS}/upload", files={"file": ("a.wav", recording)}, data={"priority": priority})
+    return str(answer.raise_for_status().json()["job_id"])
 
 
 def show(polling: dict[str, Polling], uploads: dict[str, Upload]) -> bool:

@@ -12,30 +12,24 @@ looked at all the time.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import platform
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jiwer
 import numpy as np
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
-from scoring import Truth, split_words
+from scoring import split_words
+from sounds import DEMO_TRUTH, as_wav, read_sentences, vary
 from stack import Stack, await_until, make_bucket
-from throughput import DEMO_TRUTH, read_sentences
-from ways_in import as_wav
+from watching import Watch
 
 from stt_core.backfill.objects import BucketObjects, ObjectState
 from stt_core.backfill.partitions import partition_key
@@ -55,44 +49,41 @@ MOST_DISCOVERY_SECONDS = 900.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "backfill.json")
     parser.add_argument("--objects", type=int, default=10_000)
     parser.add_argument("--backfilled", type=int, default=500)
     parser.add_argument("--runs", type=int, default=2, help="MAX_CONCURRENT_BACKFILLS")
-    parser.add_argument("--json", type=Path, default=Path("backfill.json"))
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="stt-backfill-") as folder,
-        Stack(
-            Path(folder), BACKFILL_SOURCES=SOURCES, MAX_CONCURRENT_BACKFILLS=str(options.runs), WHISPER_MODEL="demo"
-        ) as stack,
-    ):
+    memory: dict[str, list[float]] = {part: [] for part in WATCHED}
+
+    def look() -> None:
+        for part in WATCHED:
+            memory[part].append(round(stack.process(part).memory_info().rss / 1e6, 1))
+
+    with Stack(BACKFILL_SOURCES=SOURCES, MAX_CONCURRENT_BACKFILLS=str(options.runs), WHISPER_MODEL="demo") as stack:
         services = Services.open(stack.settings())
-        with watching_memory(stack) as memory:
+        look()
+        with Watch(look, SECONDS_BETWEEN_LOOKS):
             figures = measure(stack, services, options.objects, options.backfilled)
         services.close()
-        figures |= {f"{part} MB, from begin to end": evenly_spaced(values) for part, values in memory.items()}
+    figures |= {f"{part} MB, from begin to end": evenly_spaced(values) for part, values in memory.items()}
     show(figures)
-    options.json.write_text(
-        json.dumps(
-            {"machine": platform.platform(), "dagster": version("dagster"), "runs": options.runs, **figures}, indent=1
-        )
-    )
+    write_report(options.json, dagster=version("dagster"), runs=options.runs, **figures)
     sys.exit(0 if figures["lost"] == figures["doubled"] == figures["wrong"] == 0 else 1)
 
 
 def measure(stack: Stack, services: Services, objects: int, backfilled: int) -> dict[str, Any]:
     """Fill the bucket, wait for its discovery, backfill a part of it, and look at what came of each object."""
     truths = put_objects(services.settings, objects, backfilled)
-    started, idle_cpu = time.monotonic(), cpu_seconds(stack)
+    started, idle_cpu = time.monotonic(), stack.cpu_seconds()
     known = services.database.bucket_objects
     await_until(
         lambda: known.count_documents({}) >= objects, f"the discovery of {objects} objects", MOST_DISCOVERY_SECONDS
     )
     discovered = time.monotonic() - started
-    cpu, began = cpu_seconds(stack), time.monotonic()
+    cpu, began = stack.cpu_seconds(), time.monotonic()
     stack.stt("backfill", f"{BUCKET}/{BACKFILLED}", "--watch")
-    wall, used = time.monotonic() - began, cpu_seconds(stack) - cpu
+    wall, used = time.monotonic() - began, stack.cpu_seconds() - cpu
     return {
         "objects": objects,
         "discovered after the last was put, s": round(discovered, 1),
@@ -109,16 +100,14 @@ def put_objects(settings: Settings, objects: int, backfilled: int) -> dict[str, 
     """Put the recordings; return the text of each that is to be backfilled, by key."""
     client = make_bucket(settings, BUCKET)
     sentences = read_sentences()
-    texts = [sentence.text for sentence in Truth.read(DEMO_TRUTH).segments]
+    texts = [sentence.text for sentence in DEMO_TRUTH.segments]
     shared = as_wav(sentences[0].tobytes())
 
     def put(number: int) -> None:
         name = f"{BACKFILLED}{number:05d}.wav" if number < backfilled else f"{REGISTERED}{number:05d}.wav"
         content = shared
         if number < backfilled:
-            samples = sentences[number % len(sentences)]
-            noise = np.random.default_rng(number).integers(0, 2, len(samples), np.int16)
-            content = as_wav((samples ^ noise).tobytes())
+            content = as_wav(vary(sentences[number % len(sentences)], np.random.default_rng(number)))
         client.put_object(BUCKET, name, io.BytesIO(content), len(content), content_type="audio/wav")
 
     with ThreadPoolExecutor(PUTTERS) as threads:
@@ -150,41 +139,10 @@ def look_at_results(services: Services, truths: dict[str, str]) -> dict[str, Any
     }
 
 
-@contextmanager
-def watching_memory(stack: Stack) -> Iterator[dict[str, list[float]]]:
-    """Watch the resident memory of parts while the block runs: MB of each, every few seconds."""
-    memory: dict[str, list[float]] = {part: [] for part in WATCHED}
-    done = threading.Event()
-
-    def look() -> None:
-        for part in WATCHED:
-            memory[part].append(round(stack.process(part).memory_info().rss / 1e6, 1))
-
-    def watch() -> None:
-        while not done.wait(SECONDS_BETWEEN_LOOKS):
-            look()
-
-    look()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield memory
-    finally:
-        done.set()
-        watcher.join()
-
-
 def evenly_spaced(values: list[float]) -> list[float]:
     """Return the first value, the last, and up to nine between them, as far apart in time as each other."""
     places = np.linspace(0, len(values) - 1, MEMORY_SHOWN).round().astype(int)
     return [values[place] for place in dict.fromkeys(places)]
-
-
-def cpu_seconds(stack: Stack) -> float:
-    """Return the CPU of every process of the stack; one that was waited for is in its parent's."""
-    supervisor = stack.process("api").parent()
-    assert supervisor is not None
-    return sum(sum(process.cpu_times()[:4]) for process in [supervisor, *supervisor.children(recursive=True)])
 
 
 def show(figures: dict[str, Any]) -> None:

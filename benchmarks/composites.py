@@ -29,14 +29,12 @@ import numpy as np
 import numpy.typing as npt
 from imageio_ffmpeg import get_ffmpeg_exe
 from scoring import Truth
+from sounds import decode
 from word_times import FRAME_SECONDS, audible_span
 
-from stt_core.audio import detect_file_format
-from stt_core.audio.decode import PcmStream
 from stt_core.audio.energies import measure_energies
 from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
-from stt_core.settings import Settings
 
 Sound = npt.NDArray[np.float32]
 
@@ -229,14 +227,6 @@ def pink_noise(count: int, random: np.random.Generator) -> Sound:
     spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 20.0))
     noise: Sound = np.fft.irfft(spectrum, count).astype(np.float32)
     return noise / np.float32(_rms(noise))
-
-
-def decode(path: Path) -> Iterator[bytes]:
-    """Yield a recording's samples in blocks: 16 kHz, mono, signed 16 bit."""
-    with path.open("rb") as file:
-        audio_format = detect_file_format(file)
-    with PcmStream(path, audio_format, Settings(_env_file=None)) as stream:  # type: ignore[call-arg]
-        yield from stream.blocks()
 
 
 def read_sound(path: Path) -> Sound:

@@ -26,41 +26,37 @@ import hashlib
 import importlib
 import json
 import math
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
 import numpy as np
+from hearing import Hearing
+from kept import KeptEngine
 from real import hear_by_peer, hear_whole, measure_levels
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
+from sounds import find_recordings, listen, spoken_in
 from word_errors import count_errors
 from word_times import heard_onsets, score_times
 
-from stt_core.audio import RecordingStream, detect_file_format, plan_recording, render_chunk
+from stt_core.audio import RecordingStream, plan_recording
 from stt_core.audio.clips import Clip
-from stt_core.audio.energies import FrameEnergies
-from stt_core.audio.formats import is_named_like_a_recording
-from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
-from stt_core.audio.vad import Voice
-from stt_core.engines import transcriber as transcribing
-from stt_core.engines.base import Decoding, Engine, ShouldStop
-from stt_core.engines.process import engine_cpu_seconds
-from stt_core.engines.rehearing import hear_missed
+from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
+from stt_core.engines.base import Engine
 from stt_core.engines.transcriber import Transcriber
-from stt_core.languages import LANGUAGES
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
-from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Segment
+from stt_core.transcript.document import ChunkSegment, Segment
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
 
 WINDOW_SECONDS = 29.0
@@ -77,8 +73,7 @@ class Recording:
     language: str
     truth: Truth
     pcm: bytes = field(repr=False)
-    energies: FrameEnergies
-    voice: Voice
+    stream: RecordingStream = field(repr=False)
     listening: float
 
     @property
@@ -133,77 +128,12 @@ class Result:
     times: dict[str, float] = field(default_factory=dict)
 
 
-class KeptEngine(Engine):
-    """An engine whose texts are kept, with the CPU that each took; counts what went through it."""
-
-    def __init__(self, engine: Engine, cache: Path, slot: Path) -> None:
-        self.engine, self.model, self._cache, self._slot = engine, engine.model, cache, slot
-        self.windows, self.cpu = 0, 0.0
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def window_seconds(self) -> float:
-        return self.engine.window_seconds
-
-    @property
-    def chunks_per_call(self) -> int:
-        return self.engine.chunks_per_call
-
-    def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
-        return self.engine.fingerprint(decoding, language)
-
-    def transcribe(
-        self,
-        wavs: Sequence[Path],
-        decoding: Decoding,
-        *,
-        language: str,
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> Generator[ChunkTranscript]:
-        del slot, should_stop
-        how = json.dumps([self.model.digest, self.fingerprint(decoding, language)], sort_keys=True)
-        kept = [self._cache / f"{hashlib.sha256(how.encode() + wav.read_bytes()).hexdigest()}.json" for wav in wavs]
-        unknown = [position for position, path in enumerate(kept) if not path.exists()]
-        for first in range(0, len(unknown), self.chunks_per_call):
-            group = unknown[first : first + self.chunks_per_call]
-            before = engine_cpu_seconds()
-            own = [wavs[position] for position in group]
-            heard = list(self.engine.transcribe(own, decoding, language=language, threads=threads, slot=self._slot))
-            cpu = (engine_cpu_seconds() - before) / len(group)
-            for position, transcript in zip(group, heard, strict=True):
-                kept[position].write_text(json.dumps({"cpu": cpu, "transcript": transcript.model_dump()}))
-        for path in kept:
-            entry = json.loads(path.read_bytes())
-            self.windows, self.cpu = self.windows + 1, self.cpu + entry["cpu"]
-            yield ChunkTranscript.model_validate(entry["transcript"])
-
-    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
-        raise NotImplementedError  # CPU is that without loading
-
-    def detect_languages(
-        self,
-        wavs: Sequence[Path],
-        *,
-        allowed: Sequence[str] = (),
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> list[dict[str, float]]:
-        raise NotImplementedError  # the language is given
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "decoding.json")
     parser.add_argument("recordings", type=Path, nargs="+")
     parser.add_argument("-c", "--configuration", dest="configurations", action="append", required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--python", default=sys.executable, help="has whisper-normalizer and jiwer")
-    parser.add_argument("--json", type=Path, default=Path("decoding.json"))
     options = parser.parse_args()
     setup_logging("ERROR")
     with tempfile.TemporaryDirectory(prefix="stt-slots-") as name:  # engines stay warm there
@@ -215,8 +145,8 @@ def measure(options: argparse.Namespace) -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     configurations = [Configuration.parse(text) for text in options.configurations]
     results: list[Result] = []
-    for path in find_recordings(options.recordings):
-        recording = listen(path)
+    for path in find_told(options.recordings):
+        recording = read_recording(path)
         for configuration in configurations:
             result = hear(recording, configuration, options)
             results.append(result)
@@ -231,13 +161,18 @@ def measure(options: argparse.Namespace) -> None:
                 {name: round(value, 2) for name, value in result.times.items()},
                 flush=True,
             )  # fmt: skip
-        options.json.write_text(json.dumps(report(results, configurations), indent=1, ensure_ascii=False))
+        write_report(
+            options.json,
+            numpy=np.__version__,
+            configurations={one.name: one.given for one in configurations},
+            results=[asdict(result) for result in results],
+        )
     show(results)
 
 
-def find_recordings(places: Sequence[Path]) -> list[Path]:
-    files = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-    return [path for path in files if is_named_like_a_recording(path.name) and _truth_beside(path)]
+def find_told(places: Sequence[Path]) -> list[Path]:
+    """Return the recordings in these places that have their truth beside them."""
+    return list(filter(_truth_beside, find_recordings(places)))
 
 
 def _truth_beside(path: Path) -> Path | None:
@@ -245,14 +180,10 @@ def _truth_beside(path: Path) -> Path | None:
     return next((one for one in beside if one.is_file() and one.read_text(encoding="utf-8").strip()), None)
 
 
-def listen(path: Path) -> Recording:
+def read_recording(path: Path) -> Recording:
     """Decode a recording as the product does, its levels and voice measured on the way."""
     began = time.process_time()
-    with path.open("rb") as file:
-        audio_format = detect_file_format(file)
-    with RecordingStream(path, audio_format, Settings(_env_file=None)) as stream:  # type: ignore[call-arg]
-        pcm = b"".join(stream.blocks())
-    energies, voice = stream.energies, stream.voice
+    pcm, stream = listen(path)
     listening = time.process_time() - began
     truth_path = _truth_beside(path)
     assert truth_path
@@ -260,14 +191,13 @@ def listen(path: Path) -> Recording:
         told = json.loads(truth_path.read_bytes())
         truth, language = Truth.model_validate(told), told.get("language", "en")
     else:
-        duration = len(pcm) / 2 / SAMPLE_RATE
+        duration = len(pcm) / SAMPLE_BYTES / SAMPLE_RATE
         text = truth_path.read_text(encoding="utf-8")
         truth = Truth.model_validate(
             {"duration": duration, "segments": [{"start": 0.0, "end": duration, "text": text}]}
         )
-        spoken = path.parent.name.partition("-")[0]
-        language = spoken if spoken in LANGUAGES else "en"
-    return Recording(path.stem, path, language, truth, pcm, energies, voice, listening)
+        language = spoken_in(path.parent.name) or "en"
+    return Recording(path.stem, path, language, truth, pcm, stream, listening)
 
 
 def hear(recording: Recording, configuration: Configuration, options: argparse.Namespace) -> Result:
@@ -279,12 +209,19 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
         transcriber = Transcriber.for_model(model, settings)
         identity = hashlib.sha256(model.digest.encode()).hexdigest()[:12]
         engine = KeptEngine(transcriber.engine, options.cache, options.slots / f"{identity}.sock")
-        transcriber = replace(transcriber, engine=engine)
+        given = configuration.given
+        hearing = Hearing(
+            replace(transcriber, engine=cast(Engine, engine)),
+            Path(name),
+            recording.language,
+            keeps_loops=given.get("loops") == "off",
+            keeps_gaps=given.get("missed") == "off",
+            prompts=given.get("prompt") == "before",
+        )
         began = time.process_time()
-        plan = plan_recording(recording.energies, recording.voice, settings)
+        plan = plan_recording(recording.stream.energies, recording.stream.voice, settings)
         planning = time.process_time() - began
-        hearing = _Hearing(recording, configuration, transcriber, Path(name))
-        texts = hearing.of(plan.chunks)
+        texts = hearing.texts_of(plan.chunks, recording.pcm)
         transcript = merge_chunks(
             recording.name,
             plan.chunks,
@@ -292,7 +229,7 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
             duration_seconds=recording.truth.duration,
             model=model.name,
             language=recording.language,
-            voices={None: recording.voice},
+            voices={None: recording.stream.voice},
         )
     return Result(
         configuration.name,
@@ -304,57 +241,12 @@ def hear(recording: Recording, configuration: Configuration, options: argparse.N
         round(engine.cpu, 2),
         round(recording.listening + planning, 2),
         round(sum(chunk.length for chunk in plan.chunks) / SAMPLE_RATE, 1),
-        hearing.counts,
+        {
+            "loops": engine.windows - len(plan.chunks) - hearing.second_hearings,
+            "missed": hearing.second_hearings,
+        },
         times=measure_times(recording, transcript.segments),
     )
-
-
-@dataclass
-class _Hearing:
-    """The chunks of a recording on their way through a transcriber."""
-
-    recording: Recording
-    configuration: Configuration
-    transcriber: Transcriber
-    folder: Path
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def of(self, chunks: Sequence[Chunk]) -> list[ChunkTranscript]:
-        clips = [render_chunk(chunk, self._read_range) for chunk in chunks]
-        texts = self._hear_each_after_the_last(clips) if self._given("prompt") == "before" else self._hear(clips)
-        first_windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
-        if self._given("missed") != "off":
-            engine = self.transcriber.engine
-            texts = hear_missed(texts, chunks, clips, self._hear_stretches, window_seconds=engine.window_seconds)
-        windows = self.transcriber.engine.windows  # type: ignore[attr-defined]
-        self.counts = {"loops": first_windows - len(chunks), "missed": windows - first_windows}
-        return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]
-
-    def _hear_stretches(self, clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
-        return self._hear(clips)
-
-    def _given(self, word: str) -> str:
-        return self.configuration.given.get(word, "")
-
-    def _read_range(self, offset: int, length: int) -> bytes:
-        return self.recording.pcm[offset : offset + length]
-
-    def _hear(self, clips: Sequence[Clip], transcriber: Transcriber | None = None) -> list[ChunkTranscript]:
-        transcriber = transcriber or self.transcriber
-        wavs = [self.folder / f"{number}.wav" for number in range(len(clips))]
-        for clip, wav in zip(clips, wavs, strict=True):
-            clip.write_wav(wav)
-        never = patch.object(transcribing, "find_loops", lambda transcript: [])
-        with never if self._given("loops") == "off" else ExitStack():
-            return transcriber.transcribe(wavs, language=self.recording.language, threads=1)
-
-    def _hear_each_after_the_last(self, clips: Sequence[Clip]) -> list[ChunkTranscript]:
-        texts: list[ChunkTranscript] = []
-        for clip in clips:
-            prompt = texts[-1].text[-400:] if texts else ""
-            decoding = replace(self.transcriber.decoding, prompt=prompt or None)
-            texts += self._hear([clip], replace(self.transcriber, decoding=decoding))
-        return texts
 
 
 def hear_without_plan(
@@ -363,11 +255,9 @@ def hear_without_plan(
     """Run the engine over the whole recording: `stt-whisper-cli`, or faster-whisper in batches."""
     kept = options.cache / f"whole-segments-{hashlib.sha256(model.digest.encode() + recording.pcm).hexdigest()}.json"
     if not kept.exists():
-        samples = len(recording.pcm) // 2
         with tempfile.TemporaryDirectory(prefix="stt-decoding-") as name:
             wav = Path(name) / "whole.wav"
-            whole = Chunk(index=0, spans=(Span(start=0, end=samples),))
-            render_chunk(whole, lambda offset, length: recording.pcm[offset : offset + length]).write_wav(wav)
+            Clip.of(recording.pcm).write_wav(wav)
             if model.is_folder:
                 peer = argparse.Namespace(language=recording.language, python=sys.executable, peer=model.path)
                 hearing = hear_by_peer(wav, peer)
@@ -437,16 +327,6 @@ def show(results: Sequence[Result]) -> None:
             str(sum(not one.text for one in own)),
         )
     Console(width=240).print(table)
-
-
-def report(results: Sequence[Result], configurations: Sequence[Configuration]) -> dict[str, object]:
-    return {
-        "machine": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "configurations": {one.name: one.given for one in configurations},
-        "results": [asdict(result) for result in results],
-    }
 
 
 if __name__ == "__main__":

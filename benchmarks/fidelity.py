@@ -13,44 +13,38 @@ Recordings are those of this repository, or those of DIR: beside each a `.json` 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hearing import Hearing, run_whole
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from scoring import Score, Truth, score, seams_of
+from sounds import DEMO, ROOT, listen
 
-from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_recording, render_chunk
-from stt_core.audio.clips import Clip, ReadRange
+from stt_core.audio import RecordingStream, plan_recording
+from stt_core.audio.clips import Clip
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import estimate_threshold, find_speech
-from stt_core.engines.rehearing import hear_missed
 from stt_core.engines.transcriber import Transcriber
-from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings, load_settings
-from stt_core.transcript.document import ChunkTranscript, Transcript
+from stt_core.transcript.document import Transcript
 from stt_core.transcript.merging import merge_chunks
-from stt_core.transcript.placing import place_words
 from stt_core.whisper.models import WhisperModel, resolve_model
 
-ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
 TESTS = ROOT / "tests" / "data" / "audio"
 RECORDINGS = [
-    ROOT / "stt_cli" / "data" / "demo.flac",
+    DEMO,
     *(TESTS / name for name in ("pauses.ogg", "noisy.ogg", "quiet.flac")),
     *(DATA / name for name in ("call.flac", "long.ogg")),
 ]
@@ -61,8 +55,6 @@ START_MEDIAN_SECONDS, START_P95_SECONDS = 0.05, 0.3
 LONG_PAUSE_SECONDS = 6.0
 CLEARLY = 0.75
 WINDOWS_TOLERANCE = 1.15
-#: Of a step, as `stt_core.processing.planning` makes them of a long recording.
-CHUNKS_PER_BATCH = 20
 
 
 @dataclass
@@ -78,25 +70,6 @@ class Engine:
     @property
     def model(self) -> WhisperModel:
         return self.transcriber.engine.model
-
-    def hear(self, wavs: Sequence[Path]) -> list[ChunkTranscript]:
-        return self.transcriber.transcribe(wavs, language="en", threads=self.threads)
-
-    def settle(
-        self, chunks: Sequence[Chunk], texts: Sequence[ChunkTranscript], read_range: ReadRange, folder: Path
-    ) -> list[ChunkTranscript]:
-        """Do what the step of a batch does with the texts of its chunks."""
-
-        def hear(clips: Sequence[Clip], language: str) -> list[ChunkTranscript]:
-            self.second_hearings += len(clips)
-            wavs = [folder / f"stretch-{number}.wav" for number in range(len(clips))]
-            for clip, wav in zip(clips, wavs, strict=True):
-                clip.write_wav(wav)
-            return self.hear(wavs)
-
-        clips = [render_chunk(chunk, read_range) for chunk in chunks]
-        texts = hear_missed(texts, chunks, clips, hear, window_seconds=self.transcriber.engine.window_seconds)
-        return [place_words(text, chunk, clip.samples) for text, chunk, clip in zip(texts, chunks, clips, strict=True)]
 
     def watch(self, message: Any) -> None:
         """Count the loops the transcriber catches; it says so in its log."""
@@ -141,13 +114,27 @@ class Row:
             checks["each sentence on its channel"] = self.sentences_astray == 0
         return checks
 
+    def report(self) -> dict[str, object]:
+        """Return the figures for a JSON file."""
+        return {
+            "name": self.name,
+            "system": self.system.report(),
+            "whole_file": self.whole.report(),
+            "windows": self.windows,
+            "windows_needed": self.windows_needed,
+            "loops_caught": self.loops_caught,
+            "second_hearings": self.second_hearings,
+            "sentences_astray": self.sentences_astray,
+            "seconds": {"system": round(self.seconds[0], 2), "whole_file": round(self.seconds[1], 2)},
+            "requirements": self.requirements(),
+        }
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "fidelity.json")
     parser.add_argument("--audio", type=Path, help="folder of other recordings with their .json")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--threads", type=int, default=2, help="of both sides (default %(default)s)")
-    parser.add_argument("--json", type=Path, default=Path("fidelity.json"))
     options = parser.parse_args()
     settings = load_settings()
     model = resolve_model(options.model, settings)
@@ -157,7 +144,14 @@ def main() -> None:
     for path in find_recordings(options.audio):
         rows += measure(path, engine)
     passed = show(rows)
-    options.json.write_text(json.dumps(report(rows, engine), indent=1))
+    write_report(
+        options.json,
+        engine=type(engine.transcriber.engine).__name__,
+        pywhispercpp=version("pywhispercpp"),
+        model=engine.model.name,
+        threads=engine.threads,
+        recordings=[row.report() for row in rows],
+    )
     sys.exit(0 if passed else 1)
 
 
@@ -177,80 +171,60 @@ def measure(path: Path, engine: Engine) -> list[Row]:
     """Transcribe a recording both ways; one of two channels also channel by channel."""
     truth = find_truth(path)
     started = time.monotonic()
-    transcript, chunks, channels = transcribe(path, engine, None)
+    here, stream = transcribe(path, engine, truth)
     between = time.monotonic()
-    whole = transcribe_whole(path, engine)
+    whole = score(truth, transcribe_whole(path, engine).segments)
     seconds = (between - started, time.monotonic() - between)
-    baseline = score(truth, whole.segments)
-    two = channels == 2 and any(sentence.channel for sentence in truth.segments)
-    rows = [
-        Row(
-            f"{path.name} (mono mix)" if two else path.name,
-            truth,
-            score(truth, transcript.segments, seams_of(chunks)),
-            baseline,
-            len(chunks),
-            count_windows_needed(path, engine.settings, None),
-            *engine.take_counts(),
-            seconds,
-        )
-    ]
+    two = stream.info.channels == 2 and any(sentence.channel for sentence in truth.segments)
+    name = f"{path.name} (mono mix)" if two else path.name
+    rows = [Row(name, truth, here.score, whole, here.windows, here.needed, *engine.take_counts(), seconds)]
     if two:
-        rows.append(measure_split(path, truth, baseline, seconds[1], engine))
+        rows.append(measure_split(path, truth, whole, seconds[1], engine))
     return rows
 
 
 def measure_split(path: Path, truth: Truth, baseline: Score, baseline_seconds: float, engine: Engine) -> Row:
     """Transcribe both channels by themselves; what was said on a channel is compared with that channel's truth."""
-    total, windows, needed, astray = Score(), 0, 0, 0
     started = time.monotonic()
-    for channel in (0, 1):
-        transcript, chunks, _ = transcribe(path, engine, channel)
-        own = truth.of_channel(channel)
-        here = score(own, transcript.segments, seams_of(chunks))
-        total += here
-        astray += here.sentences_heard.count(False) + sum(
-            not any(
-                sentence.start - 0.5 < segment.end and segment.start < sentence.end + 0.5 for sentence in own.segments
-            )
-            for segment in transcript.segments
-        )
-        windows += len(chunks)
-        needed += count_windows_needed(path, engine.settings, channel)
+    both = [transcribe(path, engine, truth.of_channel(channel), channel)[0] for channel in (0, 1)]
     seconds = (time.monotonic() - started, baseline_seconds)
+    windows, needed, astray = (sum(getattr(one, name) for one in both) for name in ("windows", "needed", "astray"))
+    total = both[0].score + both[1].score
     name = f"{path.name} (split)"
     return Row(name, truth, total, baseline, windows, needed, *engine.take_counts(), seconds, astray)
 
 
-def transcribe(path: Path, engine: Engine, channel: int | None) -> tuple[Transcript, list[Chunk], int]:
-    """Take the core's path; return the transcript, the chunks and how many channels the recording has."""
-    pcm, stream = decode(path, engine.settings, channel)
-    plan = plan_recording(stream.energies, stream.voice, engine.settings)
+@dataclass
+class Heard:
+    """What the system made of a recording, or of a channel; `needed` are the windows that its speech would fill."""
 
-    def read_range(offset: int, length: int) -> bytes:
-        return pcm[offset : offset + length]
+    score: Score
+    windows: int
+    needed: int
+    #: Sentences of the truth that are not there, and segments where the truth has none.
+    astray: int
 
+
+def transcribe(path: Path, engine: Engine, truth: Truth, channel: int | None = None) -> tuple[Heard, RecordingStream]:
+    """Take the core's path."""
+    pcm, stream = listen(path, engine.settings, channel)
+    chunks = plan_recording(stream.energies, stream.voice, engine.settings).chunks
     with tempfile.TemporaryDirectory() as folder:
-        wavs = [Path(folder) / f"{chunk.index}.wav" for chunk in plan.chunks]
-        for chunk, wav in zip(plan.chunks, wavs, strict=True):
-            render_chunk(chunk, read_range).write_wav(wav)
-        texts = engine.hear(wavs)
-        for start in range(0, len(plan.chunks), CHUNKS_PER_BATCH):
-            batch = slice(start, start + CHUNKS_PER_BATCH)
-            texts[batch] = engine.settle(plan.chunks[batch], texts[batch], read_range, Path(folder))
-    transcript = merge_chunks(
-        path.stem,
-        plan.chunks,
-        {chunk.index: text for chunk, text in zip(plan.chunks, texts, strict=True)},
-        duration_seconds=stream.info.duration_seconds,
-        model=engine.model.name,
+        hearing = Hearing(engine.transcriber, Path(folder), threads=engine.threads)
+        texts = dict(enumerate(hearing.texts_of(chunks, pcm)))
+    engine.second_hearings += hearing.second_hearings
+    duration = stream.info.duration_seconds
+    segments = merge_chunks(path.stem, chunks, texts, duration_seconds=duration, model=engine.model.name).segments
+    here = score(truth, segments, seams_of(chunks))
+    astray = here.sentences_heard.count(False) + sum(
+        not any(said.start - 0.5 < segment.end and segment.start < said.end + 0.5 for said in truth.segments)
+        for segment in segments
     )
-    return transcript, plan.chunks, stream.info.channels
+    return Heard(here, len(chunks), count_windows_needed(stream, engine.settings), astray), stream
 
 
-def count_windows_needed(path: Path, settings: Settings, channel: int | None) -> int:
+def count_windows_needed(stream: RecordingStream, settings: Settings) -> int:
     """Return how many windows the speech that is found, with its least padding, would fill one end to the next."""
-    _, stream = decode(path, settings, channel)
     spans = find_speech(
         stream.energies,
         threshold_dbfs=estimate_threshold(stream.energies),
@@ -262,26 +236,16 @@ def count_windows_needed(path: Path, settings: Settings, channel: int | None) ->
 
 def transcribe_whole(path: Path, engine: Engine) -> Transcript:
     """Run the engine once over the whole recording; its times are those of the recording."""
-    pcm, stream = decode(path, engine.settings, None)
+    pcm, stream = listen(path, engine.settings)
     samples = len(pcm) // SAMPLE_BYTES
     whole = Chunk(index=0, spans=(Span(start=0, end=samples),))
     with tempfile.TemporaryDirectory() as folder:
-        wav, base = Path(folder) / "whole.wav", Path(folder) / "whole"
-        render_chunk(whole, lambda offset, length: pcm[offset : offset + length]).write_wav(wav)
-        whisper = WhisperCpp.from_settings(engine.model, engine.settings)
-        flags: Any = whisper.fingerprint(engine.transcriber.decoding, "en")["flags"]
-        command = [whisper.executable, "-m", engine.model.path, "-t", str(engine.threads), *flags]
-        subprocess.run([*command, "-ojf", "-f", wav, "-of", base], check=True, capture_output=True)
-        text = parse_output(base.with_suffix(".json").read_bytes(), samples / SAMPLE_RATE)
+        wav = Path(folder) / "whole.wav"
+        Clip.of(pcm).write_wav(wav)
+        output = run_whole(engine.model, engine.settings, wav, engine.threads)
+        text = parse_output(output.read_bytes(), samples / SAMPLE_RATE)
     duration = stream.info.duration_seconds
     return merge_chunks(path.stem, [whole], {0: text}, duration_seconds=duration, model=engine.model.name)
-
-
-def decode(path: Path, settings: Settings, channel: int | None) -> tuple[bytes, RecordingStream]:
-    with path.open("rb") as file:
-        audio_format = detect_format(file.read(HEAD_BYTES))
-    with RecordingStream(path, audio_format, settings, channel=channel) as stream:
-        return b"".join(stream.blocks()), stream
 
 
 def show(rows: list[Row]) -> bool:
@@ -325,32 +289,6 @@ def show(rows: list[Row]) -> bool:
 
 def _names(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.requirements()))
-
-
-def report(rows: list[Row], engine: Engine) -> dict[str, object]:
-    return {
-        "machine": platform.platform(),
-        "python": platform.python_version(),
-        "engine": type(engine.transcriber.engine).__name__,
-        "pywhispercpp": version("pywhispercpp"),
-        "model": engine.model.name,
-        "threads": engine.threads,
-        "recordings": [
-            {
-                "name": row.name,
-                "system": row.system.report(),
-                "whole_file": row.whole.report(),
-                "windows": row.windows,
-                "windows_needed": row.windows_needed,
-                "loops_caught": row.loops_caught,
-                "second_hearings": row.second_hearings,
-                "sentences_astray": row.sentences_astray,
-                "seconds": {"system": round(row.seconds[0], 2), "whole_file": round(row.seconds[1], 2)},
-                "requirements": row.requirements(),
-            }
-            for row in rows
-        ],
-    }
 
 
 if __name__ == "__main__":

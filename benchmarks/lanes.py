@@ -11,31 +11,27 @@ while nothing else was there to do.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
 import numpy as np
 from dagster import DagsterInstance
-from make_speed_model import make_speed_model
+from make_speed_model import MODEL
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from stack import Stack, await_until, make_bucket
-from throughput import MODEL, Recording, synthesise
+from throughput import Recording, synthesise
 
 BUCKET = "archive"
 SOURCES = json.dumps([{"bucket": BUCKET, "language": "en", "model": MODEL}])
 #: Long enough that the backfill never ends while uploads are measured.
 BACKFILLED, BACKFILLED_MINUTES = 2, 45
 UPLOADED = Recording(1, 0.15, 0)
-FINAL = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -57,34 +53,22 @@ class Lanes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "lanes.json")
     parser.add_argument("--uploads", type=int, default=4)
-    parser.add_argument("--json", type=Path, default=Path("lanes.json"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="stt-lanes-") as name:
-        folder = Path(name)
-        (folder / "models").mkdir()
-        make_speed_model(folder / "models" / f"ggml-{MODEL}.bin")
-        with (
-            Stack(
-                folder, BACKFILL_SOURCES=SOURCES, WHISPER_MODELS_DIR=str(folder / "models"), WHISPER_MODEL=MODEL
-            ) as stack,
-            httpx.Client(base_url=stack.url, timeout=120, trust_env=False) as client,
-        ):
-            lanes = measure(stack, client, options.uploads, folder)
+    with Stack(speed_model=True, BACKFILL_SOURCES=SOURCES, WHISPER_MODEL=MODEL) as stack:
+        lanes = measure(stack, options.uploads)
     show(lanes)
-    options.json.write_text(
-        json.dumps({"machine": platform.platform(), "delay": lanes.delay, **asdict(lanes)}, indent=1)
-    )
+    write_report(options.json, delay=lanes.delay, **asdict(lanes))
     sys.exit(0 if lanes.holds else 1)
 
 
-def measure(stack: Stack, client: httpx.Client, uploads: int, folder: Path) -> Lanes:
+def measure(stack: Stack, uploads: int) -> Lanes:
     """Time the uploads, first alone, then beside a backfill."""
-    put_recordings(stack, folder)
-    upload(client, synthesise(UPLOADED, 0, folder))  # loads and hashes the model
-    alone = [upload(client, synthesise(UPLOADED, number, folder)) for number in range(1, uploads + 1)]
-    await_until(lambda: len(objects(client)) == BACKFILLED, "the discovery of the recordings")
+    put_recordings(stack)
+    upload(stack, 0)  # loads and hashes the model
+    alone = [upload(stack, number) for number in range(1, uploads + 1)]
+    await_until(lambda: len(objects(stack)) == BACKFILLED, "the discovery of the recordings")
     stack.stt("backfill", BUCKET)
     # The first batch that was transcribed alone says what a batch takes.
     await_until(lambda: bool(batch_seconds(stack)), "the first batch of the backfill")
@@ -92,35 +76,28 @@ def measure(stack: Stack, client: httpx.Client, uploads: int, folder: Path) -> L
     random, beside = np.random.default_rng(0), []
     for number in range(uploads):
         time.sleep(random.uniform(0, max(batches)))  # at some moment of a batch
-        beside.append(upload(client, synthesise(UPLOADED, 100 + number, folder)))
-    assert any(item["state"] == "running" for item in objects(client)), "the backfill was over before the uploads"
+        beside.append(upload(stack, 100 + number))
+    assert any(item["state"] == "running" for item in objects(stack)), "the backfill was over before the uploads"
     return Lanes(alone, beside, batches)
 
 
-def put_recordings(stack: Stack, folder: Path) -> None:
+def put_recordings(stack: Stack) -> None:
     store = make_bucket(stack.settings(), BUCKET)
     for number in range(BACKFILLED):
-        recording = synthesise(Recording(BACKFILLED_MINUTES, 0.15, 0), number, folder)
+        recording = synthesise(Recording(BACKFILLED_MINUTES, 0.15, 0), number, stack.folder)
         store.fput_object(BUCKET, f"{number}.wav", str(recording))
         recording.unlink()
 
 
-def upload(client: httpx.Client, recording: Path) -> float:
+def upload(stack: Stack, seed: int) -> float:
     """Send a recording with high priority and wait for its transcript; return the seconds that it took."""
-    started = time.monotonic()
-    with recording.open("rb") as file:
-        answer = client.post("/api/v1/tasks/upload", files={"file": (recording.name, file)}, data={"priority": "high"})
-    url = answer.raise_for_status().headers["Location"]
-    while (status := client.get(url, params={"wait": 30}).raise_for_status().json()["status"]) not in FINAL:
-        continue
-    if status != "completed":
-        raise RuntimeError(f"{url} is {status}")
-    return time.monotonic() - started
+    seconds, _ = stack.submit_and_wait(synthesise(UPLOADED, seed, stack.folder), priority="high")
+    return seconds
 
 
-def objects(client: httpx.Client) -> list[dict[str, object]]:
+def objects(stack: Stack) -> list[dict[str, object]]:
     """Return the objects that discovery has registered."""
-    answer = client.get("/api/v1/backfill/objects", params={"bucket": BUCKET}).raise_for_status()
+    answer = stack.client.get("/api/v1/backfill/objects", params={"bucket": BUCKET}).raise_for_status()
     found: list[dict[str, object]] = answer.json()["objects"]
     return found
 

@@ -10,8 +10,6 @@ table only: absolute times are this machine's.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from datetime import datetime
@@ -21,22 +19,14 @@ from typing import Any
 import httpx
 import numpy as np
 from dagster import DagsterEventType, DagsterInstance
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
-from ways_in import as_wav
+from sounds import DEMO, as_wav, listen, vary
 
-from stt_core.audio.decode import PcmStream
-from stt_core.audio.detection import detect_format
 from stt_core.settings import Settings, load_settings
 
-DEMO = Path(__file__).parents[1] / "stt_cli" / "data" / "demo.flac"
 STEPS = ("prepare_audio", "plan_chunks", "transcribe", "merge", "publish")
-
-
-def variant(pcm: bytes, seed: int) -> bytes:
-    """Return the recording as a WAV file whose lowest bits are random."""
-    samples = np.frombuffer(pcm, np.int16) ^ np.random.default_rng(seed).integers(0, 2, len(pcm) // 2, np.int16)
-    return as_wav(samples.tobytes())
 
 
 def measure(client: httpx.Client, instance: DagsterInstance, recording: bytes, model: str) -> dict[str, float]:
@@ -83,18 +73,14 @@ def show(runs: list[dict[str, float]], title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "latency.json")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--recording", type=Path, default=DEMO)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds before each run (default %(default)s)")
-    parser.add_argument("--json", type=Path, default=Path("latency.json"))
     options = parser.parse_args()
     settings: Settings = load_settings()
-    with options.recording.open("rb") as file:
-        audio_format = detect_format(file.read(65536))
-    with PcmStream(options.recording, audio_format, settings) as stream:
-        pcm = b"".join(stream.blocks())
+    samples = np.frombuffer(listen(options.recording, settings)[0], "<i2")
     runs: list[dict[str, Any]] = []
     with (
         DagsterInstance.from_config(str(settings.stt_home.absolute() / "dagster")) as instance,
@@ -102,11 +88,12 @@ def main() -> None:
     ):
         for number in range(options.runs + 1):  # the first warms up and does not count
             time.sleep(options.pause)
-            legs = measure(client, instance, variant(pcm, number + int(time.time())), options.model)
+            recording = as_wav(vary(samples, np.random.default_rng(number + int(time.time()))))
+            legs = measure(client, instance, recording, options.model)
             if number:
                 runs.append(legs)
     show(runs, f"{options.recording.name}, model {options.model}")
-    options.json.write_text(json.dumps(runs, indent=1))
+    write_report(options.json, runs=runs)
 
 
 if __name__ == "__main__":

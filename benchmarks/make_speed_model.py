@@ -10,8 +10,7 @@ nothing, so what reaches the last layer norm is the token's embedding plus that 
 large, and the embedding of the word wanted next points along its position's direction: it has the greatest product.
 With text of former windows before it (without `-mc 0`) positions shift, so it must be run with `-mc 0`.
 
-Mel filters and vocabulary are those of the bundled demo model. Format: whisper.cpp, `models/convert-pt-to-ggml.py`,
-f16.
+The vocabulary is that of the bundled demo model.
 """
 
 from __future__ import annotations
@@ -19,112 +18,87 @@ from __future__ import annotations
 import argparse
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from stt_core.whisper.catalog import CATALOG, DEMO
-from stt_core.whisper.ggml import MAGIC
+from stt_core.whisper.conversion import write_ggml
+from stt_core.whisper.ctranslate2 import Tensors
 
-#: Width, heads and layers (of the encoder, and of the decoder) of OpenAI's models.
-SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12), "medium": (1024, 16, 24)}
-AUDIO_POSITIONS, TEXT_POSITIONS, MELS, F16 = 1500, 448, 80, 1
-#: Of the English-only vocabulary: the end of the text and the timestamp 0.00; a timestamp is worth 20 ms.
-END, FIRST_TIMESTAMP = 50_256, 50_363
+#: What a stack calls the one of size `base`.
+MODEL = "speed-base"
+#: Width and layers (of the encoder, and of the decoder) of OpenAI's models.
+SIZES = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12), "medium": (1024, 24)}
+AUDIO_POSITIONS, TEXT_POSITIONS, MELS = 1500, 448, 80
+#: Of the English-only vocabulary: its size, the end of the text and the timestamp 0.00; a timestamp is worth 20 ms.
+VOCABULARY, END, FIRST_TIMESTAMP = 51_864, 50_256, 50_363
 LAST_SECONDS = 29.0
-
-Array = npt.NDArray[np.float32]
-
-
-class SpeedModel:
-    """Writes one model; `source` lends filters and vocabulary."""
-
-    def __init__(self, source: Path, size: str) -> None:
-        self.width, self.heads, self.layers = SIZES[size]
-        self.random = np.random.default_rng(0)
-        with source.open("rb") as file:
-            file.seek(4)
-            self.vocabulary_size = struct.unpack("<11i", file.read(44))[0]
-            filters = struct.unpack("<2i", file.read(8))
-            self.filters = struct.pack("<2i", *filters) + file.read(4 * filters[0] * filters[1])
-            (count,) = struct.unpack("<i", file.read(4))
-            self.words = [file.read(struct.unpack("<I", file.read(4))[0]) for _ in range(count)]
-
-    def write(self, target: Path, tokens: int) -> None:
-        hyperparameters = [
-            *(self.vocabulary_size, AUDIO_POSITIONS, self.width, self.heads, self.layers),
-            *(TEXT_POSITIONS, self.width, self.heads, self.layers, MELS, F16),
-        ]
-        positions, embeddings = self.recital(tokens)
-        with target.open("wb") as file:
-            file.write(struct.pack("<I11i", MAGIC, *hyperparameters) + self.filters)
-            file.write(struct.pack("<i", len(self.words)))
-            file.writelines(struct.pack("<I", len(word)) + word for word in self.words)
-            self.tensor(file, "encoder.positional_embedding", self.noise(AUDIO_POSITIONS, self.width), half=False)
-            for number, channels in ((1, MELS), (2, self.width)):
-                self.tensor(file, f"encoder.conv{number}.weight", self.noise(self.width, channels, 3))
-                self.tensor(file, f"encoder.conv{number}.bias", self.noise(self.width, 1), half=False)
-            self.layer_norm(file, "encoder.ln_post")
-            for layer in range(self.layers):
-                self.block(file, f"encoder.blocks.{layer}", ("attn",), quiet=False)
-            self.tensor(file, "decoder.positional_embedding", positions, half=False)
-            self.tensor(file, "decoder.token_embedding.weight", embeddings)
-            self.layer_norm(file, "decoder.ln")
-            for layer in range(self.layers):
-                self.block(file, f"decoder.blocks.{layer}", ("attn", "cross_attn"), quiet=True)
-
-    def recital(self, tokens: int) -> tuple[Array, Array]:
-        """Return the embeddings of positions and tokens that make the decoder say its words in order."""
-        ordinary = [
-            number
-            for number, word in enumerate(self.words)
-            if word[:1] == b" " and word[1:].isalpha() and word[1:].islower() and 3 <= len(word[1:]) <= 8
-        ]
-        words = np.random.default_rng(1).choice(ordinary, tokens, replace=False)
-        script = [FIRST_TIMESTAMP, *words, FIRST_TIMESTAMP + round(LAST_SECONDS / 0.02), END]
-        positions = self.random.standard_normal((TEXT_POSITIONS, self.width), dtype=np.float32)
-        embeddings = self.noise(self.vocabulary_size, self.width)
-        directions = positions[: len(script)]
-        directions = directions - directions.mean(axis=1, keepdims=True)
-        embeddings[script] = 0.06 * directions / directions.std(axis=1, keepdims=True)
-        return positions, embeddings
-
-    def block(self, file: BinaryIO, name: str, attentions: tuple[str, ...], *, quiet: bool) -> None:
-        """Write a transformer layer; one that is `quiet` hardly adds anything to what passes through it."""
-        out = 1e-4 if quiet else 0.02
-        for attention in attentions:
-            self.layer_norm(file, f"{name}.{attention}_ln")
-            for part in ("query", "key", "value", "out"):
-                scale = out if part == "out" else 0.02
-                self.tensor(file, f"{name}.{attention}.{part}.weight", self.noise(self.width, self.width, scale=scale))
-                if part != "key":
-                    self.tensor(file, f"{name}.{attention}.{part}.bias", self.noise(self.width, scale=scale))
-        self.layer_norm(file, f"{name}.mlp_ln")
-        for part, rows, columns, scale in ((0, 4 * self.width, self.width, 0.02), (2, self.width, 4 * self.width, out)):
-            self.tensor(file, f"{name}.mlp.{part}.weight", self.noise(rows, columns, scale=scale))
-            self.tensor(file, f"{name}.mlp.{part}.bias", self.noise(rows, scale=scale))
-
-    def layer_norm(self, file: BinaryIO, name: str) -> None:
-        self.tensor(file, f"{name}.weight", np.ones(self.width, np.float32))
-        self.tensor(file, f"{name}.bias", np.zeros(self.width, np.float32))
-
-    def noise(self, *shape: int, scale: float = 0.02) -> Array:
-        return self.random.standard_normal(shape, dtype=np.float32) * np.float32(scale)
-
-    @staticmethod
-    def tensor(file: BinaryIO, name: str, values: Array, *, half: bool = True) -> None:
-        half = half and values.ndim > 1  # vectors stay f32
-        file.write(struct.pack("<3i", values.ndim, len(name), int(half)))
-        file.write(struct.pack(f"<{values.ndim}i", *reversed(values.shape)) + name.encode())
-        file.write(values.astype(np.float16 if half else np.float32).tobytes())
 
 
 def make_speed_model(target: Path, size: str = "base", tokens: int = 80) -> None:
     """Write the model file."""
+    words = read_vocabulary()
+    with target.open("wb") as file:
+        write_ggml(make_tensors(words, *SIZES[size], tokens), words, file)
+
+
+def read_vocabulary() -> list[bytes]:
     source = CATALOG[DEMO].bundled
     assert source is not None
-    SpeedModel(source, size).write(target, tokens)
+    with source.open("rb") as file:
+        file.seek(4 + 11 * 4)
+        filters, bins = struct.unpack("<2i", file.read(8))
+        file.seek(4 * filters * bins, 1)
+        (count,) = struct.unpack("<i", file.read(4))
+        return [file.read(struct.unpack("<I", file.read(4))[0]) for _ in range(count)]
+
+
+def make_tensors(words: list[bytes], width: int, layers: int, tokens: int) -> Tensors:
+    """Return the weights by CTranslate2's names, half as wide as they are computed, for they are many."""
+    random, made = np.random.default_rng(0), Tensors()
+
+    def noise(*shape: int, scale: float = 0.02) -> np.ndarray:
+        return random.standard_normal(shape, dtype=np.float32).astype(np.float16) * np.float16(scale)
+
+    def add_linear(name: str, rows: int, columns: int, scale: float = 0.02) -> None:
+        made[f"{name}/weight"], made[f"{name}/bias"] = noise(rows, columns, scale=scale), noise(rows, scale=scale)
+
+    def add_norm(name: str) -> None:
+        made[f"{name}/gamma"], made[f"{name}/beta"] = np.ones(width), np.zeros(width)
+
+    # Of attention, the number of matrices that are one: query, key, value; query alone; key, value.
+    own, cross = ("self_attention", (3,)), ("attention", (1, 2))
+    # A layer of the decoder hardly adds anything to what passes through it.
+    for side, attentions, out in (("encoder", (own,), 0.02), ("decoder", (own, cross), 1e-4)):
+        for layer in (f"{side}/layer_{number}" for number in range(layers)):
+            for attention, joined in attentions:
+                for number, count in enumerate(joined):
+                    add_linear(f"{layer}/{attention}/linear_{number}", count * width, width)
+                add_linear(f"{layer}/{attention}/linear_{len(joined)}", width, width, out)
+                add_norm(f"{layer}/{attention}/layer_norm")
+            add_linear(f"{layer}/ffn/linear_0", 4 * width, width)
+            add_linear(f"{layer}/ffn/linear_1", width, 4 * width, out)
+            add_norm(f"{layer}/ffn/layer_norm")
+        add_norm(f"{side}/layer_norm")
+    for number, channels in ((1, MELS), (2, width)):
+        made[f"encoder/conv{number}/weight"] = noise(width, channels, 3)
+        made[f"encoder/conv{number}/bias"] = noise(width)
+    made["encoder/position_encodings/encodings"] = noise(AUDIO_POSITIONS, width)
+    # Positions and tokens that make the decoder say its words in order.
+    ordinary = [
+        number
+        for number, word in enumerate(words)
+        if word[:1] == b" " and word[1:].isalpha() and word[1:].islower() and 3 <= len(word[1:]) <= 8
+    ]
+    spoken = np.random.default_rng(1).choice(ordinary, tokens, replace=False)
+    script = [FIRST_TIMESTAMP, *spoken, FIRST_TIMESTAMP + round(LAST_SECONDS / 0.02), END]
+    positions = random.standard_normal((TEXT_POSITIONS, width), dtype=np.float32)
+    directions = positions[: len(script)] - positions[: len(script)].mean(axis=1, keepdims=True)
+    embeddings = noise(VOCABULARY, width)
+    embeddings[script] = 0.06 * directions / directions.std(axis=1, keepdims=True)
+    made["decoder/position_encodings/encodings"] = positions
+    made["decoder/embeddings/weight"] = embeddings
+    return made
 
 
 def main() -> None:

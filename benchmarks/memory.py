@@ -1,6 +1,6 @@
 """How much memory it takes to prepare and plan hours of audio.
 
-    python benchmarks/memory.py [--hours 10] [--output memory.json]
+    python benchmarks/memory.py [--hours 10] [--json memory.json]
 
 A recording of that length is put together from a test recording, then read by a process of its own as the object store
 reads it (parts of 5 MiB), measured and planned. Reported is the greatest resident memory of that process and of its
@@ -9,9 +9,7 @@ ffmpeg, looked at every 20 ms. Must hold: under 150 MB for 10 hours.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from imageio_ffmpeg import get_ffmpeg_exe
+from reports import parser_of, write_report
 
 LIMIT_MB = 150
 PART_BYTES = 5 * 1024 * 1024
@@ -27,9 +26,8 @@ SAMPLE = Path(__file__).parents[1] / "tests" / "data" / "audio" / "noisy.ogg"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "memory.json")
     parser.add_argument("--hours", type=float, default=10.0)
-    parser.add_argument("--output", type=Path)
     parser.add_argument("--prepare", type=Path, help="(internal) read this recording in this process")
     options = parser.parse_args()
     if options.prepare:
@@ -37,15 +35,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         recording = make_recording(Path(folder), options.hours)
-        result = {"machine": platform.platform(), "python": platform.python_version(), **watch(recording)}
-    result["hours"] = options.hours
+        result = watch(recording)
     print(" hours  python MB  ffmpeg MB  both MB  imports MB  wall s  chunks")
     print(
         f"{options.hours:6.1f} {result['python_mb']:10.1f} {result['ffmpeg_mb']:10.1f} {result['both_mb']:8.1f} "
         f"{result['imports_mb']:11.1f} {result['wall_seconds']:7.1f} {result['chunks']:7d}"
     )
-    if options.output:
-        options.output.write_text(json.dumps(result, indent=1))
+    write_report(options.json, hours=options.hours, **result)
     if result["both_mb"] > LIMIT_MB:
         sys.exit(f"over the limit of {LIMIT_MB} MB")
 

@@ -24,11 +24,9 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import wave
 from collections.abc import Callable, Sequence
@@ -36,12 +34,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from composites import decode
+import sounds
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
 from scoring import Truth
-from stack import WatchedStack
-from watching import EngineWatch
+from stack import Stack
+from watching import EngineWatch, await_no_engine
 from word_errors import count_errors
 from word_times import Levels, heard_onsets, score_times
 
@@ -89,7 +88,7 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "real.json")
     parser.add_argument("composites", type=Path, nargs="+")
     parser.add_argument("--model", help="name or path, for the stack; its own default otherwise")
     parser.add_argument("--whole", nargs="?", const="", help="the model of the whole file, as --model where not named")
@@ -97,30 +96,35 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="has faster-whisper, whisper-normalizer and jiwer")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--language", default="en", help="that is spoken, or auto")
-    parser.add_argument("--json", type=Path, default=Path("real.json"))
     options = parser.parse_args()
     setup_logging()
     truths = {path: Truth.read(path.with_suffix(".json")) for path in options.composites}
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory(prefix="stt-real-") as name, WatchedStack(Path(name)) as stack:
-        folder = Path(name)
+    with Stack() as stack:
         hear = systems(stack, options)
-        hear["system"](vary(options.composites[0], 0, folder, FIRST_SECONDS))
+        hear["system"](vary(options.composites[0], 0, stack.folder, FIRST_SECONDS))
         for path, truth in truths.items():
             onsets = heard_onsets(truth, measure_levels(path))
             for number in range(options.runs):
-                recording = vary(path, number + 1, folder)
+                recording = vary(path, number + 1, stack.folder)
                 heard = {system: hear[system](recording) for system in turn(list(hear), number)}
                 recording.unlink()
                 new = compare(path.stem, number, truth, onsets, heard, options)
                 runs += new
                 for run in new:
                     print(run.composite, run.system, number + 1, json.dumps(run.figures), flush=True)
-                options.json.write_text(json.dumps(report(runs, options), indent=1))
+                write_report(
+                    options.json,
+                    settings={name: value for name, value in os.environ.items() if name.startswith("WHISPER_")},
+                    model=options.model,
+                    language=options.language,
+                    medians=medians(runs),
+                    runs=[asdict(run) for run in runs],
+                )
     show(runs)
 
 
-def systems(stack: WatchedStack, options: argparse.Namespace) -> dict[str, Callable[[Path], Hearing]]:
+def systems(stack: Stack, options: argparse.Namespace) -> dict[str, Callable[[Path], Hearing]]:
     """Return what hears a recording, by name; the stack first."""
     fields = {"model": options.model, "language": None if options.language == "auto" else options.language}
     given = {name: value for name, value in fields.items() if value}
@@ -134,8 +138,8 @@ def systems(stack: WatchedStack, options: argparse.Namespace) -> dict[str, Calla
     return hear
 
 
-def hear_by_stack(stack: WatchedStack, recording: Path, fields: dict[str, str]) -> Hearing:
-    EngineWatch.await_none()
+def hear_by_stack(stack: Stack, recording: Path, fields: dict[str, str]) -> Hearing:
+    await_no_engine()
     before = stack.cpu_seconds()
     with EngineWatch() as engines:
         wall, transcript = stack.submit_and_wait(recording, **fields)
@@ -200,9 +204,9 @@ def vary(path: Path, seed: int, folder: Path, seconds: float = math.inf) -> Path
     left = math.inf if math.isinf(seconds) else round(seconds * SAMPLE_RATE)
     with wave.open(str(varied), "wb") as file:
         file.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, 0, "NONE", ""))
-        for block in decode(path):
+        for block in sounds.decode(path):
             samples = np.frombuffer(block, "<i2")[: left if left < len(block) else None]
-            file.writeframes((samples ^ random.integers(0, 2, len(samples), np.int16)).tobytes())
+            file.writeframes(sounds.vary(samples, random))
             left -= len(samples)
             if left <= 0:
                 break
@@ -211,7 +215,7 @@ def vary(path: Path, seed: int, folder: Path, seconds: float = math.inf) -> Path
 
 def measure_levels(path: Path) -> Levels:
     meter = EnergyMeter()
-    for block in decode(path):
+    for block in sounds.decode(path):
         meter.add(block)
     return meter.finish().levels()
 
@@ -268,19 +272,6 @@ def show(runs: Sequence[Run]) -> None:
             )
             table.add_row(label, *cells)
         console.print(table)
-
-
-def report(runs: Sequence[Run], options: argparse.Namespace) -> dict[str, object]:
-    return {
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "settings": {name: value for name, value in os.environ.items() if name.startswith("WHISPER_")},
-        "model": options.model,
-        "language": options.language,
-        "medians": medians(runs),
-        "runs": [asdict(run) for run in runs],
-    }
 
 
 if __name__ == "__main__":

@@ -11,22 +11,19 @@ with this project (`pip install faster-whisper whisper-normalizer`).
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
+from sounds import find_recordings, spoken_in
 from word_errors import counter
 
 from stt_cli.client import ApiClient
 from stt_cli.follow import upload_and_wait
-from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.errors import SttError
-from stt_core.languages import LANGUAGES
 from stt_core.settings import load_settings
 
 #: Folders of this name hold recordings in which nobody speaks.
@@ -54,18 +51,12 @@ class Outcome:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "recordings.json")
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--model", default=None)
     parser.add_argument("--peer", type=Path, help="the same weights as a CTranslate2 model")
-    parser.add_argument("--json", type=Path, default=Path("recordings.json"))
     arguments = parser.parse_args()
-    files = [
-        path
-        for folder in arguments.folders
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and is_named_like_a_recording(path.name)
-    ]
+    files = find_recordings(arguments.folders)
     settings = load_settings()
     with ApiClient(settings.api_url, settings.stt_api_key) as client:
         outcomes = [transcribe(client, path, arguments.model) for path in files]
@@ -73,9 +64,7 @@ def main() -> None:
         add_peer(outcomes, files, arguments.peer)
     for outcome, path in zip(outcomes, files, strict=True):
         add_errors(outcome, path.with_suffix(".txt"))
-    arguments.json.write_text(
-        json.dumps({"machine": platform.processor(), "recordings": [asdict(one) for one in outcomes]}, indent=1)
-    )
+    write_report(arguments.json, recordings=[asdict(one) for one in outcomes])
     show(outcomes)
 
 
@@ -111,8 +100,7 @@ def add_peer(outcomes: list[Outcome], files: list[Path], model_folder: Path) -> 
 def add_errors(outcome: Outcome, reference: Path) -> None:
     if not reference.is_file() or not reference.read_text(encoding="utf-8").strip():
         return
-    spoken = outcome.folder.partition("-")[0]
-    count = counter(spoken if spoken in LANGUAGES else "en")
+    count = counter(spoken_in(outcome.folder) or "en")
     truth = reference.read_text(encoding="utf-8")
     outcome.units, outcome.errors = count(truth, outcome.text)
     if outcome.peer_text is not None:
@@ -158,8 +146,7 @@ def show(outcomes: list[Outcome]) -> None:
 
 
 def _is_astray(outcome: Outcome) -> bool:
-    spoken = outcome.folder.partition("-")[0]
-    return bool(outcome.text) and spoken in LANGUAGES and outcome.language != spoken
+    return bool(outcome.text) and spoken_in(outcome.folder) not in (None, outcome.language)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Decoding and silence detection beside pydub, on the same recording, with the same answer.
 
-    python benchmarks/silence.py [RECORDING] [--minutes 10] [--output silence.json]
+    python benchmarks/silence.py [RECORDING] [--minutes 10] [--json silence.json]
 
 CPU seconds, children included, the best of three. Must hold: detection at `seek_step=1` at least 100 times faster than
 `pydub.silence.detect_nonsilent`, and equal to it.
@@ -8,10 +8,7 @@ CPU seconds, children included, the best of three. Must hold: detection at `seek
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,36 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from imageio_ffmpeg import get_ffmpeg_exe
+from reports import parser_of, write_report
+from sounds import DEFAULTS, ROOT, listen
 
-from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format, plan_recording
+from stt_core.audio import plan_recording
 from stt_core.audio.silence import detect_speech
-from stt_core.settings import Settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pydub import audio_segment
     from pydub.silence import detect_nonsilent
 
-SAMPLE = Path(__file__).parents[1] / "tests" / "data" / "audio" / "pauses.ogg"
+SAMPLE = ROOT / "tests" / "data" / "audio" / "pauses.ogg"
 THRESHOLD_DBFS, MIN_SILENCE_MS = -50.0, 500
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "silence.json")
     parser.add_argument("recording", type=Path, nargs="?", default=SAMPLE)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    settings = Settings(_env_file=None)  # type: ignore[call-arg]
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "recording.mp3"
         repeat = ["-stream_loop", "-1", "-i", options.recording, "-t", str(options.minutes * 60)]
         subprocess.run([get_ffmpeg_exe(), "-v", "error", *repeat, "-b:a", "64k", recording], check=True)
-        audio_format = detect_format(recording.read_bytes()[:HEAD_BYTES])
-
-        def decode_ours() -> tuple[RecordingStream, bytes]:
-            with RecordingStream(recording, audio_format, settings) as stream:
-                return stream, b"".join(stream.blocks())
 
         def decode_pydub() -> Any:
             audio_segment.AudioSegment.converter = get_ffmpeg_exe()
@@ -58,14 +49,14 @@ def main() -> None:
             segment = audio_segment.AudioSegment.from_file(recording, format="mp3")
             return segment.set_channels(1).set_frame_rate(16_000).set_sample_width(2)
 
-        (stream, pcm), ours_decode = measure(decode_ours)
+        (pcm, stream), ours_decode = measure(lambda: listen(recording))
         _, pydub_decode = measure(decode_pydub)
         segment = audio_segment.AudioSegment(pcm, sample_width=2, frame_rate=16_000, channels=1)
         spans, ours_detect = measure(
             lambda: detect_speech(pcm, threshold_dbfs=THRESHOLD_DBFS, min_silence_ms=MIN_SILENCE_MS, step_ms=1)
         )
         expected, pydub_detect = measure(lambda: detect_nonsilent(segment, MIN_SILENCE_MS, THRESHOLD_DBFS, 1), runs=1)
-        plan, ours_plan = measure(lambda: plan_recording(stream.energies, stream.voice, settings))
+        plan, ours_plan = measure(lambda: plan_recording(stream.energies, stream.voice, DEFAULTS))
     same = [[round(span.start / 16), round(span.end / 16)] for span in spans] == expected
     rows = [
         ("decode (ours: with energies)", ours_decode, pydub_decode),
@@ -77,10 +68,8 @@ def main() -> None:
     for name, ours, theirs in rows:
         beside = f"{theirs:8.3f} {theirs / ours:8.1f}" if theirs is not None else ""
         print(f"{name:48} {ours:8.3f} {beside}")
-    if options.output:
-        machine = {"machine": platform.platform(), "python": platform.python_version(), "minutes": options.minutes}
-        table = [dict(zip(("what", "ours", "pydub"), row, strict=True)) for row in rows]
-        options.output.write_text(json.dumps({**machine, "equal": same, "rows": table}, indent=1))
+    table = [dict(zip(("what", "ours", "pydub"), row, strict=True)) for row in rows]
+    write_report(options.json, minutes=options.minutes, equal=same, rows=table)
     if not same or pydub_detect < 100 * ours_detect:
         sys.exit("the answers differ, or detection is less than 100 times faster")
 

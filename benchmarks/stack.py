@@ -1,6 +1,6 @@
 """A stack of one's own to measure: `stt up --detach` in a folder, on free ports, away from the user's own servers.
 
-And what measuring one takes: a bucket beside its own, and patience.
+And what measuring one takes: recordings sent and waited for, a bucket beside its own, and patience.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import psutil
+from make_speed_model import MODEL, make_speed_model
 from minio import Minio
+from sounds import ROOT
 
 from stt_cli.local_stack.home import StackHome, free_port
 from stt_core.settings import Settings
 from stt_core.transcript.document import Transcript
 
-ROOT = Path(__file__).parents[1]
+TASKS = "/api/v1/tasks"
 #: Variables that name servers, keys or sources of the user's own.
 _USERS_OWN = ("MONGODB_", "REDIS_", "MINIO_", "API_KEYS", "BACKFILL_", "STT_")
 #: `prctl` option: orphaned descendants become children of this process.
@@ -34,13 +38,19 @@ _WAIT_SECONDS = 30
 class Stack:
     """A running stack; a context manager.
 
+    Its CPU seconds are exact: those of its processes, dead ones included, since orphans come to this process, which
+    leaves them unreaped.
+
     Args:
-        folder: Where it keeps everything, under `home`.
+        speed_model: Whether its models are the one of `make_speed_model.py`.
         variables: Settings beside the defaults and the user's.
     """
 
-    def __init__(self, folder: Path, **variables: str) -> None:
-        self._home = folder / "home"
+    def __init__(self, *, speed_model: bool = False, **variables: str) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="stt-benchmark-")
+        #: For whatever is to be gone with the stack.
+        self.folder = Path(self._temporary.name)
+        self._home = self.folder / "home"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_USERS_OWN)},
             "STT_HOME": str(self._home),
@@ -48,15 +58,22 @@ class Stack:
             "STT_DAGSTER_PORT": str(free_port()),
             **variables,
         }
+        if speed_model:
+            models = self.folder / "models"
+            models.mkdir()
+            make_speed_model(models / f"ggml-{MODEL}.bin")
+            self.environment["WHISPER_MODELS_DIR"] = str(models)
         self.url = f"http://127.0.0.1:{self.environment['STT_API_PORT']}"
-        self.dagster_url = f"http://127.0.0.1:{self.environment['STT_DAGSTER_PORT']}"
+        self.client = httpx.Client(base_url=self.url, timeout=600, trust_env=False)
 
     def __enter__(self) -> Self:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.stt("up", "--detach")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stt("down")
+        with self._temporary, closing(self.client):
+            self.stt("down")
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -80,39 +97,21 @@ class Stack:
         """Run the command line against this stack; its errors are raised."""
         subprocess.run([sys.executable, "-m", "stt_cli", *arguments], env=self.environment, check=True, cwd=ROOT)
 
-
-class WatchedStack(Stack):
-    """A stack whose CPU seconds are exact.
-
-    They are those of its processes, dead ones included: orphans come to this process, which leaves them unreaped.
-    """
-
-    def __init__(self, folder: Path, **variables: str) -> None:
-        super().__init__(folder, **variables)
-        self._client = httpx.Client(base_url=f"{self.url}/api/v1/tasks", timeout=600, trust_env=False)
-
-    def __enter__(self) -> Self:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        return super().__enter__()
-
-    def __exit__(self, *failure: object) -> None:
-        self._client.close()
-        super().__exit__(*failure)
-
     def submit_and_wait(self, recording: Path, **fields: str) -> tuple[float, Transcript]:
         """Send a recording with fields of the upload form; seconds from then to its transcript, and that."""
         started = time.monotonic()
         with recording.open("rb") as file:
-            answer = self._client.post("/upload", files={"file": (recording.name, file)}, data=fields)
-        url = f"/{answer.raise_for_status().json()['job_id']}"
-        while self._await_end(url) not in ("completed", "failed"):
+            answer = self.client.post(f"{TASKS}/upload", files={"file": (recording.name, file)}, data=fields)
+        job_id = answer.raise_for_status().json()["job_id"]
+        while self.look_at(job_id, wait=_WAIT_SECONDS)["status"] not in ("completed", "failed", "cancelled"):
             continue
-        answer = self._client.get(f"{url}/result").raise_for_status()
+        answer = self.client.get(f"{TASKS}/{job_id}/result").raise_for_status()
         return time.monotonic() - started, Transcript.model_validate_json(answer.content)
 
-    def _await_end(self, url: str) -> str:
-        answer = self._client.get(url, params={"wait": _WAIT_SECONDS}).raise_for_status()
-        return str(answer.json()["status"])
+    def look_at(self, job_id: str, *, wait: int = 0) -> dict[str, Any]:
+        """Return what the API tells of a job, once it has ended or so many seconds have passed."""
+        view: dict[str, Any] = self.client.get(f"{TASKS}/{job_id}", params={"wait": wait}).raise_for_status().json()
+        return view
 
     def cpu_seconds(self) -> float:
         """CPU of every process of the stack; a process holds that of its children that it waited for."""
@@ -129,6 +128,11 @@ class WatchedStack(Stack):
     def _count_alive() -> int:
         children = psutil.Process().children(recursive=True)
         return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the CPU of processes, without their children's."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def make_bucket(settings: Settings, name: str) -> Minio:

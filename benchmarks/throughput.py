@@ -16,42 +16,29 @@ around the executable, which asks `times` at its end.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import re
-import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import wave
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from make_speed_model import make_speed_model
+from hearing import run_whole
+from make_speed_model import MODEL
+from reports import parser_of, write_report
 from rich.console import Console
 from rich.table import Table
-from scoring import Truth
-from stack import ROOT, WatchedStack
+from sounds import as_wav, read_sentences, vary
+from stack import Stack
 
-from stt_core.audio import HEAD_BYTES, RecordingStream, detect_format
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.engines.base import Decoding
-from stt_core.engines.process import find_executable
-from stt_core.engines.whisper_cpp import WhisperCpp
+from stt_core.engines.process import children_cpu, find_executable
 from stt_core.settings import Settings
 from stt_core.whisper.models import resolve_model
 
-DEMO = ROOT / "stt_cli" / "data" / "demo.flac"
-DEMO_TRUTH = ROOT / "benchmarks" / "data" / "demo.json"
-MODEL = "speed-base"
 CORES = os.cpu_count() or 1
 MOST_OUTSIDE_WHISPER = 0.08
 #: Between two sentences of speech without pauses, seconds.
@@ -96,16 +83,15 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "throughput.json")
     parser.add_argument("--recordings", nargs="+", choices=RECORDINGS, default=list(RECORDINGS)[:3])
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path("throughput.json"))
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in options.recordings}
-    with tempfile.TemporaryDirectory(prefix="stt-throughput-") as folder, MeasuredStack(Path(folder)) as stack:
-        stack.transcribe(synthesise(Recording(0.5, 0.0, 0.0), 0, Path(folder)))  # the first run loads and hashes
+    with MeasuredStack() as stack:
+        stack.transcribe(synthesise(Recording(0.5, 0.0, 0.0), 0, stack.folder))  # the first run loads and hashes
         for name, number in ((name, number) for number in range(options.runs) for name in options.recordings):
-            recording = synthesise(RECORDINGS[name], number + 1, Path(folder))
+            recording = synthesise(RECORDINGS[name], number + 1, stack.folder)
             measured = [stack.transcribe, stack.transcribe_whole]
             answers = {}
             for measure in measured if number % 2 == 0 else reversed(measured):
@@ -115,24 +101,28 @@ def main() -> None:
             print(name, runs[name][-1], flush=True)
             recording.unlink()
     passed = show(runs)
-    options.json.write_text(json.dumps(report(runs), indent=1))
+    write_report(
+        options.json,
+        versions={name: version(name) for name in ("pywhispercpp", "dagster", "imageio-ffmpeg", "numpy")},
+        recordings={
+            name: {"median": _medians(pairs), "runs": [asdict(run) for run in pairs]} for name, pairs in runs.items()
+        },
+    )
     sys.exit(0 if passed else 1)
 
 
-class MeasuredStack(WatchedStack):
+class MeasuredStack(Stack):
     """A stack of its own, and the engine it uses; a context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        (folder / "models").mkdir()
-        make_speed_model(folder / "models" / f"ggml-{MODEL}.bin")
-        self._engine = find_executable("stt-whisper-cli")
-        self._times = folder / "times"
+    def __init__(self) -> None:
+        super().__init__(speed_model=True)
+        engine = find_executable("stt-whisper-cli")
+        self._times = self.folder / "times"
         self._times.mkdir()
-        wrapper = folder / "engine"
-        wrapper.write_text(f'#!/bin/sh\n"{self._engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
+        wrapper = self.folder / "engine"
+        wrapper.write_text(f'#!/bin/sh\n"{engine}" "$@"\ncode=$?\ntimes > "{self._times}/$$"\nexit $code\n')
         wrapper.chmod(0o755)
-        super().__init__(folder, WHISPER_MODELS_DIR=str(folder / "models"), WHISPER_CPP_EXECUTABLE=str(wrapper))
-        self._settings = Settings(_env_file=None, whisper_models_dir=folder / "models")  # type: ignore[call-arg]
+        self.environment["WHISPER_CPP_EXECUTABLE"] = str(wrapper)
 
     def transcribe(self, recording: Path) -> tuple[float, float, float, int]:
         """Send a recording and wait for its transcript: wall, CPU of the stack and of its engines, chunks."""
@@ -144,12 +134,15 @@ class MeasuredStack(WatchedStack):
 
     def transcribe_whole(self, recording: Path) -> tuple[float, float]:
         """Run the engine over the whole file with all cores: wall and CPU."""
-        model = resolve_model(MODEL, self._settings)
-        flags: Any = WhisperCpp.from_settings(model, self._settings).fingerprint(Decoding(), "en")["flags"]
-        command = [self._engine, "-m", model.path, "-t", str(CORES), *flags, "-ojf", "-f", recording]
-        before, started = _children_cpu(), time.monotonic()
-        subprocess.run([*command, "-of", recording.with_suffix("")], check=True, capture_output=True)
-        return time.monotonic() - started, _children_cpu() - before
+        settings = Settings(
+            _env_file=None,  # type: ignore[call-arg]
+            whisper_models_dir=self.folder / "models",
+            whisper_cpp_executable="stt-whisper-cli",
+        )
+        model = resolve_model(MODEL, settings)
+        before, started = children_cpu(), time.monotonic()
+        run_whole(model, settings, recording, CORES)
+        return time.monotonic() - started, children_cpu() - before
 
     def engine_seconds(self) -> float:
         """CPU of the engines that ended, as the shells around them say."""
@@ -170,28 +163,9 @@ def synthesise(recording: Recording, seed: int, folder: Path) -> Path:
         samples[position : position + len(sentence)] = sentence
         seconds = random.uniform(0.2, 1.8) * pause if recording.silence else DENSE_SECONDS
         position += len(sentence) + round(seconds * SAMPLE_RATE)
-    samples = samples[:total] ^ random.integers(0, 2, total, np.int16)
     path = folder / f"{recording.minutes:g}-{100 * recording.silence:g}-{seed}.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        file.writeframes(samples.astype("<i2").tobytes())
+    path.write_bytes(as_wav(vary(samples[:total], random)))
     return path
-
-
-def read_sentences() -> list[npt.NDArray[np.int16]]:
-    with DEMO.open("rb") as file:
-        audio_format = detect_format(file.read(HEAD_BYTES))
-    with RecordingStream(DEMO, audio_format, Settings(_env_file=None)) as stream:  # type: ignore[call-arg]
-        pcm = np.frombuffer(b"".join(stream.blocks()), "<i2")
-    return [
-        pcm[round(sentence.start * SAMPLE_RATE) : round(sentence.end * SAMPLE_RATE)]
-        for sentence in Truth.read(DEMO_TRUTH).segments
-    ]
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _shell_seconds(text: str) -> float:
@@ -239,18 +213,6 @@ def _medians(pairs: list[Run]) -> dict[str, float]:
         for run in pairs
     ]
     return {name: round(statistics.median(figure[name] for figure in figures), 4) for name in figures[0]}
-
-
-def report(runs: dict[str, list[Run]]) -> dict[str, object]:
-    return {
-        "machine": platform.platform(),
-        "cores": CORES,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("pywhispercpp", "dagster", "imageio-ffmpeg", "numpy")},
-        "recordings": {
-            name: {"median": _medians(pairs), "runs": [asdict(run) for run in pairs]} for name, pairs in runs.items()
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import http.client
 import http.server
-import io
 import json
 import os
 import secrets
 import statistics
 import threading
 import time
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
+from sounds import as_wav
+from stack import TASKS, Stack, cpu_seconds
+from watching import Watch
 
-from stt_core.audio.plan import SAMPLE_RATE
-
-TASKS = "/api/v1/tasks"
 LEAST_OF_STORE, MOST_GROWTH_MB = 0.6, 100
 STORE = "the object store itself"
 #: The ways whose speed is promised. What is put straight into the store is there at the store's own speed, and read and
@@ -49,10 +47,11 @@ class Upload:
         return self.of_store < LEAST_OF_STORE
 
 
-def measure_uploads(
-    url: str, api: psutil.Process, daemon: psutil.Process, folder: Path, megabytes: int
-) -> dict[str, Upload]:
+def measure_uploads(stack: Stack, megabytes: int) -> dict[str, Upload]:
     """Send the same recording by every way, while the daemon is halted: nothing is transcribed."""
+    url, client, api, daemon = stack.url, stack.client, stack.process("api"), stack.process("daemon")
+    folder = stack.folder / "served"
+    folder.mkdir()
     recording = folder / "recording.wav"
     with recording.open("wb") as file:
         file.write(as_wav(b""))
@@ -60,7 +59,7 @@ def measure_uploads(
             file.write(os.urandom(1_000_000))
     first = folder / "first.wav"
     first.write_bytes(as_wav(bytes(100_000)))
-    with httpx.Client(base_url=url, timeout=600, trust_env=False) as client, serving(folder) as source:
+    with serving(folder) as source:
         ways: dict[str, Callable[[], str]] = {
             "form": lambda: send_form(url, recording),
             "raw body": lambda: send_raw(url, recording),
@@ -131,26 +130,12 @@ def put_and_complete(client: httpx.Client, recording: Path) -> str:
     return job
 
 
-class _Parts:
-    """Bytes, a file, bytes, as one stream."""
-
-    def __init__(self, *sources: BinaryIO) -> None:
-        self._sources = list(sources)
-
-    def read(self, size: int) -> bytes:
-        while self._sources:
-            if block := self._sources[0].read(size):
-                return block
-            self._sources.pop(0)
-        return b""
-
-
 def _send(method: str, url: str, recording: Path, content_type: str, head: bytes = b"", tail: bytes = b"") -> bytes:
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.netloc, timeout=600, blocksize=BLOCK_BYTES)
+    connection = http.client.HTTPConnection(address.netloc, timeout=600)
     length = len(head) + recording.stat().st_size + len(tail)
     with recording.open("rb") as file:
-        body: Any = _Parts(io.BytesIO(head), file, io.BytesIO(tail))
+        body = chain([head], iter(partial(file.read, BLOCK_BYTES), b""), [tail])
         headers = {"Content-Type": content_type, "Content-Length": str(length)}
         connection.request(method, f"{address.path}?{address.query}", body, headers)
         answer = connection.getresponse()
@@ -187,29 +172,10 @@ def serving(folder: Path) -> Iterator[str]:
 def growth_of(process: psutil.Process) -> Iterator[Callable[[], float]]:
     """Watch a process; gives how far its memory rose over where it began, in MB."""
     began = peak = process.memory_info().rss
-    stopped = threading.Event()
 
-    def watch() -> None:
+    def look() -> None:
         nonlocal peak
-        while not stopped.wait(0.02):
-            peak = max(peak, process.memory_info().rss)
+        peak = max(peak, process.memory_info().rss)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with Watch(look, 0.02):
         yield lambda: (peak - began) / 1e6
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def as_wav(pcm: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as audio:
-        audio.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        audio.writeframes(pcm)
-    return buffer.getvalue()
-
-
-def cpu_seconds(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)

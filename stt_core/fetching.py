@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from urllib.parse import unquote
 
 import anyio.to_thread
@@ -53,7 +54,9 @@ async def fetch(
         # The clock runs over everything: each byte of a slow answer starts the limit on silence anew.
         async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT) as client:
             for _ in range(_MOST_REDIRECTS + 1):
-                redirect = await _fetch_one(client, url, write, max_bytes, too_large, allow)
+                pinned = await anyio.to_thread.run_sync(partial(pin_url, url, allow=allow))  # waits for the resolver
+                read = partial(_read, client, url, write=write, max_bytes=max_bytes, too_large=too_large)
+                redirect = await ask_first_reached(pinned, read)
                 if redirect is None:
                     return unquote(httpx.URL(url).path).rpartition("/")[2]
                 logger.info("the source is elsewhere: a redirect")
@@ -71,27 +74,16 @@ async def fetch(
     )
 
 
-async def _fetch_one(
-    client: httpx.AsyncClient,
-    url: str,
-    write: Write,
-    max_bytes: int,
-    too_large: Callable[[int], InvalidInputError],
-    allow: Collection[str],
-) -> str | None:
-    """Read one URL; return where it is redirected to, if it is."""
-    pinned = await anyio.to_thread.run_sync(lambda: pin_url(url, allow=allow))  # waits for the resolver
-    return await ask_first_reached(pinned, lambda address: _read(client, url, address, write, max_bytes, too_large))
-
-
 async def _read(
     client: httpx.AsyncClient,
     url: str,
     pinned: PinnedUrl,
+    *,
     write: Write,
     max_bytes: int,
     too_large: Callable[[int], InvalidInputError],
 ) -> str | None:
+    """Read one URL; return where it is redirected to, if it is."""
     headers = pinned.headers | {"Accept-Encoding": "identity", "User-Agent": "stt"}
     async with client.stream("GET", pinned.url, headers=headers, extensions=pinned.extensions) as response:
         if response.has_redirect_location:

@@ -71,7 +71,7 @@ def pin_url(url: str, *, allow: Collection[str] = ()) -> list[PinnedUrl]:
     if parsed.scheme not in ("http", "https") or not host:
         raise ForbiddenAddressError("Only http:// and https:// with a host are reached.", mend="Give such a URL.")
     addresses = _resolve(host, parsed.port or (443 if parsed.scheme == "https" else 80))
-    if not _names(allow, host):
+    if host not in map(str.lower, allow):
         for address in addresses:
             if not _is_public(address) and not any(_contains(entry, address) for entry in allow):
                 logger.warning("{} leads to {}, which is not public: refused", host, address)
@@ -117,10 +117,6 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         if address not in _PUBLIC or any(address in network for network in _TRANSLATED):
             return False
     return address.is_global and not address.is_multicast
-
-
-def _names(allow: Collection[str], host: str) -> bool:
-    return any(entry.lower() == host for entry in allow)
 
 
 def _contains(entry: str, address: IPv4Address | IPv6Address) -> bool:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -166,8 +167,9 @@ def _run_pip(package: PackageFile, target: Path, progress: Progress) -> None:
         ) as process,
     ):
         try:
-            while _is_at_work(process):
+            while process.poll() is None:
                 progress(min(_bytes_in(folder), package.size_bytes), package.size_bytes)
+                time.sleep(_LOOK_SECONDS)
         finally:
             process.kill()  # where the wait was interrupted; one that has ended does not mind
         said.seek(0)
@@ -175,15 +177,6 @@ def _run_pip(package: PackageFile, target: Path, progress: Progress) -> None:
     if process.returncode or not target.is_file():
         raise _explain(package, words)
     progress(package.size_bytes, package.size_bytes)
-
-
-def _is_at_work(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(_LOOK_SECONDS)
-    except subprocess.TimeoutExpired:
-        logger.trace("pip {} is at work", process.pid)
-        return True
-    return False
 
 
 def _bytes_in(folder: Path) -> int:

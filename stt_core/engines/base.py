@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 from stt_core.logs import logged
 from stt_core.settings import Settings
@@ -58,6 +59,17 @@ class Patience:
         return self.seconds + self.per_audio_second * audio_seconds
 
 
+class Call(TypedDict, total=False):
+    """How a method of an engine is called, whichever it is."""
+
+    #: Threads that compute.
+    threads: Required[int]
+    #: Where an engine may stay, its model loaded, for the next call (`stt_core.engines.warm`); None for one that ends.
+    slot: Path | None
+    #: Asked every few seconds.
+    should_stop: ShouldStop | None
+
+
 class Engine(ABC):
     """One model and the program that runs it.
 
@@ -93,14 +105,7 @@ class Engine(ABC):
 
     @abstractmethod
     def transcribe(
-        self,
-        wavs: Sequence[Path],
-        decoding: Decoding,
-        *,
-        language: str,
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], decoding: Decoding, *, language: str, **call: Unpack[Call]
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks in their order, each as soon as it is whole; then raise what the failure was.
 
@@ -108,10 +113,7 @@ class Engine(ABC):
             wavs: WAV files of 16 kHz, mono, 16 bit, each at most one window (30 s) long.
             decoding: How.
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
-            threads: Threads that compute.
-            slot: Where an engine may stay, its model loaded, for the next call (`stt_core.engines.warm`); None for one
-                that ends.
-            should_stop: Asked every few seconds.
+            call: With what.
 
         Raises:
             UnknownLanguageError: Whisper or the model does not know the language.
@@ -119,31 +121,21 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
+    def load(self, **call: Unpack[Call]) -> None:
         """Load the model where the engine stays for the next call, if it does and has not yet.
 
         Args:
-            threads: Threads that the next call has.
-            slot: As of `transcribe`.
-            should_stop: Asked every few seconds.
+            call: As the next one will be.
         """
 
     @abstractmethod
     def detect_languages(
-        self,
-        wavs: Sequence[Path],
-        *,
-        allowed: Sequence[str] = (),
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], *, allowed: Sequence[str] = (), **call: Unpack[Call]
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, in their order: codes with their probabilities.
 
         Args:
             wavs: WAV files of 16 kHz, mono, 16 bit; 30 s of each are heard.
             allowed: Codes of which at least one must be among those of each sound.
-            threads: Threads that compute.
-            slot: As of `transcribe`.
-            should_stop: Asked every few seconds.
+            call: With what.
         """

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from pydantic import BaseModel, ValidationError
 
 from stt_core.engines import ctranslate2_program as program
-from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
+from stt_core.engines.base import Call, Decoding, Engine, Patience
 from stt_core.engines.process import read_while_written, words_of
 from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
@@ -93,54 +93,35 @@ class CTranslate2(Engine):
 
     @logged
     def transcribe(
-        self,
-        wavs: Sequence[Path],
-        decoding: Decoding,
-        *,
-        language: str,
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], decoding: Decoding, *, language: str, **call: Unpack[Call]
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, a few of them at a time; see `Engine.transcribe`."""
         self.model.check()
-        options = self._options(decoding, language) | {"threads": threads}
-        return self._transcribe(wavs, options, slot, should_stop)
-
-    def _transcribe(
-        self, wavs: Sequence[Path], options: dict[str, object], slot: Path | None, should_stop: ShouldStop | None
-    ) -> Generator[ChunkTranscript]:
+        options = self._options(decoding, language)
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
-                self._watch(wavs, outputs, options, sum(seconds), slot, should_stop),
+                self._watch(wavs, outputs, options, sum(seconds), call),
                 outputs,
                 lambda position: _tidy(_read(outputs[position], wavs[position], ChunkTranscript), seconds[position]),
             )
 
     @logged
-    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
+    def load(self, **call: Unpack[Call]) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
-        if slot is not None:
-            words_of(self._watch([], [], {"only_languages": True, "threads": threads}, 0.0, slot, should_stop))
+        if call.get("slot"):
+            words_of(self._watch([], [], {"only_languages": True}, 0.0, call))
 
     @logged
     def detect_languages(
-        self,
-        wavs: Sequence[Path],
-        *,
-        allowed: Sequence[str] = (),
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], *, allowed: Sequence[str] = (), **call: Unpack[Call]
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, all of them for each; see `Engine.detect_languages`."""
         self.model.check()
         with TemporaryDirectory(prefix="stt-language-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
-            options = {"only_languages": True, "threads": threads}
-            words_of(self._watch(wavs, outputs, options, _WINDOW_SECONDS * len(wavs), slot, should_stop))
+            words_of(self._watch(wavs, outputs, {"only_languages": True}, _WINDOW_SECONDS * len(wavs), call))
             return [_read(output, wav, _Languages).languages for output, wav in zip(outputs, wavs, strict=True)]
 
     def _options(self, decoding: Decoding, language: str) -> dict[str, object]:
@@ -162,39 +143,36 @@ class CTranslate2(Engine):
         outputs: Sequence[Path],
         options: Mapping[str, object],
         audio_seconds: float,
-        slot: Path | None,
-        should_stop: ShouldStop | None,
+        call: Call,
     ) -> Generator[None, None, str]:
+        """Run the program over sounds, and say what to do where it cannot run at all."""
         asked = {
             **options,
+            "threads": call["threads"],
             "model": str(self.model.path),
             "compute_type": _COMPUTE_TYPE,
             "wavs": [str(wav.absolute()) for wav in wavs],
             "outputs": [str(output) for output in outputs],
         }
-        watched = watch_program(
-            [sys.executable, "-P", program.__file__],
-            [json.dumps(asked)],
-            slot=slot,
-            identity=f"{self.model.digest} {options['threads']}",
-            timeout_seconds=self.patience.timeout_seconds(audio_seconds),
-            should_stop=should_stop,
-        )
-        return _explained(watched)
-
-
-def _explained(watched: Generator[None, None, str]) -> Generator[None, None, str]:
-    """Say what to do where the program cannot run at all."""
-    try:
-        return (yield from watched)
-    except ExecutableNotFoundError as error:
-        raise ExecutableNotFoundError(
-            "CTranslate2 does not run on this machine: its process was ended as soon as it computed.", mend=_MEND
-        ) from error
-    except EngineError as error:
-        if error.details.get("exit_code") == program.EXIT_NOT_INSTALLED:
-            raise ExecutableNotFoundError(error.message, mend=_MEND) from error
-        raise
+        try:
+            return (
+                yield from watch_program(
+                    [sys.executable, "-P", program.__file__],
+                    [json.dumps(asked)],
+                    slot=call.get("slot"),
+                    identity=f"{self.model.digest} {call['threads']}",
+                    timeout_seconds=self.patience.timeout_seconds(audio_seconds),
+                    should_stop=call.get("should_stop"),
+                )
+            )
+        except ExecutableNotFoundError as error:
+            raise ExecutableNotFoundError(
+                "CTranslate2 does not run on this machine: its process was ended as soon as it computed.", mend=_MEND
+            ) from error
+        except EngineError as error:
+            if error.details.get("exit_code") == program.EXIT_NOT_INSTALLED:
+                raise ExecutableNotFoundError(error.message, mend=_MEND) from error
+            raise
 
 
 def _read(output: Path, wav: Path, kind: type[Answer]) -> Answer:

@@ -11,13 +11,14 @@ code and standard error.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import wave
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from stt_core.engines.serving import Failure, run_program
 
 EXIT_MODEL, EXIT_NOT_INSTALLED, EXIT_INFERENCE = 3, 6, 10
 SAMPLE_RATE = 16_000
@@ -27,30 +28,10 @@ BATCH, BATCH_PER_THREAD = 8, 4
 SLOT_SECONDS = 32
 
 
-class _Failure(Exception):
-    """What ends the program: its exit code and the message for standard error."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def main(arguments: list[str]) -> int:
-    """Answer the request that the one argument is, or serve; return the exit code."""
-    if arguments[-3:-2] == ["--serve"]:
-        from stt_core.engines.serving import serve
-
-        serve(int(arguments[-2]), arguments[-1], main)
-        return 0
+def main(arguments: list[str]) -> None:
+    """Answer the request that the one argument is."""
     asked = json.loads(arguments[0])
-    # OpenBLAS would start a thread a core for the spectra.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        _answer(_load_model(asked["model"], asked["compute_type"], asked["threads"]), asked)
-    except _Failure as failure:
-        sys.stderr.write(f"error: {failure}\n")
-        return failure.code
-    return 0
+    _answer(_load_model(asked["model"], asked["compute_type"], asked["threads"]), asked)
 
 
 @cache
@@ -58,13 +39,13 @@ def _load_model(folder: str, compute_type: str, threads: int) -> Any:
     try:
         import faster_whisper
     except ImportError as error:
-        raise _Failure(EXIT_NOT_INSTALLED, f"faster-whisper cannot be imported: {error}") from error
+        raise Failure(EXIT_NOT_INSTALLED, f"faster-whisper cannot be imported: {error}") from error
     try:
         return faster_whisper.WhisperModel(
             folder, compute_type=compute_type, cpu_threads=threads, local_files_only=True
         )
     except Exception as error:  # a tokenizer raises nothing more special
-        raise _Failure(EXIT_MODEL, f"failed to load the model: {error}") from error
+        raise Failure(EXIT_MODEL, f"failed to load the model: {error}") from error
 
 
 def _answer(model: Any, asked: dict[str, Any]) -> None:
@@ -83,7 +64,7 @@ def _answer(model: Any, asked: dict[str, Any]) -> None:
             for output, segments in zip(outputs, heard, strict=True):
                 _write(output, {"language": language, "segments": segments})
     except (RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise _Failure(EXIT_INFERENCE, f"{type(error).__name__}: {error}") from error
+        raise Failure(EXIT_INFERENCE, f"{type(error).__name__}: {error}") from error
 
 
 def _read_wav(path: str) -> Any:
@@ -184,4 +165,4 @@ def _write(output: str, answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_program(sys.argv[1:], main))

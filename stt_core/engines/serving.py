@@ -1,10 +1,10 @@
-"""The life of a warm engine: requests over a socket, one after the other, until nobody asks any more.
+"""The life of an engine's program: one request, or a warm one's, until nobody asks any more.
 
-A request is a command line, the same that the program takes by itself; what it loads stays loaded for the next one.
-Lines of JSON go both ways: whoever connects is told the engine's process and identity, asks with `arguments`, and is
-told `exit_code` and `cpu_seconds` since the answer before; what the engine says goes to standard error, a file that
-holds the words of one request. An engine whose caller is gone while it works ends at once; one that is told to `quit`,
-or that nobody has called for `IDLE_SECONDS`, ends too.
+A request is a command line, the same that the program takes by itself; what it loads stays loaded for the next one. To
+a warm engine requests come over a socket, one after the other. Lines of JSON go both ways: whoever connects is told the
+engine's process and identity, asks with `arguments`, and is told `exit_code` and `cpu_seconds` since the answer before;
+what the engine says goes to standard error, a file that holds the words of one request. An engine whose caller is gone
+while it works ends at once; one that is told to `quit`, or that nobody has called for `IDLE_SECONDS`, ends too.
 
 Nothing but the standard library is imported: programs that start fast use it.
 """
@@ -23,6 +23,33 @@ from typing import Any, BinaryIO
 
 #: How long an engine stays without a call: longer than a run takes from one batch of chunks to the next.
 IDLE_SECONDS = 20.0
+
+
+class Failure(Exception):
+    """What ends a request: the program's exit code and the message for standard error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run_program(arguments: list[str], answer: Callable[[list[str]], None]) -> int:
+    """Answer a request, and return the program's exit code; with `--serve LISTENER IDENTITY` at its end, serve.
+
+    Args:
+        arguments: Command line without the program's name. Before `--serve` stands what all requests begin with.
+        answer: The program; every failure of it is a `Failure`.
+    """
+    if arguments[-3:-2] == ["--serve"]:
+        *first, _, listener, identity = arguments
+        serve(int(listener), identity, lambda request: run_program([*first, *request], answer))
+        return 0
+    try:
+        answer(arguments)
+    except Failure as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        return failure.code
+    return 0
 
 
 def serve(listener: int, identity: str, run: Callable[[list[str]], int], idle_seconds: float = IDLE_SECONDS) -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Unpack
 
-from stt_core.engines.base import Decoding, Engine, ShouldStop
+from stt_core.engines.base import Call, Decoding, Engine
 from stt_core.engines.choice import engine_for
 from stt_core.engines.wavs import wav_seconds, write_rest
 from stt_core.logs import get_logger, logged
@@ -59,21 +60,17 @@ class Transcriber:
         wavs: Sequence[Path],
         *,
         language: str,
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
         on_transcript: OnTranscript | None = None,
+        **call: Unpack[Call],
     ) -> list[ChunkTranscript]:
         """Transcribe chunks in one process and return their texts in the same order.
 
         Args:
             wavs: WAV files of 16 kHz, mono, 16 bit, each at most one window (30 s) long.
             language: ISO 639-1 code, or `auto` to detect it for each chunk.
-            threads: Threads of the process.
-            slot: Where the engine may stay for the next call; see `Engine.transcribe`.
-            should_stop: Asked every few seconds; true ends the engine.
             on_transcript: Told each chunk's position and text once, as soon as it is final, while the engine goes on;
                 also of those that were finished when it failed.
+            call: With what.
 
         Raises:
             UnknownLanguageError: Whisper or the model does not know the language.
@@ -89,12 +86,12 @@ class Transcriber:
         seconds = sum(map(wav_seconds, wavs))
         logger.info(
             "transcribing {} chunks, {:.1f} s of audio: model {}, language {}, {} threads",
-            len(wavs), seconds, self.engine.model.name, language, threads,
+            len(wavs), seconds, self.engine.model.name, language, call["threads"],
         )  # fmt: skip
         started = time.monotonic()
         tell = on_transcript or (lambda position, transcript: None)
         transcripts: list[ChunkTranscript] = []
-        hear = partial(self.engine.transcribe, language=language, threads=threads, slot=slot, should_stop=should_stop)
+        hear = partial(self.engine.transcribe, language=language, **call)
         for transcript in hear(wavs, self.decoding):
             transcripts.append(transcript)
             if not find_loops(transcript):

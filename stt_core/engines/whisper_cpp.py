@@ -15,8 +15,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Unpack
 
-from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
+from stt_core.engines.base import Call, Decoding, Engine, Patience
 from stt_core.engines.process import find_executable, read_while_written, words_of
 from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
@@ -33,6 +34,9 @@ logger = get_logger(__name__)
 _WINDOW_SECONDS = 30.0
 #: The executable that tells the probability of every language, and stays warm.
 OURS = "stt-whisper-cli"
+#: Chunks are separate pieces of speech, joined without their pauses: text of the one before is no context, and feeding
+#: it back is what starts most loops.
+_NO_CONTEXT = ("-mc", "0")
 #: A line of whisper.cpp for each sound, in order.
 _SAID = re.compile(r"auto-detected language: \w+ \(p = ([\d.]+)\)")
 
@@ -72,51 +76,30 @@ class WhisperCpp(Engine):
 
     @logged
     def transcribe(
-        self,
-        wavs: Sequence[Path],
-        decoding: Decoding,
-        *,
-        language: str,
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], decoding: Decoding, *, language: str, **call: Unpack[Call]
     ) -> Generator[ChunkTranscript]:
         """Yield the texts of chunks, of which a failed process may have finished some; see `Engine.transcribe`."""
         self.model.check()  # the engine itself answers a cut-off model's nonsense with exit code 0
-        flags = ["-t", str(threads), *self._flags(decoding, language)]
-        return self._transcribe([wav.absolute() for wav in wavs], flags, slot, should_stop)
-
-    def _transcribe(
-        self, wavs: Sequence[Path], flags: Sequence[str], slot: Path | None, should_stop: ShouldStop | None
-    ) -> Generator[ChunkTranscript]:
+        flags = [*self._flags(decoding, language), "-ojf"]
         seconds = [wav_seconds(wav) for wav in wavs]
         with TemporaryDirectory(prefix="stt-whisper-") as folder:
             outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
-            arguments = [*flags, "-ojf"]
-            for wav, output in zip(wavs, outputs, strict=True):
-                arguments += ["-f", str(wav), "-of", str(output.with_suffix(""))]
             yield from read_while_written(
-                self._watch(self.executable, arguments, sum(seconds), slot, should_stop),
+                self._watch(self.executable, flags, wavs, outputs, sum(seconds), call),
                 outputs,
                 lambda position: read_output(outputs[position], wavs[position].name, seconds[position]),
                 behind=1,  # it writes a file bit by bit, and begins the next only then
             )
 
     @logged
-    def load(self, *, threads: int, slot: Path | None, should_stop: ShouldStop | None = None) -> None:
+    def load(self, **call: Unpack[Call]) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
-        if slot is not None and self.executable.name == OURS:
-            words_of(self._watch(self.executable, ["--load-only"], 0.0, slot, should_stop))
+        if call.get("slot") and self.executable.name == OURS:
+            words_of(self._watch(self.executable, ["--load-only"], [], [], 0.0, call))
 
     @logged
     def detect_languages(
-        self,
-        wavs: Sequence[Path],
-        *,
-        allowed: Sequence[str] = (),
-        threads: int,
-        slot: Path | None = None,
-        should_stop: ShouldStop | None = None,
+        self, wavs: Sequence[Path], *, allowed: Sequence[str] = (), **call: Unpack[Call]
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds; see `Engine.detect_languages`."""
         self.model.check()
@@ -126,56 +109,50 @@ class WhisperCpp(Engine):
                 position for position, one in enumerate(heard) if not one or (allowed and not one.keys() & set(allowed))
             ]
             if rest:
-                flags = ["-t", str(threads), "-dl", "-oj"]
-                places = [wavs[position].absolute() for position in rest]
-                again = self._detect(executable, flags, places, slot, should_stop)
+                again = self._detect(executable, [wavs[position] for position in rest], call)
                 for position, probabilities in zip(rest, again, strict=True):
                     heard[position] = probabilities
         return heard
 
-    def _detect(
-        self,
-        executable: Path,
-        flags: Sequence[str],
-        wavs: Sequence[Path],
-        slot: Path | None,
-        should_stop: ShouldStop | None,
-    ) -> list[dict[str, float]]:
+    def _detect(self, executable: Path, wavs: Sequence[Path], call: Call) -> list[dict[str, float]]:
         with TemporaryDirectory(prefix="stt-language-") as folder:
-            bases = [Path(folder) / str(position) for position in range(len(wavs))]
-            files = [word for wav, base in zip(wavs, bases, strict=True) for word in ("-f", str(wav), "-of", str(base))]
-            watched = self._watch(executable, [*flags, *files], _WINDOW_SECONDS * len(wavs), slot, should_stop)
-            stderr = words_of(watched)
+            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+            seconds = _WINDOW_SECONDS * len(wavs)
+            stderr = words_of(self._watch(executable, ["-dl", "-oj"], wavs, outputs, seconds, call))
             said = [float(number) for number in _SAID.findall(stderr)]
             if len(said) != len(wavs):
                 logger.warning("the engine did not say how sure it is of each language: all count the same")
                 said = [1.0] * len(wavs)
             return [
-                read_languages(base.with_suffix(".json"), wav.name, probability)
-                for wav, base, probability in zip(wavs, bases, said, strict=True)
+                read_languages(output, wav.name, probability)
+                for wav, output, probability in zip(wavs, outputs, said, strict=True)
             ]
 
     def _watch(
         self,
         executable: Path,
-        arguments: Sequence[str],
+        flags: Sequence[str],
+        wavs: Sequence[Path],
+        outputs: Sequence[Path],
         audio_seconds: float,
-        slot: Path | None,
-        should_stop: ShouldStop | None,
+        call: Call,
     ) -> Generator[None, None, str]:
+        arguments = ["-t", str(call["threads"]), *flags]
+        for wav, output in zip(wavs, outputs, strict=True):
+            arguments += ["-f", str(wav.absolute()), "-of", str(output.with_suffix(""))]
         return watch_program(
             [str(executable), "-m", str(self.model.path)],
             arguments,
-            slot=slot if executable.name == OURS else None,
+            slot=call.get("slot") if executable.name == OURS else None,
             identity=self.model.digest,
             timeout_seconds=self.patience.timeout_seconds(audio_seconds),
-            should_stop=should_stop,
+            should_stop=call.get("should_stop"),
         )
 
     def _flags(self, decoding: Decoding, language: str) -> list[str]:
         code = check_language(language, self.model)
         flags = ["-l", code if self.model.multilingual else ENGLISH]
-        flags += ["-bs", str(decoding.beam_size), "-bo", str(decoding.best_of), *self.model.default_flags]
+        flags += ["-bs", str(decoding.beam_size), "-bo", str(decoding.best_of), *_NO_CONTEXT]
         if decoding.translate and self.model.multilingual:
             flags.append("-tr")
         if decoding.prompt:  # one that begins like a flag would be read as one

@@ -22,34 +22,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stt_core.engines.serving import Failure, run_program
+
 SAMPLE_RATE = 16_000
 EXIT_MODEL, EXIT_AUDIO, EXIT_OUTPUT, EXIT_INFERENCE = 3, 4, 5, 10
 #: ggml's log level of errors; whisper.cpp reports a model that it cannot load on this level only.
 GGML_LOG_ERROR = 4
 
 
-class _Failure(Exception):
-    """What ends the program: its exit code and the message for standard error."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+def main() -> int:
+    """Run the program of the command line and return its exit code."""
+    return run_program(sys.argv[1:], _answer)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the program and return its exit code.
-
-    Args:
-        arguments: Command line without the program's name; `sys.argv` by default. Ending with `--serve LISTENER
-            IDENTITY` it is what all requests begin with (`stt_core.engines.serving`).
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[-3:-2] == ["--serve"]:
-        from stt_core.engines.serving import serve
-
-        *first, _, listener, identity = arguments
-        serve(int(listener), identity, lambda request: main([*first, *request]))
-        return 0
+def _answer(arguments: list[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments, argparse.Namespace(file=[]))
     if not options.file and not options.load_only:
@@ -58,12 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("more output files (-of) than input files")
     # Threads that spin while they wait took four times the CPU on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        _transcribe(options)
-    except _Failure as failure:
-        sys.stderr.write(f"error: {failure}\n")
-        return failure.code
-    return 0
+    _transcribe(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +93,7 @@ def _transcribe(options: argparse.Namespace) -> None:
     import _pywhispercpp as engine
 
     if options.language != "auto" and engine.whisper_lang_id(options.language) < 0:
-        raise _Failure(2, f"unknown language '{options.language}'")
+        raise Failure(2, f"unknown language '{options.language}'")
     try:
         _transcribe_files(engine, options)
     finally:  # a Python callback that is still set when the interpreter ends aborts the process
@@ -126,7 +107,7 @@ def _transcribe_files(engine: Any, options: argparse.Namespace) -> None:
         options.language, options.translate = "en", False
     if options.detect_language:
         if not engine.whisper_is_multilingual(context):
-            raise _Failure(2, "there is no language to detect: the model is not multilingual")
+            raise Failure(2, "there is no language to detect: the model is not multilingual")
         options.language = "auto"
     for position, path in enumerate(options.file):
         context = _load_model(engine, options.model, quiet=options.no_prints)
@@ -135,7 +116,7 @@ def _transcribe_files(engine: Any, options: argparse.Namespace) -> None:
         if options.detect_language:
             heard = _detect_language(engine, context, options, path, samples)
         elif engine.whisper_full(context, _decoding_parameters(engine, options), samples, len(samples)) != 0:
-            raise _Failure(EXIT_INFERENCE, f"failed to process '{path}'")
+            raise Failure(EXIT_INFERENCE, f"failed to process '{path}'")
         _print_text(engine, context, timestamps=not options.no_timestamps)
         if options.output_json or options.output_json_full:
             base = options.output_file[position] if position < len(options.output_file) else path
@@ -171,12 +152,12 @@ def _load_model(engine: Any, model: str, *, quiet: bool) -> Any:
             sys.stderr.write(text)
 
     if not os.access(model, os.R_OK) or not Path(model).is_file():
-        raise _Failure(EXIT_MODEL, f"cannot read the model '{model}'")
+        raise Failure(EXIT_MODEL, f"cannot read the model '{model}'")
     engine.whisper_log_set(log)
     context = engine.whisper_init_from_file_with_params(model, engine.whisper_context_default_params())
     # The wheel hides the null pointer of a failed load, and using it is a crash: the log is the only witness.
     if errors:
-        raise _Failure(EXIT_MODEL, f"failed to load the model '{model}': {'; '.join(errors)}")
+        raise Failure(EXIT_MODEL, f"failed to load the model '{model}': {'; '.join(errors)}")
     return context
 
 
@@ -214,10 +195,10 @@ def _read_wav(path: str) -> Any:
     try:
         with wave.open(path, "rb") as audio:
             if (audio.getframerate(), audio.getnchannels(), audio.getsampwidth()) != (SAMPLE_RATE, 1, 2):
-                raise _Failure(EXIT_AUDIO, f"'{path}' is not 16 kHz mono 16 bit")
+                raise Failure(EXIT_AUDIO, f"'{path}' is not 16 kHz mono 16 bit")
             frames = audio.readframes(audio.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise _Failure(EXIT_AUDIO, f"failed to read audio file '{path}': {str(error) or 'it is empty'}") from error
+        raise Failure(EXIT_AUDIO, f"failed to read audio file '{path}': {str(error) or 'it is empty'}") from error
     return np.frombuffer(frames, "<i2").astype(np.float32) / np.float32(32768)
 
 
@@ -246,7 +227,7 @@ def _detect_language(
         engine.whisper_pcm_to_mel(context, samples, len(samples), options.threads) != 0
         or engine.whisper_lang_auto_detect(context, 0, options.threads, probabilities) < 0
     ):
-        raise _Failure(EXIT_INFERENCE, f"failed to detect the language of '{path}'")
+        raise Failure(EXIT_INFERENCE, f"failed to detect the language of '{path}'")
     ranked = np.argsort(-probabilities).tolist()
     heard = {engine.whisper_lang_str(number): float(f"{probabilities[number]:.6g}") for number in ranked}
     if not options.no_prints:
@@ -333,7 +314,7 @@ def _write_json(path: str, document: dict[str, Any]) -> None:
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise _Failure(EXIT_OUTPUT, f"failed to write '{path}': {error}") from error
+        raise Failure(EXIT_OUTPUT, f"failed to write '{path}': {error}") from error
     sys.stderr.write(f"saving output to '{path}'\n")
 
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Chunks are separate pieces of speech, joined without their pauses: text of the one before is no context, and feeding
-#: it back is what starts most loops.
-DEFAULT_FLAGS = ("-mc", "0")
-
 DEMO = "demo"
 #: OpenAI's own models, which programs written for its API ask for: each stands for `WHISPER_MODEL` at its routes alone.
 HOSTED = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
@@ -27,7 +23,6 @@ class CatalogEntry:
     size_bytes: int
     sha1: str
     description: str
-    default_flags: tuple[str, ...] = DEFAULT_FLAGS
     #: What anybody who selects the model must be told.
     notice: str | None = None
     bundled: Path | None = None

@@ -29,14 +29,14 @@ logger = get_logger(__name__)
 FORMAT = 6
 #: The file without which a folder is no model.
 MODEL_FILE = "model.bin"
-#: Of the mel spectrum, unless `preprocessor_config.json` says otherwise.
-_FILTERS = 80
+#: Of the mel spectrum, unless this file says otherwise.
+_FILTERS, _FILTERS_FILE = 80, "preprocessor_config.json"
 _MEND = (
     "Download it again (`stt models download NAME --engine ctranslate2`), or convert it with CTranslate2's own tools."
 )
 _NEEDED = (MODEL_FILE, "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
-_OPTIONAL = (*_VOCABULARIES, "preprocessor_config.json")
+_OPTIONAL = (*_VOCABULARIES, _FILTERS_FILE)
 #: By the number that a file gives to them. Models are converted from floating point alone.
 _TYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype("<f4"),
@@ -100,18 +100,15 @@ def _validate(path: Path, _: tuple[tuple[int, ...], ...]) -> bool:
     try:
         filters = tensors["encoder/conv1/weight"].shape[1]
         words = tensors["decoder/embeddings/weight"].shape[0]
-        for name in ("config.json", "tokenizer.json", "vocabulary.json", "preprocessor_config.json"):
-            if (path / name).is_file():
-                described = json.loads((path / name).read_bytes())
-                filters_told = described.get("feature_size", 80) if name == "preprocessor_config.json" else None
-                if filters_told not in (None, filters):
-                    raise ValueError(f"{name} tells of {filters_told} filters, {MODEL_FILE} has {filters}")
+        names = ("config.json", "tokenizer.json", "vocabulary.json", _FILTERS_FILE)
+        described = {name: json.loads((path / name).read_bytes()) for name in names if (path / name).is_file()}
+        told = described.get(_FILTERS_FILE, {}).get("feature_size", _FILTERS)
+        if told != filters and _FILTERS_FILE in described:
+            raise ValueError(f"{_FILTERS_FILE} tells of {told} filters, {MODEL_FILE} has {filters}")
+        if told != filters:
+            raise ValueError(f"it has {filters} filters and no {_FILTERS_FILE} to say so")
     except (LookupError, ValueError, AttributeError) as error:
         raise ModelInvalidError(f"{path.name} is not a usable model for CTranslate2: {error}.", mend=_MEND) from error
-    if filters != _FILTERS and not (path / "preprocessor_config.json").is_file():
-        raise ModelInvalidError(
-            f"The model folder {path.name} has {filters} filters and no preprocessor_config.json to say so.", mend=_MEND
-        )
     return bool(words >= MULTILINGUAL_VOCABULARY)
 
 

