@@ -179,9 +179,9 @@ class Supervisor(AbstractContextManager["Supervisor"]):
             for life in layer:
                 threading.Thread(target=self._keep, args=(life,), name=life.part.name, daemon=True).start()
             self._wait_for(lambda layer=layer: all(life.ready for life in layer), started + STARTUP_SECONDS)  # type: ignore[misc]
+        self._facts["ready"] = True
+        self._tell()
         if not self._stopping.is_set():
-            self._facts["ready"] = True
-            self._tell()
             logger.info("every part is ready after {:.1f} s", time.monotonic() - started)
 
     @logged
@@ -242,6 +242,7 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         """Start the part's process unless the stack is stopping."""
         try:
             life.part.prepare()
+            # Asked, started and written down in one turn: who asks to stop finds all of it, or none.
             with self._changed:
                 if self._stopping.is_set():
                     return False
@@ -258,13 +259,13 @@ class Supervisor(AbstractContextManager["Supervisor"]):
                 )
                 life.started = time.time()
                 enlist(self._home, life.part.name, life.process.pid)
+                pump = threading.Thread(target=self._pump, args=(life, life.process), daemon=True)
+                pump.start()
+                self._pumps.append(pump)
         except OSError as error:
             raise ExecutableNotFoundError(
                 f"{life.part.name} cannot be started: {error}.", mend="Check that the installation is complete."
             ) from error
-        pump = threading.Thread(target=self._pump, args=(life, life.process), daemon=True)
-        self._pumps.append(pump)
-        pump.start()
         self._tell()
         return True
 
@@ -307,6 +308,8 @@ class Supervisor(AbstractContextManager["Supervisor"]):
 
     def _tell(self) -> None:
         with self._changed:
+            if self._stopping.is_set():  # the file is deleted at the end, and stays so
+                return
             parts = {life.part.name: life.facts for life in self._lives}
             self._home.write(self._home.state_file, {**self._facts, **identity(os.getpid()), "parts": parts})
 

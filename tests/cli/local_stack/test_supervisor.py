@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,25 +149,39 @@ def test_two_stacks_when_side_by_side_then_the_end_of_one_does_not_touch_the_oth
         assert [process.pid for process in marked(other)] == before
 
 
+class SlowThread(threading.Thread):
+    """Begins late, as on a machine that has much to do."""
+
+    def start(self) -> None:
+        time.sleep(0.3)
+        super().start()
+
+
+@pytest.mark.parametrize("thread_class", [threading.Thread, SlowThread])
 def test_stop_when_called_while_starting_then_start_returns_and_everything_ends(
-    home: StackHome, wait_until: Callable[..., None]
+    home: StackHome,
+    wait_until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    thread_class: type[threading.Thread],
 ) -> None:
     never = Part("never", [sys.executable, "-c", "import time; time.sleep(600)"], {}, lambda: False)
     with supervise(home, [never]) as supervisor:
         starting = threading.Thread(target=supervisor.start)
         starting.start()
+        monkeypatch.setattr(threading, "Thread", thread_class)
         wait_until(lambda: marked(home), "the part runs")
         supervisor.stop()
         starting.join(timeout=10)
         assert not starting.is_alive()
     assert marked(home) == []
+    assert not home.state_file.exists()
 
 
 SUPERVISOR = """
 import sys
 from pathlib import Path
 from stt_cli.local_stack.home import StackHome
-from tests.core.local_stack.test_supervisor import stand_in, supervise
+from tests.cli.local_stack.test_supervisor import stand_in, supervise
 home = StackHome.at(Path(sys.argv[1]))
 with supervise(home, [stand_in("server")], [stand_in("code", "child")]) as supervisor:
     supervisor.start()
