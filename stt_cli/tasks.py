@@ -73,13 +73,13 @@ def transcribe(
             language=language,
             languages=languages,
             priority=priority,
-            track=None if track is None else str(track),
+            track=track,
             channels=channels,
             strategy=strategy,
-            allow_partial="true" if allow_partial else None,
+            allow_partial=allow_partial or None,
             prompt=prompt,
-            translate="true" if translate else None,
-            temperature=None if temperature is None else str(temperature),
+            translate=translate or None,
+            temperature=temperature,
         )
         transcript = client.transcript(job.job_id)
         write_result(format_transcript(transcript, output, layout))
