@@ -30,6 +30,7 @@ from stt_core.settings import Settings
 from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import claim, publish, serve_app
+from tests.cli.conftest import Stt
 
 
 @pytest.fixture
@@ -303,8 +304,7 @@ def test_watching_when_nobody_sees_to_what_a_run_left_then_gives_up_and_says_why
         (["--help"], 0, "BUCKET/PREFIX"),
     ],
 )
-def test_command_when_named_or_not_then_found(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
-    command = [sys.executable, "-m", "stt_cli", "backfill", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == status
-    assert said in done.stdout + done.stderr
+def test_command_when_named_or_not_then_found(stt: Stt, arguments: list[str], status: int, said: str) -> None:
+    done = stt("backfill", *arguments)
+    assert done.exit_code == status
+    assert said in done.output

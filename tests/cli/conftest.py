@@ -1,0 +1,33 @@
+"""The command line as users have it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from stt_cli.main import app
+from stt_core.logs import setup_logging
+
+Stt = Callable[..., Result]
+
+
+@pytest.fixture
+def stt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stt]:
+    """Run a command as users type it, in this process, which starts at once, and in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"STT_HOME": str(tmp_path / "home"), "COLUMNS": "200"})
+
+    def run(*arguments: str, **environment: str) -> Result:
+        done = runner.invoke(app, arguments, env=environment)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        # Typer's own refusals (2) pass through `@logged`, which traces them.
+        assert done.exit_code == 2 or "Traceback" not in done.output
+        return done
+
+    yield run
+    setup_logging(sink=sys.stderr)
