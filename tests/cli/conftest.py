@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.processes import MARK
 from stt_cli.main import app
 from stt_core.logs import setup_logging
 
@@ -31,3 +34,17 @@ def stt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stt]:
 
     yield run
     setup_logging(sink=sys.stderr)
+
+
+def marked(home: StackHome) -> list[psutil.Process]:
+    """Everything that runs for this home, or in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if process.environ().get(MARK) == str(home.path) or str(home.path) in process.cwd():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

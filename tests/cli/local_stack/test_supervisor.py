@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from stt_cli.local_stack.home import StackHome, free_port, is_free
-from stt_cli.local_stack.processes import MARK, AlreadyRunningError, hold, running_process, sweep
+from stt_cli.local_stack.processes import AlreadyRunningError, hold, running_process, sweep
 from stt_cli.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
+from tests.cli.conftest import marked
 
 #: Listens on its port and says so; `child` also leaves a child of its own, as Dagster's code server does.
 STAND_IN = """
@@ -44,36 +45,16 @@ def stand_in(name: str = "stand-in", mode: str = "alone", port: int | None = Non
     )
 
 
-def marked(home: StackHome) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(home.path) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-class Log:
-    """What the parts wrote."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
-
-    def __call__(self, part: str, line: str) -> None:
-        self.lines.append((part, line))
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> StackHome:
     return StackHome.at(tmp_path / "home")
 
 
 @contextmanager
-def supervise(home: StackHome, *layers: list[Part], log: Log | None = None) -> Iterator[Supervisor]:
-    facts = {"api_url": "http://here"}
-    with hold(home), Supervisor(home, layers, facts=facts, write_line=log or Log()) as supervisor:
+def supervise(
+    home: StackHome, *layers: list[Part], log: Callable[[str, str], None] = lambda part, line: None
+) -> Iterator[Supervisor]:
+    with hold(home), Supervisor(home, layers, facts={"api_url": "http://here"}, write_line=log) as supervisor:
         yield supervisor
 
 
@@ -82,13 +63,14 @@ def state(home: StackHome) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def test_stack_when_started_then_tells_what_runs_and_leaves_nothing_after_its_end(home: StackHome) -> None:
-    log = Log()
-    with supervise(home, [stand_in("first")], [stand_in("second", "child")], log=log) as supervisor:
+    lines: list[tuple[str, str]] = []
+    parts = [stand_in("first")], [stand_in("second", "child")]
+    with supervise(home, *parts, log=lambda *line: lines.append(line)) as supervisor:
         supervisor.start()
         assert state(home)["api_url"] == "http://here"
         assert {name: part["ready"] for name, part in state(home)["parts"].items()} == {"first": True, "second": True}
         assert len(marked(home)) == 3
-    assert sorted(log.lines) == [("first", "listening"), ("second", "listening")]
+    assert sorted(lines) == [("first", "listening"), ("second", "listening")]
     assert marked(home) == []
     assert not home.state_file.exists()
 
