@@ -16,6 +16,12 @@ from stt_cli.local_stack.processes import MARK
 from stt_cli.main import app
 from stt_core.logs import setup_logging
 
+
+@pytest.fixture
+def home(tmp_path: Path) -> StackHome:
+    return StackHome.at(tmp_path / "a home")
+
+
 Stt = Callable[..., Result]
 
 

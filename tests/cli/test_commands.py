@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -147,6 +148,15 @@ def test_keys_when_asked_for_nonsense_then_says_what_there_is(stt: Stt, embedded
     assert "`stt keys list`" in stt("keys", "revoke", "nobody", **embedded_servers).stderr
 
 
+def answering(answer: Callable[[httpx.Request], httpx.Response]) -> ApiClient:
+    """A client whose edge is played: an API that answers so."""
+    client = ApiClient("http://127.0.0.1:1", SecretStr("stt_x"))
+    client._http = httpx.Client(
+        transport=httpx.MockTransport(answer), base_url="http://api", headers=client._http.headers
+    )
+    return client
+
+
 def test_client_when_the_key_has_asked_too_often_then_comes_back_when_told() -> None:
     answers = [httpx.Response(429, headers={"Retry-After": "0"}), httpx.Response(404, json={"detail": "No job."})]
     seen: list[str | None] = []
@@ -155,21 +165,15 @@ def test_client_when_the_key_has_asked_too_often_then_comes_back_when_told() -> 
         seen.append(request.headers.get("authorization"))
         return answers[len(seen) - 1]
 
-    with ApiClient("http://127.0.0.1:1", SecretStr("stt_x")) as client:
-        client._http = httpx.Client(  # the edge: an API that refuses once
-            transport=httpx.MockTransport(answer), base_url="http://api", headers=client._http.headers
-        )
-        with pytest.raises(ApiRefusedError, match="No job"):
-            client.job("0" * 32)
+    with answering(answer) as client, pytest.raises(ApiRefusedError, match="No job"):
+        client.job("0" * 32)
     assert seen == ["Bearer stt_x"] * 2
 
 
 def test_client_when_a_server_behind_the_api_is_away_then_takes_it_for_an_api_that_is() -> None:
     away = httpx.Response(503, json={"detail": "MongoDB is away.", "mend": "Wait."})
-    with ApiClient("http://127.0.0.1:1") as client:
-        client._http = httpx.Client(transport=httpx.MockTransport(lambda _: away), base_url="http://api")
-        with pytest.raises(ApiUnreachableError, match="MongoDB is away"):
-            client.job("0" * 32)
+    with answering(lambda _: away) as client, pytest.raises(ApiUnreachableError, match="MongoDB is away"):
+        client.job("0" * 32)
 
 
 def test_delete_when_a_job_is_listed_then_takes_it_off_the_list(stt: Stt, settings: Settings) -> None:

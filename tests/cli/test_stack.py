@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,7 @@ from stt_cli.main import app
 from stt_core.engines.process import find_executable
 from stt_core.logs import setup_logging
 from tests.cli.conftest import marked
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "tests/data/audio/sample-01.mp3"
@@ -229,7 +230,7 @@ def test_demo_when_a_stack_runs_then_uses_it_and_leaves_it_running(stack: Stack)
 
 @pytest.mark.timeout(240)
 def test_part_when_terminated_while_a_job_is_under_way_then_is_back_and_the_job_ends_with_its_transcript(
-    stack: Stack, wait_until: Callable[..., None]
+    stack: Stack,
 ) -> None:
     job_url = stack.upload(model="demo")
     for name in ("daemon", "redis", "mongo", "s3"):
@@ -266,9 +267,7 @@ time.sleep(600)
 
 
 @pytest.mark.timeout(300)  # it starts the stack twice
-def test_stack_when_terminated_in_the_middle_of_a_run_then_ends_and_later_goes_on_where_it_was(
-    tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
+def test_stack_when_terminated_in_the_middle_of_a_run_then_ends_and_later_goes_on_where_it_was(tmp_path: Path) -> None:
     temporary, calls, go, engine = (tmp_path / name for name in ("tmp", "calls", "go", "engine"))
     temporary.mkdir()
     engine.write_text(ENGINE.format(python=sys.executable, calls=calls, go=go, real=find_executable("stt-whisper-cli")))
@@ -303,9 +302,7 @@ def test_stack_when_terminated_in_the_middle_of_a_run_then_ends_and_later_goes_o
         assert stack.stt("down").exit_code == 0
 
 
-def test_demo_when_one_before_was_killed_then_runs_and_leaves_nothing_running(
-    tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
+def test_demo_when_one_before_was_killed_then_runs_and_leaves_nothing_running(tmp_path: Path) -> None:
     with running(tmp_path) as stack:
         killed = stack.start("demo")
         wait_until(lambda: stack.state().get("ready"), "the stack of the demo is ready", 60)

@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +19,7 @@ from stt_cli.local_stack.home import StackHome, free_port, is_free
 from stt_cli.local_stack.processes import AlreadyRunningError, hold, running_process, sweep
 from stt_cli.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
 from tests.cli.conftest import marked
+from tests.conftest import wait_until
 
 #: Listens on its port and says so; `child` also leaves a child of its own, as Dagster's code server does.
 STAND_IN = """
@@ -43,11 +42,6 @@ def stand_in(name: str = "stand-in", mode: str = "alone", port: int | None = Non
         port=port,
         port_variable="STT_API_PORT",
     )
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> StackHome:
-    return StackHome.at(tmp_path / "home")
 
 
 @contextmanager
@@ -75,9 +69,7 @@ def test_stack_when_started_then_tells_what_runs_and_leaves_nothing_after_its_en
     assert not home.state_file.exists()
 
 
-def test_part_when_killed_then_is_started_again_and_the_stack_says_so(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
+def test_part_when_killed_then_is_started_again_and_the_stack_says_so(home: StackHome) -> None:
     part = stand_in()
     with supervise(home, [part]) as supervisor:
         supervisor.start()
@@ -141,10 +133,7 @@ class SlowThread(threading.Thread):
 
 @pytest.mark.parametrize("thread_class", [threading.Thread, SlowThread])
 def test_stop_when_called_while_starting_then_start_returns_and_everything_ends(
-    home: StackHome,
-    wait_until: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    thread_class: type[threading.Thread],
+    home: StackHome, monkeypatch: pytest.MonkeyPatch, thread_class: type[threading.Thread]
 ) -> None:
     never = Part("never", [sys.executable, "-c", "import time; time.sleep(600)"], {}, lambda: False)
     with supervise(home, [never]) as supervisor:
@@ -171,12 +160,16 @@ with supervise(home, [stand_in("server")], [stand_in("code", "child")]) as super
 """
 
 
-def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at_once(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SUPERVISOR), str(home.path)])
+def start_supervisor(home: StackHome) -> subprocess.Popen[bytes]:
+    """Run a stack of three processes under a supervisor in a process of its own; ready when this returns."""
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(home.path)])
     wait_until(lambda: state(home).get("ready"), "the stack is ready")
     assert len(marked(home)) == 3
+    return process
+
+
+def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at_once(home: StackHome) -> None:
+    process = start_supervisor(home)
     process.kill()
     process.wait()
     # No waiting in between: the lock is free when the guard has swept.
@@ -185,11 +178,8 @@ def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at
         assert len(marked(home)) == 1
 
 
-def test_sweep_when_guard_was_killed_too_then_ends_what_was_left(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SUPERVISOR), str(home.path)])
-    wait_until(lambda: state(home).get("ready"), "the stack is ready")
+def test_sweep_when_guard_was_killed_too_then_ends_what_was_left(home: StackHome) -> None:
+    process = start_supervisor(home)
     guards = [child for child in psutil.Process(process.pid).children() if "processes" in " ".join(child.cmdline())]
     for victim in (*guards, psutil.Process(process.pid)):
         victim.kill()
