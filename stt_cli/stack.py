@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import psutil
@@ -95,7 +94,7 @@ def _run_in_foreground(settings: Settings) -> None:
     setup_logging(settings.log_level, sink=lambda message: write_line("stt", _sentence(message.record)))
     # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         with running_stack(settings, write_line=write_line) as supervisor:
             _show_addresses(home.read(home.state_file))
@@ -128,10 +127,6 @@ def _bounded(log: Path) -> Callable[[str, str], None]:
 def _sentence(record: Mapping[str, Any]) -> str:
     trace = record["extra"].get("_trace", "")
     return f"{record['extra'].get('_icon', '')} {record['message']}" + (f"\n{trace}" if trace else "")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _start_detached(settings: Settings) -> None:
