@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
@@ -23,7 +23,9 @@ from stt_core.whisper.catalog import HOSTED
 logger = get_logger(__name__)
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Page = TypeVar("Page", ObjectList, Promotion)
 
+_TASKS, _BACKFILL = "/api/v1/tasks", "/api/v1/backfill"
 #: No answer for so long means that something is wrong; an upload may be silent for minutes while it is stored.
 _TIMEOUT = httpx.Timeout(30.0, read=600.0, write=600.0)
 
@@ -68,14 +70,14 @@ class ApiClient:
         # Not through the proxies of the environment: the API of a local stack is on this machine.
         local = httpx.URL(self._url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
-            base_url=f"{self._url}/api/v1/tasks",
+            base_url=self._url,
             timeout=_TIMEOUT,
             trust_env=not local,
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
         )
 
     @logged
-    def upload(self, file: BinaryIO, filename: str, **fields: str | None) -> JobView:
+    def upload(self, file: BinaryIO, filename: str, **fields: str | float | None) -> JobView:
         """Upload a recording; it is streamed.
 
         Args:
@@ -88,7 +90,7 @@ class ApiClient:
             ApiRefusedError: It does not want the recording; says why.
         """
         data = {name: value for name, value in fields.items() if value is not None}
-        return self._ask("POST", "/upload", JobView, files={"file": (filename, file)}, data=data)
+        return self._ask("POST", f"{_TASKS}/upload", JobView, files={"file": (filename, file)}, data=data)
 
     @logged
     def job(self, job_id: str) -> JobView:
@@ -145,7 +147,7 @@ class ApiClient:
         """
         asked = {"status": status, "limit": limit, "cursor": cursor}
         params = {name: value for name, value in asked.items() if value is not None}
-        return self._ask("GET", f"{self._url}/api/v1/tasks", JobList, params=params)  # without a slash behind it
+        return self._ask("GET", _TASKS, JobList, params=params)
 
     @logged
     def delete(self, job_id: str) -> None:
@@ -169,13 +171,9 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: No source is in that bucket.
         """
-        params = {"bucket": bucket, "prefix": prefix, "limit": _OBJECTS}
-        cursor: str | None = ""
-        while cursor is not None:
-            url = f"{self._url}/api/v1/backfill/objects"
-            page = self._ask("GET", url, ObjectList, params=params | {"cursor": cursor})
+        asked = {"bucket": bucket, "prefix": prefix, "limit": _OBJECTS}
+        for page in _pages(lambda cursor: self._ask("GET", f"{_BACKFILL}/objects", ObjectList, params=asked | cursor)):
             yield from page.objects
-            cursor = page.next_cursor
 
     @logged
     def promote(self, *, bucket: str, prefix: str, model: str) -> Iterator[Promotion]:
@@ -191,12 +189,7 @@ class ApiClient:
             ApiRefusedError: No source is in that bucket.
         """
         asked = {"bucket": bucket, "prefix": prefix, "model": model}
-        cursor: str | None = ""
-        while cursor is not None:
-            url = f"{self._url}/api/v1/backfill/promote"
-            page = self._ask("POST", url, Promotion, json=asked | {"cursor": cursor})
-            yield page
-            cursor = page.next_cursor
+        return _pages(lambda cursor: self._ask("POST", f"{_BACKFILL}/promote", Promotion, json=asked | cursor))
 
     @logged
     def models(self) -> set[str]:
@@ -206,18 +199,13 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: The key may not ask.
         """
-        return {model.id for model in self._ask("GET", f"{self._url}/v1/models", _Models).data} - set(HOSTED)
-
-    @logged
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        return {model.id for model in self._ask("GET", "/v1/models", _Models).data} - set(HOSTED)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._http.close()
 
     def _ask(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
         response = self._send(method, path, **content)
@@ -255,12 +243,20 @@ def open_api(url: str | None) -> ApiClient:
     return ApiClient(url or settings.api_url, settings.stt_api_key)
 
 
+def _pages(ask: Callable[[dict[str, str]], Page]) -> Iterator[Page]:
+    cursor: str | None = ""
+    while cursor is not None:
+        page = ask({"cursor": cursor})
+        yield page
+        cursor = page.next_cursor
+
+
 def _path(job_id: str) -> str:
     if not re.fullmatch(JOB_ID_PATTERN, job_id):  # what else it is could lead to another address
         raise InvalidInputError(
             f"{job_id[:100]!r} is no job id.", mend="Give the 32 hexadecimal digits that the upload answered with."
         )
-    return f"/{job_id}"
+    return f"{_TASKS}/{job_id}"
 
 
 def _refusal(response: httpx.Response) -> ApiRefusedError | ApiUnreachableError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from stt_core.errors import SttError
@@ -56,6 +59,22 @@ def write_result(text: str) -> None:
     """Write a result to standard output exactly as it is."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+@contextmanager
+def progress_bar(
+    description: str, measure: ProgressColumn, *, total: float | None = None
+) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a bar of progress on standard error while the context is open.
+
+    Args:
+        description: What is done at first.
+        measure: Tells how much of it is done.
+        total: How much there is to do.
+    """
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), measure, TextColumn("{task.fields[facts]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=err) as progress:
+        yield progress, progress.add_task(description, total=total, facts="")
 
 
 # Not a command and called for every line of the log, so without a line of its own for each.

@@ -27,9 +27,7 @@ mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename
     ... on LaunchBackfillSuccess { backfillId }
-    ... on PartitionKeysNotFoundError { message }
-    ... on PythonError { message }
-    ... on UnauthorizedError { message }
+    ... on Error { message }
   }
 }
 """
@@ -43,7 +41,7 @@ query {
         partitionsTargetedForAssetKey(assetKey: {path: ["bucket_transcripts"]}) { partitionKeys }
       }
     }
-    ... on PythonError { message }
+    ... on Error { message }
   }
 }
 """
@@ -62,8 +60,7 @@ query ($id: String!) {
         }
       }
     }
-    ... on BackfillNotFoundError { message }
-    ... on PythonError { message }
+    ... on Error { message }
   }
 }
 """

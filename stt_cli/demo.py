@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import jiwer
 import typer
@@ -17,7 +16,7 @@ from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
 from stt_cli.follow import upload_and_wait
 from stt_cli.local_stack.home import StackHome, is_free
-from stt_cli.local_stack.processes import running_process
+from stt_cli.local_stack.processes import running_state
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.samples import Sample, human_sample, own_sample
@@ -64,8 +63,8 @@ def _words(text: str) -> str:
 def _api(settings: Settings) -> Iterator[str]:
     """Give the address of an API: of the stack that runs in this home, else of one started for the purpose."""
     home = StackHome.at(settings.stt_home)
-    state = home.read(home.state_file)
-    if running_process(state) and state.get("ready"):
+    state = running_state(home)
+    if state and state.get("ready"):
         note(f"Using the stack that runs in {home.path}.")
         yield state["api_url"]
         return
@@ -79,8 +78,12 @@ def _api(settings: Settings) -> Iterator[str]:
         }
     )
     with home.log_file.open("a", encoding="utf-8", buffering=1) as log, ExitStack() as context:
+
+        def write_line(part: str, line: str) -> None:
+            log.write(f"{part:<9} | {line}\n")
+
         with err.status("starting the stack"):
-            context.enter_context(running_stack(own, write_line=partial(_log, log), given=given))
+            context.enter_context(running_stack(own, write_line=write_line))
         note(f"The stack is ready: API {own.api_url}/docs, Dagster UI {own.dagster_url}, log {home.log_file}")
         yield own.api_url
         note("Stopping the stack; `stt up` starts it again, with this job still there.")
@@ -89,10 +92,6 @@ def _api(settings: Settings) -> Iterator[str]:
 def _port(home: StackHome, wanted: int, variable: str, given: Mapping[str, str | None]) -> int:
     """Return the usual port, or a free one when it is taken and nobody asked for it."""
     return wanted if given.get(variable) or is_free(wanted) else home.port(f"demo-{variable}")
-
-
-def _log(log: TextIO, part: str, line: str) -> None:
-    log.write(f"{part:<9} | {line}\n")
 
 
 def _show_transcript(transcript: Transcript) -> None:

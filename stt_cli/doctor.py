@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stt_cli.console import err, out
 from stt_cli.local_stack.home import StackHome, is_free
-from stt_cli.local_stack.processes import running_process
-from stt_cli.local_stack.servers import SERVERS, given_variables
+from stt_cli.local_stack.processes import running_state
+from stt_cli.local_stack.servers import given_variables, missing_servers
 from stt_cli.local_stack.stack import reached_settings
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.cores import cores_folder, usable_cores
@@ -32,7 +32,11 @@ logger = get_logger(__name__)
 #: Less free disk is a problem, bytes: an hour of audio needs 115 MB while it is worked on, a model up to 3 GB.
 LEAST_FREE_DISK = 2 * 1024**3
 #: The embedded servers, and what they are to the core.
-_DEPENDENCIES = {"redis": "redis", "mongo": "mongodb", "s3": "object_store"}
+_DEPENDENCIES: dict[str, tuple[str, type[Database] | type[JobQueue] | type[ObjectStore]]] = {
+    "mongo": ("mongodb", Database),
+    "redis": ("redis", JobQueue),
+    "s3": ("object_store", ObjectStore),
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,8 @@ def doctor() -> None:
     """Check every setting, server, executable and model, and say how to mend each. Exit status 1 on problems."""
     # A problem found is raised at the end as one ConfigurationError: the table above it has said what and how.
     findings = examine()
-    table = Table(box=None, header_style="bold")
-    for header in ("", "WHAT", "FOUND"):
-        table.add_column(header, overflow="fold")
+    columns = (Column(header, overflow="fold") for header in ("", "WHAT", "FOUND"))
+    table = Table(*columns, box=None, header_style="bold")
     for finding in findings:
         mark = "[bold red]problem" if finding.is_problem else "[green]ok"
         table.add_row(mark, finding.subject, Text(finding.says))
@@ -69,19 +72,18 @@ def doctor() -> None:
 def examine() -> list[Finding]:
     """Run every check."""
     python = f"Python {sys.version_info.major}.{sys.version_info.minor} at {sys.executable}"
+    findings = [Finding("python", python)]
     try:
         settings = load_settings()
+        fields = (
+            f"{len(Settings.model_fields)} settings are valid; {len(settings.model_fields_set)} are not the default"
+        )
+        findings += [Finding("settings", fields), *_check_programs(settings)]
+        home = StackHome.at(settings.stt_home)
     except SttError as error:
         logger.debug("the settings are wrong: {}", error)
-        return [Finding("python", python), _problem("settings", error)]
-    fields = f"{len(Settings.model_fields)} settings are valid; {len(settings.model_fields_set)} are not the default"
-    return [
-        Finding("python", python),
-        Finding("settings", fields),
-        *_check_programs(settings),
-        *_check_home(settings),
-        *_check_servers(settings),
-    ]
+        return [*findings, _problem("settings", error)]
+    return [*findings, *_check_home(home), *_check_servers(home, settings)]
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
@@ -96,13 +98,7 @@ def _find_model(settings: Settings) -> str:
     return f"{model.path}, for {engine_for(model, settings).name}"
 
 
-def _check_home(settings: Settings) -> Iterator[Finding]:
-    try:
-        home = StackHome.at(settings.stt_home)
-    except SttError as error:
-        logger.debug("no home: {}", error)
-        yield _problem("home", error)
-        return
+def _check_home(home: StackHome) -> Iterator[Finding]:
     free = shutil.disk_usage(home.path).free
     says = f"{free / 1e9:.1f} GB free in {home.path}"
     enough = free >= LEAST_FREE_DISK
@@ -110,30 +106,21 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
     yield Finding("dagster home", str(home.dagster))
 
 
-def _check_servers(settings: Settings) -> Iterator[Finding]:
+def _check_servers(home: StackHome, settings: Settings) -> Iterator[Finding]:
     """Embedded servers are asked for an answer where their stack runs, the user's own always."""
-    home = StackHome.at(settings.stt_home)
-    given = given_variables()
-    state = home.read(home.state_file)
-    is_up = running_process(state) is not None
-    ports = {name: part["port"] for name, part in state["parts"].items()} if is_up else {}
-    embedded = [kind(home, ports.get(kind.name)) for kind in SERVERS if not given.get(kind.address_variable)]
+    state = running_state(home)
+    embedded = missing_servers(home, given_variables(), state)
     for server in embedded:
         yield _check(f"{server.name} (embedded)", lambda server=server: server.command[0])  # type: ignore[misc]
-    if is_up:
+    if state:
         yield Finding("stack", f"runs: API {state['api_url']}, Dagster UI {state['dagster_url']}")
     else:
         yield from _check_ports(settings)
-    silent = set() if is_up else {_DEPENDENCIES[server.name] for server in embedded}
+    silent = set() if state else {server.name for server in embedded}
     reached = reached_settings(settings)
-    pings: dict[str, Callable[[], float]] = {
-        "mongodb": lambda: Database(reached).ping(),
-        "redis": lambda: JobQueue(reached).ping(),
-        "object_store": lambda: ObjectStore(reached).ping(),
-    }
-    for name, ping in pings.items():
+    for name, (dependency, service) in _DEPENDENCIES.items():
         if name not in silent:
-            yield _check(name, lambda ping=ping: f"answers in {ping() * 1000:.1f} ms")  # type: ignore[misc]
+            yield _check(dependency, lambda service=service: f"answers in {service(reached).ping() * 1000:.1f} ms")  # type: ignore[misc]
 
 
 def _check_ports(settings: Settings) -> Iterator[Finding]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID, TaskProgressColumn
 
 from stt_cli.client import ApiClient, ApiUnreachableError
-from stt_cli.console import err, note
+from stt_cli.console import note, progress_bar
 from stt_core.errors import InvalidInputError, JobFailedError
 from stt_core.jobs.job import JobStatus, JobView
 from stt_core.logs import get_logger, logged
@@ -25,7 +23,7 @@ _PATIENCE = 60.0
 
 
 @logged
-def upload_and_wait(client: ApiClient, file: Path, **fields: str | None) -> JobView:
+def upload_and_wait(client: ApiClient, file: Path, **fields: str | float | None) -> JobView:
     """Upload a recording and wait until it is transcribed, with a progress bar on standard error.
 
     Args:
@@ -39,7 +37,7 @@ def upload_and_wait(client: ApiClient, file: Path, **fields: str | None) -> JobV
         ApiUnreachableError: The API does not answer.
         JobFailedError: The job failed or was cancelled.
     """
-    with _progress_bar() as (progress, bar):
+    with progress_bar("uploading", TaskProgressColumn()) as (progress, bar):
         try:
             with progress.open(file, "rb", task_id=bar, description="uploading") as stream:
                 job = client.upload(stream, file.name, **fields)
@@ -94,16 +92,3 @@ def _show(job: JobView, progress: Progress, bar: TaskID) -> None:
         total=done.audio_seconds_total or None,
         facts=facts,
     )
-
-
-@contextmanager
-def _progress_bar() -> Iterator[tuple[Progress, TaskID]]:
-    columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
-        yield progress, progress.add_task("uploading", total=None, facts="")

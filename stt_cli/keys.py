@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
@@ -46,9 +46,8 @@ def create(
 @logged
 def list_() -> None:
     """List the keys, the revoked ones too."""
-    table = Table(box=None, header_style="bold")
-    for header in ("ID", "NAME", "SCOPES", "REQUESTS A MINUTE", "UPLOADS AT ONCE", "MADE", "REVOKED"):
-        table.add_column(header)
+    headers = ("ID", "NAME", "SCOPES", "REQUESTS A MINUTE", "UPLOADS AT ONCE", "MADE", "REVOKED")
+    table = Table(*headers, box=None, header_style="bold")
     with _keys() as keys:
         for key in keys.list_keys():
             dates = [f"{date:%Y-%m-%d}" if date else "" for date in (key.created_at, key.revoked_at)]
@@ -67,11 +66,8 @@ def revoke(key_id: Annotated[str, typer.Argument(help="Id of the key (`stt keys 
 
 @contextmanager
 def _keys() -> Iterator[ApiKeys]:
-    database = Database(reached_settings(load_settings()))
-    try:
+    with closing(Database(reached_settings(load_settings()))) as database:
         yield ApiKeys(database)
-    finally:
-        database.close()
 
 
 def _scopes(text: str) -> list[Scope]:

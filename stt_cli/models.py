@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from stt_cli.console import err, note, out, write_result
 from stt_core.logs import get_logger, logged
@@ -26,9 +26,7 @@ app = typer.Typer(help="The whisper models: what there is, and fetching one.", n
 def list_() -> None:
     """List every model that can be asked for by name."""
     settings = load_settings()
-    table = Table(box=None, header_style="bold")
-    for header in ("NAME", "SIZE", "HERE", "DESCRIPTION"):
-        table.add_column(header, justify="right" if header == "SIZE" else "left")
+    table = Table("NAME", Column("SIZE", justify="right"), "HERE", "DESCRIPTION", box=None, header_style="bold")
     for model in list_models(settings):
         size = f"{model.size_bytes / 1e6:,.0f} MB"
         table.add_row(model.name, size, "yes" if model.installed else "", model.notice or model.description)
@@ -58,14 +56,8 @@ def download(
 @logged
 def fetch_model(name: str, settings: Settings, source: Source = Source.AUTO) -> Path:
     """Fetch a model for `WHISPER_ENGINE` with a progress bar on standard error; return its path."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
+    figures = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), BarColumn(), *figures, console=err) as progress:
         bar = progress.add_task(name, total=None)
 
         def show(done: int, total: int) -> None:

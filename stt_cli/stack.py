@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import psutil
@@ -21,7 +20,7 @@ from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
 from stt_cli.local_stack.home import StackHome
-from stt_cli.local_stack.processes import AlreadyRunningError, running_process, sweep
+from stt_cli.local_stack.processes import AlreadyRunningError, running_process, running_state, sweep
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.local_stack.supervisor import StartupError
@@ -82,22 +81,22 @@ def down() -> None:
 def ps() -> None:
     """Show what runs. The exit status is 1 when nothing does."""
     home = StackHome.at(load_settings().stt_home)
-    state = home.read(home.state_file)
-    if running_process(state) is None:
+    state = running_state(home)
+    if state is None:
         raise NotRunningError(f"No stack runs in {home.path}.", mend="`stt up` starts it.")
     out.print(_table(state))
     _show_addresses(state)
 
 
 def _run_in_foreground(settings: Settings) -> None:
-    write_line = _bounded(StackHome.at(settings.stt_home).log_file)
+    home = StackHome.at(settings.stt_home)
+    write_line = _bounded(home.log_file)
     setup_logging(settings.log_level, sink=lambda message: write_line("stt", _sentence(message.record)))
     # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         with running_stack(settings, write_line=write_line) as supervisor:
-            home = StackHome.at(settings.stt_home)
             _show_addresses(home.read(home.state_file))
             note("Ctrl-C stops everything.")
             supervisor.wait()
@@ -130,16 +129,11 @@ def _sentence(record: Mapping[str, Any]) -> str:
     return f"{record['extra'].get('_icon', '')} {record['message']}" + (f"\n{trace}" if trace else "")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def _start_detached(settings: Settings) -> None:
     home = StackHome.at(settings.stt_home)
-    running = running_process(home.read(home.state_file))
-    if running:
+    if state := running_state(home):
         raise AlreadyRunningError(
-            f"A stack already runs in {home.path} (process {running.pid}).",
+            f"A stack already runs in {home.path} (process {state['pid']}).",
             mend="`stt ps` shows it, `stt down` ends it.",
         )
     with home.log_file.open("ab") as log:  # to append: after a rollover, writing goes on at the new end
@@ -168,11 +162,8 @@ def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes]) -> dict[s
         if state.get("pid") == child.pid and state.get("ready"):
             return state
         time.sleep(_INTERVAL)
-    raise StartupError(f"The stack did not start:\n{_tail(home.log_file)}", mend=f"The whole log is {home.log_file}.")
-
-
-def _tail(file: Path, lines: int = 20) -> str:
-    return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    tail = "\n".join(home.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+    raise StartupError(f"The stack did not start:\n{tail}", mend=f"The whole log is {home.log_file}.")
 
 
 def _show_addresses(state: Mapping[str, Any]) -> None:
@@ -181,9 +172,7 @@ def _show_addresses(state: Mapping[str, Any]) -> None:
 
 
 def _table(state: Mapping[str, Any]) -> Table:
-    table = Table(box=None, header_style="bold")
-    for header in ("NAME", "STATE", "PID", "PORT", "RESTARTS", "UP", "MEMORY"):
-        table.add_column(header)
+    table = Table("NAME", "STATE", "PID", "PORT", "RESTARTS", "UP", "MEMORY", box=None, header_style="bold")
     for name, part in state["parts"].items():
         process = psutil.Process(part["pid"]) if part["pid"] and psutil.pid_exists(part["pid"]) else None
         table.add_row(

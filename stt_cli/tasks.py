@@ -73,16 +73,16 @@ def transcribe(
             language=language,
             languages=languages,
             priority=priority,
-            track=None if track is None else str(track),
+            track=track,
             channels=channels,
             strategy=strategy,
-            allow_partial="true" if allow_partial else None,
+            allow_partial=allow_partial or None,
             prompt=prompt,
-            translate="true" if translate else None,
-            temperature=None if temperature is None else str(temperature),
+            translate=translate or None,
+            temperature=temperature,
         )
         transcript = client.transcript(job.job_id)
-        write_result(format_transcript(transcript, output, layout))
+        _write(transcript, output, layout)
         for warning in transcript.warnings:
             note(f"warning: {warning.message}")
         for gap in transcript.gaps:
@@ -152,13 +152,11 @@ def result(
     """Write the transcript of a completed job to standard output."""
     layout = _layout(output, max_line_width, max_line_count)
     with open_api(api_url) as client:
-        write_result(format_transcript(client.transcript(job_id), output, layout))
+        _write(client.transcript(job_id), output, layout)
 
 
-@logged
-def format_transcript(transcript: Transcript, output: Output, layout: CueLayout) -> str:
-    """Return a transcript as it is written to standard output."""
-    return render(transcript, "txt" if output is Output.TEXT else output.value, layout=layout)
+def _write(transcript: Transcript, output: Output, layout: CueLayout) -> None:
+    write_result(render(transcript, "txt" if output is Output.TEXT else output.value, layout=layout))
 
 
 def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:

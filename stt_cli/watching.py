@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from stt_cli.client import ApiClient, ApiUnreachableError
-from stt_cli.console import err, note
+from stt_cli.console import note, progress_bar
 from stt_cli.dagster import BackfillState, DagsterClient, DagsterUnreachableError
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import PermanentError
@@ -112,16 +112,8 @@ def count_of(objects: int) -> str:
 
 
 def _await_end(backfill: LaunchedBackfill, dagster: DagsterClient, api: ApiClient) -> tuple[BackfillState, list[_Left]]:
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
     targeted = len(backfill.before)
-    with Progress(*columns, console=err) as progress:
-        bar = progress.add_task("launched", total=targeted, facts="")
+    with progress_bar("launched", MofNCompleteColumn(), total=targeted) as (progress, bar):
         last_answer = last_at_work = time.monotonic()
         while True:
             try:

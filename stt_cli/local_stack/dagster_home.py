@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from stt_cli.local_stack.home import StackHome
@@ -58,16 +59,9 @@ load_from:
 def write_dagster_home(home: StackHome, *, code_server_port: int) -> Path:
     """Write dagster.yaml and workspace.yaml; return the path of the workspace."""
     folder = home.dagster
-    instance = _INSTANCE.format(
-        storage=_quoted(folder / "storage"),
-        artifacts=_quoted(folder / "artifacts"),
-        compute_logs=_quoted(folder / "compute_logs"),
-    )
+    parts = ("storage", "artifacts", "compute_logs")
+    instance = _INSTANCE.format(**{part: json.dumps(str(folder / part), ensure_ascii=False) for part in parts})
     (folder / "dagster.yaml").write_text(instance, encoding="utf-8")
     workspace = folder / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(port=code_server_port, location=LOCATION), encoding="utf-8")
     return workspace
-
-
-def _quoted(path: Path) -> str:
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

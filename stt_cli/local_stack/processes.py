@@ -43,12 +43,9 @@ class AlreadyRunningError(ConfigurationError):
 
 
 @logged
-def marked_environment(home: StackHome, *additions: Mapping[str, str]) -> dict[str, str]:
+def marked_environment(home: StackHome, additions: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a process of the stack: this process's, the mark, then `additions`."""
-    environment = {**os.environ, MARK: str(home.path)}
-    for addition in additions:
-        environment |= addition
-    return environment
+    return {**os.environ, MARK: str(home.path), **additions}
 
 
 @logged
@@ -70,7 +67,10 @@ def sweep(home: StackHome) -> int:
     while victims:
         count += len(victims)
         for process in victims.values():
-            _kill(process)
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                logger.debug("process {} has ended by itself", process.pid)
         deadline = time.monotonic() + _KILL_SECONDS
         while alive := [process.pid for process in victims.values() if _is_alive(process)]:
             if time.monotonic() > deadline:
@@ -80,13 +80,6 @@ def sweep(home: StackHome) -> int:
         victims = {process.pid: process for process in _marked(home)}  # born while we looked
     remove_abandoned_folders()
     return count
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        logger.debug("process {} has ended by itself", process.pid)
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -132,6 +125,13 @@ def running_process(identity: Mapping[str, Any]) -> psutil.Process | None:
     return process if same and _is_alive(process) else None
 
 
+@logged
+def running_state(home: StackHome) -> dict[str, Any] | None:
+    """Return what the supervisor of this home tells about its stack (`StackHome.state_file`), if it runs."""
+    state = home.read(home.state_file)
+    return state if running_process(state) else None
+
+
 class Guard:
     """Sweeps a home when this process ends, however it ends.
 
@@ -151,18 +151,13 @@ class Guard:
             pass_fds=() if lock is None else (lock,),
         )
 
-    @logged
-    def close(self) -> None:
-        """Sweep now; return when nothing is left."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 @contextmanager
@@ -216,12 +211,6 @@ def _group_of(pid: int) -> int | None:
         return None
 
 
-@logged
-def wait_and_sweep(home: StackHome) -> None:
-    """Wait until standard input ends, then sweep: the life of a guard."""
-    sys.stdin.buffer.read()
-    sweep(home)
-
-
 if __name__ == "__main__":
-    wait_and_sweep(StackHome.at(Path(sys.argv[1])))
+    sys.stdin.buffer.read()  # until the guarded process has ended
+    sweep(StackHome.at(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ import shutil
 import sys
 import sysconfig
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -85,8 +85,18 @@ class EmbeddedServer(ABC):
         """Return the settings that lead to this server, for the processes it serves."""
 
     @abstractmethod
+    def _ask(self) -> None:
+        """Ask for an answer in the server's own protocol, with credentials; raise its client's error for none."""
+
+    @logged
     def is_ready(self) -> bool:
-        """Ask in the server's own protocol, with credentials, whether it serves."""
+        """Tell whether the server answers."""
+        try:
+            self._ask()
+        except (redis.RedisError, PyMongoError, MinioException, HTTPError) as error:
+            logger.debug("{} is not ready: {}", self.name, error)
+            return False
+        return True
 
     @logged
     def prepare(self) -> None:
@@ -137,24 +147,16 @@ loglevel warning
             "REDIS_PASSWORD": self.home.secret(self.name),
         }
 
-    @logged
-    def is_ready(self) -> bool:
-        """PING."""
-        client = redis.Redis(
+    def _ask(self) -> None:
+        with redis.Redis(
             port=self.port,
             host="127.0.0.1",
             password=self.home.secret(self.name),
             socket_timeout=_PROBE_SECONDS,
             retry=Retry(NoBackoff(), 0),  # whoever waits for readiness asks again
             protocol=2,
-        )
-        try:
-            return bool(client.ping())
-        except redis.RedisError as error:
-            logger.debug("redis is not ready: {}", error)
-            return False
-        finally:
-            client.close()
+        ) as client:
+            client.ping()
 
     @property
     def _configuration(self) -> Path:
@@ -206,26 +208,16 @@ class EmbeddedS3(EmbeddedServer):
             "MINIO_SECURE": "false",
         }
 
-    @logged
-    def is_ready(self) -> bool:
-        """List the buckets."""
-        pool = urllib3.PoolManager(timeout=_PROBE_SECONDS, retries=False)
-        client = Minio(
-            f"127.0.0.1:{self.port}",
-            access_key=self.home.secret("s3-access"),
-            secret_key=self.home.secret("s3-secret"),
-            secure=False,
-            region="us-east-1",
-            http_client=pool,
-        )
-        try:
-            client.list_buckets()
-        except (MinioException, HTTPError) as error:
-            logger.debug("the object store is not ready: {}", error)
-            return False
-        finally:
-            pool.clear()
-        return True
+    def _ask(self) -> None:
+        with urllib3.PoolManager(timeout=_PROBE_SECONDS, retries=False) as pool:
+            Minio(
+                f"127.0.0.1:{self.port}",
+                access_key=self.home.secret("s3-access"),
+                secret_key=self.home.secret("s3-secret"),
+                secure=False,
+                region="us-east-1",
+                http_client=pool,
+            ).list_buckets()
 
 
 @dataclass(frozen=True)
@@ -259,23 +251,12 @@ class EmbeddedMongo(EmbeddedServer):
         """Return MONGODB_URL."""
         return {"MONGODB_URL": f"mongodb://127.0.0.1:{self.port}"}
 
-    @logged
-    def is_ready(self) -> bool:
-        """Send the ping command."""
-        milliseconds = int(_PROBE_SECONDS * 1000)
+    def _ask(self) -> None:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-            f"mongodb://127.0.0.1:{self.port}/?directConnection=true",
-            serverSelectionTimeoutMS=milliseconds,
-            timeoutMS=milliseconds,
+            f"mongodb://127.0.0.1:{self.port}/?directConnection=true", timeoutMS=int(_PROBE_SECONDS * 1000)
         )
-        try:
+        with client:
             client.admin.command("ping")
-        except PyMongoError as error:
-            logger.debug("mongo is not ready: {}", error)
-            return False
-        finally:
-            client.close()
-        return True
 
     @property
     def _pid_file(self) -> Path:
@@ -286,9 +267,26 @@ SERVERS: tuple[type[EmbeddedServer], ...] = (EmbeddedRedis, EmbeddedS3, Embedded
 
 
 @logged
-def missing_servers(home: StackHome, given: Mapping[str, str | None]) -> list[EmbeddedServer]:
-    """Return the embedded servers a stack needs: one for each address that is not `given`."""
-    return [kind(home) for kind in SERVERS if not given.get(kind.address_variable)]
+def missing_servers(
+    home: StackHome, given: Mapping[str, str | None], state: Mapping[str, Any] | None = None
+) -> list[EmbeddedServer]:
+    """Return the embedded servers a stack needs: one for each address that is not `given`.
+
+    Args:
+        home: Where their data lie.
+        given: The user's variables.
+        state: What the supervisor tells about its stack, where that runs: the ports.
+    """
+    parts = state["parts"] if state else {}
+    return [
+        kind(home, parts.get(kind.name, {}).get("port")) for kind in SERVERS if not given.get(kind.address_variable)
+    ]
+
+
+@logged
+def settings_of(servers: Iterable[EmbeddedServer]) -> dict[str, str]:
+    """Return the settings that lead to those servers."""
+    return {name: value for server in servers for name, value in server.settings_environment().items()}
 
 
 @logged

@@ -13,16 +13,15 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 
 from stt_cli.local_stack.dagster_home import LOCATION, write_dagster_home
 from stt_cli.local_stack.home import StackHome, is_free
-from stt_cli.local_stack.processes import hold, running_process
-from stt_cli.local_stack.servers import SERVERS, EmbeddedServer, given_variables, missing_servers
+from stt_cli.local_stack.processes import hold, running_state
+from stt_cli.local_stack.servers import EmbeddedServer, given_variables, missing_servers, settings_of
 from stt_cli.local_stack.supervisor import Part, Supervisor
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
@@ -38,15 +37,12 @@ _DAGSTER_HEALTH = """{
 
 
 @contextmanager
-def running_stack(
-    settings: Settings, *, write_line: Callable[[str, str], None], given: Mapping[str, str | None] | None = None
-) -> Iterator[Supervisor]:
+def running_stack(settings: Settings, *, write_line: Callable[[str, str], None]) -> Iterator[Supervisor]:
     """Run the whole stack while the context is open; it is ready when the context is entered, unless told to stop.
 
     Args:
         settings: Home, ports and limits.
         write_line: Takes the name of a part and a line of its output; called from several threads.
-        given: Variables that may name the user's own servers; by default those of the environment and `.env`.
 
     Raises:
         AlreadyRunningError: A stack already runs in this home.
@@ -56,7 +52,7 @@ def running_stack(
     home = StackHome.at(settings.stt_home)
     facts = {"api_url": settings.api_url, "dagster_url": settings.dagster_url, "ready": False}
     with hold(home):  # the plan writes into the home
-        layers = plan(home, settings, missing_servers(home, given_variables() if given is None else given))
+        layers = plan(home, settings, missing_servers(home, given_variables()))
         with Supervisor(home, layers, facts=facts, write_line=write_line) as supervisor:
             supervisor.start()
             yield supervisor
@@ -66,21 +62,29 @@ def running_stack(
 def reached_settings(settings: Settings) -> Settings:
     """Return settings that lead to the servers, the embedded ones of the stack that runs in this home among them."""
     home = StackHome.at(settings.stt_home)
-    state = home.read(home.state_file)
-    if running_process(state) is None:
+    state = running_state(home)
+    if state is None:
         return settings
-    given, parts = given_variables(), state["parts"]
-    embedded = [
-        kind(home, parts.get(kind.name, {}).get("port")) for kind in SERVERS if not given.get(kind.address_variable)
-    ]
-    addresses = {name: value for server in embedded for name, value in server.settings_environment().items()}
-    return Settings.model_validate(addresses)
+    return Settings.model_validate(settings_of(missing_servers(home, given_variables(), state)))
 
 
 @logged
 def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> list[list[Part]]:
     """Return the layers of the stack, with ports chosen and Dagster's home written; only who holds the home may."""
-    environment = _environment(home, settings, servers)
+    # Of our own processes: where the servers are, and what the supervisor decided.
+    environment = {
+        "STT_HOME": str(home.path),
+        "STT_API_PORT": str(settings.stt_api_port),
+        "STT_DAGSTER_PORT": str(settings.stt_dagster_port),
+        "DAGSTER_HOME": str(home.dagster),
+        # Programs of this installation (stt-whisper-cli) are found without an activated environment.
+        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        **settings_of(servers),
+    }
+    host = settings.stt_api_host
+    api_url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.stt_api_port}"
+    dagster_url = f"http://127.0.0.1:{settings.stt_dagster_port}"
     code_port = home.port("code")
     workspace = write_dagster_home(home, code_server_port=code_port)
     dagster = [sys.executable, "-m"]
@@ -91,14 +95,14 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 name="api",
                 command=[
                     *(sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.server:HTTP"),
-                    *("--host", settings.stt_api_host),
+                    *("--host", host),
                     *("--port", str(settings.stt_api_port)),
                     *("--log-level", "warning", "--no-access-log"),  # the application logs its requests itself
                     *("--timeout-graceful-shutdown", "3"),
                 ],
                 environment=environment,
-                is_ready=lambda: api_is_ready(settings),
-                host=settings.stt_api_host,
+                is_ready=lambda: _answers(f"{api_url}/ready"),  # and so does everything it depends on
+                host=host,
                 port=settings.stt_api_port,
                 port_variable="STT_API_PORT",
             ),
@@ -124,7 +128,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 name="daemon",
                 command=[*dagster, "dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"],
                 environment=environment,
-                is_ready=lambda: dagster_is_ready(settings),
+                is_ready=lambda: _dagster_is_ready(dagster_url),
             ),
             Part(
                 name="webserver",
@@ -135,7 +139,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                     *("--port", str(settings.stt_dagster_port)),
                 ],
                 environment=environment,
-                is_ready=lambda: _answers(_dagster_base(settings) + "/server_info"),
+                is_ready=lambda: _answers(f"{dagster_url}/server_info"),
                 port=settings.stt_dagster_port,
                 port_variable="STT_DAGSTER_PORT",
             ),
@@ -143,23 +147,16 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
     ]
 
 
-@logged
-def api_is_ready(settings: Settings) -> bool:
-    """Tell whether the API answers and reaches everything it depends on."""
-    host = settings.stt_api_host
-    return _answers(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.stt_api_port}/ready")
-
-
-@logged
-def dagster_is_ready(settings: Settings) -> bool:
+def _dagster_is_ready(url: str) -> bool:
     """Tell whether the code location is loaded and every daemon has sent its first heartbeat."""
-    answer = _post(_dagster_base(settings) + "/graphql", {"query": _DAGSTER_HEALTH})
+    body = {"query": _DAGSTER_HEALTH}
     try:
+        answer = httpx.post(f"{url}/graphql", json=body, timeout=_PROBE_SECONDS, trust_env=False).json()
         daemons = answer["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
         entries = answer["data"]["workspaceOrError"]["locationEntries"]
         loaded = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
-    except (KeyError, TypeError) as error:
-        logger.debug("Dagster does not tell its health yet: {} in {}", error, answer)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        logger.debug("Dagster does not tell its health yet: {!r}", error)
         return False
     return all(one["healthy"] for one in daemons if one["required"]) and loaded == ["RepositoryLocation"]
 
@@ -177,37 +174,9 @@ def _server_part(server: EmbeddedServer) -> Part:
     )
 
 
-def _environment(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> dict[str, str]:
-    """Return the variables of our own processes: where the servers are, and what the supervisor decided."""
-    environment = {
-        "STT_HOME": str(home.path),
-        "STT_API_PORT": str(settings.stt_api_port),
-        "STT_DAGSTER_PORT": str(settings.stt_dagster_port),
-        "DAGSTER_HOME": str(home.dagster),
-        # Programs of this installation (stt-whisper-cli) are found without an activated environment.
-        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
-        "PYTHONUNBUFFERED": "1",
-    }
-    for server in servers:
-        environment |= server.settings_environment()
-    return environment
-
-
-def _dagster_base(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.stt_dagster_port}"
-
-
 def _answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).is_success
     except httpx.HTTPError as error:
         logger.debug("{} is not ready: {}", url, error)
         return False
-
-
-def _post(url: str, body: dict[str, Any]) -> Any:
-    try:
-        return httpx.post(url, json=body, timeout=_PROBE_SECONDS, trust_env=False).json()
-    except (httpx.HTTPError, ValueError) as error:
-        logger.debug("{} is not ready: {}", url, error)
-        return None

@@ -16,19 +16,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Self
 
 from stt_cli.local_stack.home import StackHome, is_free
-from stt_cli.local_stack.processes import (
-    enlist,
-    group_is_alive,
-    identity,
-    marked_environment,
-    sweep,
-)
+from stt_cli.local_stack.processes import enlist, group_is_alive, identity, marked_environment, sweep
 from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
 from stt_core.logs import get_logger, logged
 
@@ -123,7 +116,7 @@ class _Life:
         }
 
 
-class Supervisor(AbstractContextManager["Supervisor"]):
+class Supervisor:
     """Ends what it started when its context closes. Whoever makes one holds the home (`processes.hold`).
 
     Args:
@@ -143,6 +136,7 @@ class Supervisor(AbstractContextManager["Supervisor"]):
     ) -> None:
         self._home = home
         self._layers = [[_Life(part) for part in layer] for layer in layers]
+        self._lives = list(chain.from_iterable(self._layers))
         self._facts = dict(facts)
         self._write_line = write_line
         #: Guards every field below and the lives; notified when any of them changes.
@@ -152,15 +146,19 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         self._pumps: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for life in self._lives:
-            _require_free_port(life.part)
+        for part in (life.part for life in self._lives):
+            if part.port and part.port_variable and not is_free(part.port, part.host):
+                raise PortTakenError(
+                    f"{part.port_variable}: somebody else listens on port {part.port} of {part.host}.",
+                    mend=f"Stop that server, or set {part.port_variable} to another port.",
+                )
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
         servers, *others = self._layers
-        _end([life.process for life in chain.from_iterable(others) if life.process])
-        _end([life.process for life in servers if life.process])
+        for lives in (chain.from_iterable(others), servers):
+            _end([life.process for life in lives if life.process])
         sweep(self._home)
         for pump in self._pumps:
             pump.join(timeout=1)
@@ -178,10 +176,19 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         for layer in self._layers:
             for life in layer:
                 threading.Thread(target=self._keep, args=(life,), name=life.part.name, daemon=True).start()
-            self._wait_for(lambda layer=layer: all(life.ready for life in layer), started + STARTUP_SECONDS)  # type: ignore[misc]
+            with self._changed:
+                while not (self._stopping.is_set() or all(life.ready for life in layer)):
+                    if not self._changed.wait(started + STARTUP_SECONDS - time.monotonic()):
+                        late = [life for life in self._lives if life.process and not life.ready]
+                        raise StartupError(
+                            f"Not ready within {STARTUP_SECONDS:.0f} s: "
+                            + "; ".join(f"{life.part.name}. {life.last_words}" for life in late)
+                        )
+            if self._failure:
+                raise self._failure
+        self._facts["ready"] = True
+        self._tell()
         if not self._stopping.is_set():
-            self._facts["ready"] = True
-            self._tell()
             logger.info("every part is ready after {:.1f} s", time.monotonic() - started)
 
     @logged
@@ -202,24 +209,6 @@ class Supervisor(AbstractContextManager["Supervisor"]):
             self._stopping.set()
             self._changed.notify_all()
 
-    @property
-    def _lives(self) -> list[_Life]:
-        return list(chain.from_iterable(self._layers))
-
-    def _wait_for(self, condition: Callable[[], bool], deadline: float) -> None:
-        with self._changed:
-            in_time = self._changed.wait_for(
-                lambda: self._failure or self._stopping.is_set() or condition(), deadline - time.monotonic()
-            )
-            if self._failure:
-                raise self._failure
-            if not in_time:
-                late = [life for life in self._lives if life.process and not life.ready]
-                raise StartupError(
-                    f"Not ready within {STARTUP_SECONDS:.0f} s: "
-                    + "; ".join(f"{life.part.name}. {life.last_words}" for life in late)
-                )
-
     def _keep(self, life: _Life) -> None:
         """Start a part, and start it again whenever it ends; the life of the part's thread."""
         short_lives = 0
@@ -236,12 +225,13 @@ class Supervisor(AbstractContextManager["Supervisor"]):
             logger.error("{} is given up: {}", life.part.name, error)
             with self._changed:
                 self._failure = error if isinstance(error, SttError) else StartupError(f"{life.part.name}: {error}.")
-            self.stop()
+                self.stop()
 
     def _spawn(self, life: _Life) -> bool:
         """Start the part's process unless the stack is stopping."""
         try:
             life.part.prepare()
+            # Asked, started and written down in one turn: who asks to stop finds all of it, or none.
             with self._changed:
                 if self._stopping.is_set():
                     return False
@@ -258,13 +248,13 @@ class Supervisor(AbstractContextManager["Supervisor"]):
                 )
                 life.started = time.time()
                 enlist(self._home, life.part.name, life.process.pid)
+                pump = threading.Thread(target=self._pump, args=(life, life.process), daemon=True)
+                pump.start()
+                self._pumps.append(pump)
         except OSError as error:
             raise ExecutableNotFoundError(
                 f"{life.part.name} cannot be started: {error}.", mend="Check that the installation is complete."
             ) from error
-        pump = threading.Thread(target=self._pump, args=(life, life.process), daemon=True)
-        self._pumps.append(pump)
-        pump.start()
         self._tell()
         return True
 
@@ -307,16 +297,10 @@ class Supervisor(AbstractContextManager["Supervisor"]):
 
     def _tell(self) -> None:
         with self._changed:
+            if self._stopping.is_set():  # the file is deleted at the end, and stays so
+                return
             parts = {life.part.name: life.facts for life in self._lives}
             self._home.write(self._home.state_file, {**self._facts, **identity(os.getpid()), "parts": parts})
-
-
-def _require_free_port(part: Part) -> None:
-    if part.port and part.port_variable and not is_free(part.port, part.host):
-        raise PortTakenError(
-            f"{part.port_variable}: somebody else listens on port {part.port} of {part.host}.",
-            mend=f"Stop that server, or set {part.port_variable} to another port.",
-        )
 
 
 def _end(processes: Sequence[subprocess.Popen[str]]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from stt_core.settings import Settings
 from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
 from tests.api.conftest import claim, publish, serve_app
+from tests.cli.conftest import Stt
 
 
 @pytest.fixture
@@ -39,10 +40,9 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
-    services = Services.open(settings)
-    services.prepare()
-    yield services
-    services.close()
+    with closing(Services.open(settings)) as services:
+        services.prepare()
+        yield services
 
 
 @pytest.fixture(autouse=True)
@@ -128,8 +128,16 @@ class FakeDagster:
         self.under_way, self.failed = under_way, failed
         self.launched: list[dict[str, Any]] = []
         self.states: Iterator[str] = chain(["REQUESTED"], repeat("COMPLETED_FAILED" if failed else "COMPLETED_SUCCESS"))
-        self.app = FastAPI()
-        self.app.post("/graphql")(self.answer)
+
+    @contextmanager
+    def serving(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        """Be the Dagster of the settings; give its address."""
+        app = FastAPI()
+        app.post("/graphql")(self.answer)
+        with serve_app(app) as client:
+            url = str(client.base_url).rstrip("/")
+            monkeypatch.setenv("STT_DAGSTER_URL", url)
+            yield url
 
     async def answer(self, request: Request) -> dict[str, Any]:
         asked = await request.json()
@@ -154,8 +162,7 @@ def test_backfill_when_one_is_under_way_with_the_same_model_then_its_objects_are
 ) -> None:
     partitions = [discover(services, f"{name}.wav") for name in "abc"]
     dagster = FakeDagster(under_way=partitions[:1])
-    with serve_app(dagster.app) as client:
-        monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
+    with dagster.serving(monkeypatch):
         backfill.run("calls", watch=True)
         backfill.run("calls", model="demo")
 
@@ -177,15 +184,14 @@ runpy.run_module("stt_cli", run_name="__main__")
 
 
 def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_where(
-    services: Services, tmp_path: Path
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     discover(services, "a.wav")
     dagster = FakeDagster()
     dagster.states = repeat("REQUESTED")
-    with serve_app(dagster.app) as client:
+    with dagster.serving(monkeypatch) as url:
         watching = subprocess.Popen(
             [sys.executable, "-c", HEEDS_CTRL_C, "backfill", "calls", "--watch"],
-            env=os.environ | {"STT_DAGSTER_URL": str(client.base_url)},
             cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
@@ -195,7 +201,7 @@ def test_backfill_when_ctrl_c_ends_the_watching_then_says_that_it_goes_on_and_wh
         finally:
             watching.kill()
 
-    assert f"The backfill goes on: {str(client.base_url).rstrip('/')}/runs/b/new" in said
+    assert f"The backfill goes on: {url}/runs/b/new" in said
     assert watching.returncode != 0
     assert "Traceback" not in said
 
@@ -218,8 +224,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
             yield from repeat("COMPLETED_FAILED")
 
         dagster.states = states()
-        with serve_app(dagster.app) as client:
-            monkeypatch.setenv("STT_DAGSTER_URL", str(client.base_url))
+        with dagster.serving(monkeypatch):
             backfill.run("calls", watch=True, **wanted)
 
     return watch
@@ -303,8 +308,7 @@ def test_watching_when_nobody_sees_to_what_a_run_left_then_gives_up_and_says_why
         (["--help"], 0, "BUCKET/PREFIX"),
     ],
 )
-def test_command_when_named_or_not_then_found(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
-    command = [sys.executable, "-m", "stt_cli", "backfill", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == status
-    assert said in done.stdout + done.stderr
+def test_command_when_named_or_not_then_found(stt: Stt, arguments: list[str], status: int, said: str) -> None:
+    done = stt("backfill", *arguments)
+    assert done.exit_code == status
+    assert said in done.output

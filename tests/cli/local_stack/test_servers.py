@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pymongo
 import pytest
 import redis
-from minio import Minio
-from minio.error import MinioException
+from pydantic import SecretStr
 
 from stt_cli.local_stack.home import StackHome, free_port, is_free
 from stt_cli.local_stack.processes import Guard
@@ -27,7 +24,11 @@ from stt_cli.local_stack.servers import (
     given_variables,
     missing_servers,
 )
-from stt_core.errors import ExecutableNotFoundError
+from stt_core.errors import ExecutableNotFoundError, StoreRefusedError
+from stt_core.settings import Settings
+from stt_core.stores.database import Database
+from stt_core.stores.object_store import ObjectStore
+from stt_core.stores.redis_server import RedisServer
 from tests.conftest import start_server
 
 
@@ -38,41 +39,32 @@ def home(tmp_path: Path) -> Iterator[StackHome]:
         yield home
 
 
+def settings_of(server: EmbeddedServer) -> Settings:
+    return Settings.model_validate(server.settings_environment())
+
+
 def write(server: EmbeddedServer, value: str) -> None:
-    variables = server.settings_environment()
+    settings = settings_of(server)
     match server:
         case EmbeddedRedis():
-            redis.Redis(port=server.port, password=variables["REDIS_PASSWORD"]).set("key", value)
+            RedisServer(settings).client.set("key", value)
         case EmbeddedS3():
-            client = s3_client(variables)
-            if not client.bucket_exists("bucket"):
-                client.make_bucket("bucket")
-            client.put_object("bucket", "a/key", io.BytesIO(value.encode()), len(value))
+            store = ObjectStore(settings)
+            store.ensure_bucket()
+            store.put_bytes("a/key", value.encode())
         case EmbeddedMongo():
-            with pymongo.MongoClient(variables["MONGODB_URL"]) as mongo:
-                mongo["base"]["things"].insert_one({"_id": "key", "value": value})
+            Database(settings).jobs.insert_one({"_id": "key", "value": value})
 
 
 def read(server: EmbeddedServer) -> str:
-    variables = server.settings_environment()
+    settings = settings_of(server)
     match server:
         case EmbeddedRedis():
-            return redis.Redis(port=server.port, password=variables["REDIS_PASSWORD"]).get("key").decode()
+            return str(RedisServer(settings).client.get("key"))
         case EmbeddedS3():
-            return s3_client(variables).get_object("bucket", "a/key").data.decode()
+            return ObjectStore(settings).get_bytes("a/key").decode()
         case _:
-            with pymongo.MongoClient(variables["MONGODB_URL"]) as mongo:
-                return str(mongo["base"]["things"].find_one({"_id": "key"})["value"])
-
-
-def s3_client(variables: dict[str, str]) -> Minio:
-    return Minio(
-        variables["MINIO_ENDPOINT"],
-        access_key=variables["MINIO_ACCESS_KEY"],
-        secret_key=variables["MINIO_SECRET_KEY"],
-        secure=False,
-        region="us-east-1",
-    )
+            return str(Database(settings).jobs.find_one({"_id": "key"})["value"])
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -114,8 +106,8 @@ def test_servers_when_running_then_listen_on_loopback_only_and_ask_for_their_pas
         assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=redis_server.port).ping()
-    with pytest.raises(MinioException):
-        s3_client(s3_server.settings_environment() | {"MINIO_SECRET_KEY": "wrong"}).list_buckets()
+    with pytest.raises(StoreRefusedError, match="MINIO_SECRET_KEY"):
+        ObjectStore(settings_of(s3_server).model_copy(update={"minio_secret_key": SecretStr("wrong")})).ping()
 
 
 def test_s3_when_prepared_then_sweeps_broken_uploads_and_nothing_else(home: StackHome) -> None:

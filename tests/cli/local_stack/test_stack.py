@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,11 +15,6 @@ from stt_cli.local_stack.servers import missing_servers
 from stt_cli.local_stack.stack import plan
 from stt_core.logs import setup_logging
 from stt_core.settings import Settings
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> StackHome:
-    return StackHome.at(tmp_path / "a home")
 
 
 def test_plan_when_nothing_is_given_then_every_process_learns_of_the_embedded_servers(home: StackHome) -> None:

@@ -7,18 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
 
 from stt_cli.local_stack.home import StackHome, free_port, is_free
-from stt_cli.local_stack.processes import MARK, AlreadyRunningError, hold, running_process, sweep
+from stt_cli.local_stack.processes import AlreadyRunningError, hold, running_process, sweep
 from stt_cli.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
+from tests.cli.conftest import marked
+from tests.conftest import wait_until
 
 #: Listens on its port and says so; `child` also leaves a child of its own, as Dagster's code server does.
 STAND_IN = """
@@ -43,36 +44,11 @@ def stand_in(name: str = "stand-in", mode: str = "alone", port: int | None = Non
     )
 
 
-def marked(home: StackHome) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(home.path) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-class Log:
-    """What the parts wrote."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
-
-    def __call__(self, part: str, line: str) -> None:
-        self.lines.append((part, line))
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> StackHome:
-    return StackHome.at(tmp_path / "home")
-
-
 @contextmanager
-def supervise(home: StackHome, *layers: list[Part], log: Log | None = None) -> Iterator[Supervisor]:
-    facts = {"api_url": "http://here"}
-    with hold(home), Supervisor(home, layers, facts=facts, write_line=log or Log()) as supervisor:
+def supervise(
+    home: StackHome, *layers: list[Part], log: Callable[[str, str], None] = lambda part, line: None
+) -> Iterator[Supervisor]:
+    with hold(home), Supervisor(home, layers, facts={"api_url": "http://here"}, write_line=log) as supervisor:
         yield supervisor
 
 
@@ -81,20 +57,19 @@ def state(home: StackHome) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def test_stack_when_started_then_tells_what_runs_and_leaves_nothing_after_its_end(home: StackHome) -> None:
-    log = Log()
-    with supervise(home, [stand_in("first")], [stand_in("second", "child")], log=log) as supervisor:
+    lines: list[tuple[str, str]] = []
+    parts = [stand_in("first")], [stand_in("second", "child")]
+    with supervise(home, *parts, log=lambda *line: lines.append(line)) as supervisor:
         supervisor.start()
         assert state(home)["api_url"] == "http://here"
         assert {name: part["ready"] for name, part in state(home)["parts"].items()} == {"first": True, "second": True}
         assert len(marked(home)) == 3
-    assert sorted(log.lines) == [("first", "listening"), ("second", "listening")]
+    assert sorted(lines) == [("first", "listening"), ("second", "listening")]
     assert marked(home) == []
     assert not home.state_file.exists()
 
 
-def test_part_when_killed_then_is_started_again_and_the_stack_says_so(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
+def test_part_when_killed_then_is_started_again_and_the_stack_says_so(home: StackHome) -> None:
     part = stand_in()
     with supervise(home, [part]) as supervisor:
         supervisor.start()
@@ -148,25 +123,36 @@ def test_two_stacks_when_side_by_side_then_the_end_of_one_does_not_touch_the_oth
         assert [process.pid for process in marked(other)] == before
 
 
+class SlowThread(threading.Thread):
+    """Begins late, as on a machine that has much to do."""
+
+    def start(self) -> None:
+        time.sleep(0.3)
+        super().start()
+
+
+@pytest.mark.parametrize("thread_class", [threading.Thread, SlowThread])
 def test_stop_when_called_while_starting_then_start_returns_and_everything_ends(
-    home: StackHome, wait_until: Callable[..., None]
+    home: StackHome, monkeypatch: pytest.MonkeyPatch, thread_class: type[threading.Thread]
 ) -> None:
     never = Part("never", [sys.executable, "-c", "import time; time.sleep(600)"], {}, lambda: False)
     with supervise(home, [never]) as supervisor:
         starting = threading.Thread(target=supervisor.start)
         starting.start()
+        monkeypatch.setattr(threading, "Thread", thread_class)
         wait_until(lambda: marked(home), "the part runs")
         supervisor.stop()
         starting.join(timeout=10)
         assert not starting.is_alive()
     assert marked(home) == []
+    assert not home.state_file.exists()
 
 
 SUPERVISOR = """
 import sys
 from pathlib import Path
 from stt_cli.local_stack.home import StackHome
-from tests.core.local_stack.test_supervisor import stand_in, supervise
+from tests.cli.local_stack.test_supervisor import stand_in, supervise
 home = StackHome.at(Path(sys.argv[1]))
 with supervise(home, [stand_in("server")], [stand_in("code", "child")]) as supervisor:
     supervisor.start()
@@ -174,12 +160,16 @@ with supervise(home, [stand_in("server")], [stand_in("code", "child")]) as super
 """
 
 
-def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at_once(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SUPERVISOR), str(home.path)])
+def start_supervisor(home: StackHome) -> subprocess.Popen[bytes]:
+    """Run a stack of three processes under a supervisor in a process of its own; ready when this returns."""
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(home.path)])
     wait_until(lambda: state(home).get("ready"), "the stack is ready")
     assert len(marked(home)) == 3
+    return process
+
+
+def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at_once(home: StackHome) -> None:
+    process = start_supervisor(home)
     process.kill()
     process.wait()
     # No waiting in between: the lock is free when the guard has swept.
@@ -188,11 +178,8 @@ def test_supervisor_when_killed_then_nothing_survives_and_the_next_one_starts_at
         assert len(marked(home)) == 1
 
 
-def test_sweep_when_guard_was_killed_too_then_ends_what_was_left(
-    home: StackHome, wait_until: Callable[..., None]
-) -> None:
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SUPERVISOR), str(home.path)])
-    wait_until(lambda: state(home).get("ready"), "the stack is ready")
+def test_sweep_when_guard_was_killed_too_then_ends_what_was_left(home: StackHome) -> None:
+    process = start_supervisor(home)
     guards = [child for child in psutil.Process(process.pid).children() if "processes" in " ".join(child.cmdline())]
     for victim in (*guards, psutil.Process(process.pid)):
         victim.kill()
