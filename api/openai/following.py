@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api.capacity import Capacity
+from api.job_watch import watch
 from api.openai.schemas import TextDelta, TextDone
 from stt_core.errors import StillAtWorkError, SttError
 from stt_core.jobs.job import JobModel, JobStatus
@@ -81,9 +82,8 @@ class FollowedJob:
         yield TextDone(text=transcript.text)
 
     async def _looks(self, look: Callable[[], tuple[JobModel, T]]) -> AsyncIterator[T]:
-        room = self._capacity.waiting_room
         seconds = self._services.settings.openai_wait_seconds
-        async for job, seen in room.watch(look, seconds):
+        async for job, seen in watch(look, seconds, self._capacity.watch_threads):
             if job.status.is_final:
                 return
             if await self.request.is_disconnected():

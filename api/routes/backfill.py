@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from api.deps import NeedsStore, ServicesDep
 from api.problems import problem_responses
 from api.schemas import ObjectsQuery, PromoteRequest
-from api.uploads.bodies import JsonRoute
+from api.uploads.reading import JsonRoute
 from stt_core.backfill.promoting import Promotion, promote_model
 from stt_core.backfill.views import ObjectList, list_objects
 from stt_core.errors import (

@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
 from api.examples import EVENTS
-from api.job_watch import SharedJob, Snapshot
+from api.job_watch import SharedJob, Snapshot, watch
 from api.problems import problem_responses
 from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
 from stt_core.logs import get_logger, logged
@@ -58,7 +58,7 @@ async def get_task_events(request: Request, job: WatchedJob) -> AsyncIterator[Se
     A comment every 15 seconds keeps the connection open. Whoever connects again is told all of it once more.
     """
     try:
-        async for event in _events(request.app.state.capacity.waiting_room.watch(job.listen, _LONGEST_SECONDS)):
+        async for event in _events(watch(job.listen, _LONGEST_SECONDS, request.app.state.capacity.watch_threads)):
             yield event
     except JobNotFoundError as error:  # whoever connects again is told so
         logger.warning("a job is followed no further: {}", error)

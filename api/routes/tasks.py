@@ -4,7 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from api.capacity import Capacity
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
+from api.job_watch import watch
 from api.problems import problem_responses
 from api.schemas import ListQuery
 from stt_core.errors import (
@@ -59,11 +61,12 @@ async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wa
     view: JobView = await request.app.state.snapshots.look(job_id, caller.owner)
     if not wait or view.status.is_final:
         return view
-    room = request.app.state.capacity.waiting_room
-    with room.place(caller.key_id), request.app.state.snapshots.follow(job_id) as job:
-        async for view in room.watch(job.look, wait):
-            if view.status.is_final or await request.is_disconnected():
-                break
+    capacity: Capacity = request.app.state.capacity
+    async with capacity.waiting.taken(caller.key_id):
+        with request.app.state.snapshots.follow(job_id) as job:
+            async for view in watch(job.look, wait, capacity.watch_threads):
+                if view.status.is_final or await request.is_disconnected():
+                    break
     return view
 
 

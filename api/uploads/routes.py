@@ -11,8 +11,7 @@ from starlette.datastructures import UploadFile
 from api.capacity import Capacity
 from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, TasksDep
 from api.problems import problem_responses
-from api.uploads.bodies import JsonRoute, new_spool, spooling
-from api.uploads.reading import RecordingRoute
+from api.uploads.reading import JsonRoute, RecordingRoute, new_spool, spooling
 from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
 from stt_core.errors import (
     BusyError,

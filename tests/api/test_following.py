@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.capacity import Places
 from stt_core import object_keys
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStage
 from stt_core.services import Services
@@ -178,12 +179,14 @@ def test_events_when_the_job_is_unknown_then_404(client: httpx.Client) -> None:
 def test_events_when_the_client_goes_away_then_nothing_of_it_is_left(
     app: FastAPI, own_client: httpx.Client, job_id: str
 ) -> None:
+    free = app.state.capacity.waiting.free
     with followed(own_client, job_id) as events:
         until(events, "status")
         assert app.state.snapshots.followed == 1
+        assert app.state.capacity.waiting.free == free - 1
 
     wait_until(lambda: app.state.snapshots.followed == 0, "the job being let go")
-    assert app.state.capacity.waiting_room._taken.total() == 0
+    assert app.state.capacity.waiting.free == free
 
 
 def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads(
@@ -210,9 +213,9 @@ def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads
 
 
 def test_wait_when_every_place_is_taken_then_503_says_when_to_come_back(
-    own_client: httpx.Client, job_id: str, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, own_client: httpx.Client, job_id: str
 ) -> None:
-    monkeypatch.setattr("api.waiting._PLACES", 1)
+    app.state.capacity.waiting = Places(1, patience_seconds=0)
     with followed(own_client, job_id) as events:
         until(events, "status")
         for path in ("?wait=5", "/events"):
