@@ -22,7 +22,7 @@ from api.auth import FreshKeys, Protection, describe_protection, warn_of_opennes
 from api.capacity import Capacity
 from api.examples import EXAMPLES
 from api.job_watch import Snapshots
-from api.metrics import Metrics
+from api.metrics import registry_of
 from api.middleware import ConciseStartup, RequestScope
 from api.openai.routes import router as openai_router
 from api.problems import install_problem_handlers
@@ -118,7 +118,7 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         app.state.services, app.state.readiness = services, readiness
         app.state.capacity = Capacity(settings.mongodb_max_pool_size)
         app.state.snapshots = Snapshots(services, app.state.capacity.looks)
-        app.state.keys, app.state.metrics = FreshKeys(services.keys), Metrics(services)
+        app.state.keys, app.state.metrics = FreshKeys(services.keys), registry_of(services)
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.

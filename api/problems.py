@@ -45,12 +45,11 @@ def problem_response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a problem document as an answer; a 503 and a 429 say when to come back, a 401 and a 403 how to come in."""
-    problem = Problem(
-        type=_type(kind),
-        title=_title(kind),
-        status=status,
-        detail=detail,
-        mend=mend,
+    problem = _problem(
+        kind,
+        status,
+        detail,
+        mend,
         instance=quote(request.url.path)[:300],
         request_id=request.state.request_id,
         details={name: value for name, value in (details or {}).items() if value is not None},
@@ -157,21 +156,17 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def _type(kind: str) -> str:
-    return f"urn:stt:error:{kind}"
-
-
-def _title(kind: str) -> str:
-    return kind.replace("-", " ").capitalize()
+def _problem(kind: str, status: int, detail: str, mend: str | None, **where: Any) -> Problem:
+    title = kind.replace("-", " ").capitalize()
+    return Problem(type=f"urn:stt:error:{kind}", title=title, status=status, detail=detail, mend=mend, **where)
 
 
 def _example(error: type[SttError], meaning: str) -> dict[str, Any]:
-    problem = Problem(
-        type=_type(error.kind),
-        title=_title(error.kind),
-        status=error.status,
-        detail=meaning,
-        mend="What to do about it.",
+    problem = _problem(
+        error.kind,
+        error.status,
+        meaning,
+        "What to do about it.",
         instance="/api/v1/tasks/upload",
         request_id="6f1c2a9e8b7d4c3f9a0e5d6b7c8f9a01",
     )

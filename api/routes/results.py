@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.formats import CONTENT_OF_ANSWERS, ResultQuery, choose_format, transcript_response
 from api.problems import problem_responses
-from api.recordings import Recordings
+from api.recordings import recording_response
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
@@ -30,7 +30,6 @@ from stt_core.transcript.verbose import VerboseTranscript
 router = APIRouter(prefix="/api/v1/tasks/{job_id}", tags=["tasks"])
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-RecordingsDep = Annotated[Recordings, Depends()]
 
 
 @router.get(
@@ -106,10 +105,10 @@ def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkL
 @logged
 async def get_task_audio(
     job_id: JobId,
+    request: Request,
     caller: CallerDep,
-    recordings: RecordingsDep,
     wanted: Annotated[str, Header(alias="Range", description="One range of bytes.", examples=["bytes=0-1023"])] = "",
     if_range: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Return the recording of a job as it was uploaded, whole or one range of its bytes: for a browser's player."""
-    return await recordings.response(job_id, caller.owner, wanted=wanted, if_range=if_range)
+    return await recording_response(request, job_id, caller.owner, wanted=wanted, if_range=if_range)
