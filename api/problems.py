@@ -19,7 +19,18 @@ from starlette.requests import ClientDisconnect
 from api.openai.errors import PREFIX as OPENAI_PREFIX
 from api.openai.errors import openai_response
 from api.schemas import Problem
-from stt_core.errors import InvalidInputError, SttError, UnexpectedError
+from stt_core.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    JobDeletedError,
+    JobNotFoundError,
+    RequestInProgressError,
+    StoreUnavailableError,
+    SttError,
+    UnexpectedError,
+)
 from stt_core.logs import get_logger, log_exception, logged
 
 logger = get_logger(__name__)
@@ -29,6 +40,10 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
 #: nginx's status for a client that went away; nobody receives it, the log shows it.
 CLIENT_CLOSED_REQUEST = 499
+#: What routes may raise that look at a job, need the object store, or may be asked again under an idempotency key.
+OF_A_JOB = (InvalidInputError, JobNotFoundError, JobDeletedError)
+OF_THE_STORE = (DatabaseUnavailableError, StoreUnavailableError, BusyError)
+OF_A_REPLAY = (IdempotencyMismatchError, RequestInProgressError, JobDeletedError)
 #: RFC 6750.
 _WRONG_SCOPE = 'Bearer error="insufficient_scope"'
 

@@ -19,20 +19,18 @@ from api.openai.schemas import (
     TranscriptionForm,
     TranslationForm,
 )
+from api.problems import OF_A_REPLAY
 from api.uploads.reading import UploadRoute
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
     DiskFullError,
     FileTooLargeError,
-    IdempotencyMismatchError,
     InvalidInputError,
-    JobDeletedError,
     JobFailedError,
     LanguageChoiceError,
     ModelNotFoundError,
     NoAudioError,
-    RequestInProgressError,
     StillAtWorkError,
     UnsupportedFormatError,
 )
@@ -54,9 +52,7 @@ _ERRORS: tuple[Any, ...] = (
     BusyError,
     StillAtWorkError,
     DiskFullError,
-    IdempotencyMismatchError,
-    RequestInProgressError,
-    JobDeletedError,
+    *OF_A_REPLAY,
 )
 
 

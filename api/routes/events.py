@@ -10,8 +10,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
 from api.examples import EVENTS
 from api.job_watch import SharedJob, Snapshot, watch
-from api.problems import problem_responses
-from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
+from api.problems import OF_A_JOB, problem_responses
+from stt_core.errors import BusyError, DatabaseUnavailableError, JobNotFoundError
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
@@ -41,7 +41,7 @@ WatchedJob = Annotated[SharedJob, Depends(follow_job)]
     dependencies=[NeedsWaitingPlace],
     responses={
         200: {"content": {"text/event-stream": {"example": EVENTS}}},
-        **problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError),
+        **problem_responses(*OF_A_JOB, DatabaseUnavailableError, BusyError),
     },
 )
 @logged

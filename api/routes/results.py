@@ -7,10 +7,9 @@ from fastapi.responses import StreamingResponse
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.formats import CONTENT_OF_ANSWERS, ResultQuery, choose_format, transcript_response
-from api.problems import problem_responses
+from api.problems import OF_A_JOB, OF_THE_STORE, problem_responses
 from api.recordings import recording_response
 from stt_core.errors import (
-    BusyError,
     DatabaseUnavailableError,
     InvalidInputError,
     JobDeletedError,
@@ -20,7 +19,6 @@ from stt_core.errors import (
     RangeNotSatisfiableError,
     RecordingGoneError,
     ResultNotReadyError,
-    StoreUnavailableError,
 )
 from stt_core.logs import logged
 from stt_core.tasks.views import ChunkList
@@ -47,9 +45,7 @@ _BYTES = {"schema": {"type": "string", "format": "binary"}}
             ResultNotReadyError,
             JobFailedError,
             JobDeletedError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-            BusyError,
+            *OF_THE_STORE,
         ),
     },
 )
@@ -74,7 +70,7 @@ def get_task_result(
 @router.get(
     "/chunks",
     summary="Look at the chunks of a job",
-    responses=problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError),
+    responses=problem_responses(*OF_A_JOB, DatabaseUnavailableError),
 )
 @logged
 def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkList:
@@ -90,16 +86,7 @@ def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkL
     responses={
         200: {"content": {"audio/*": _BYTES, "video/*": _BYTES}},
         206: {"description": "The bytes that were asked for.", "content": {"audio/*": _BYTES, "video/*": _BYTES}},
-        **problem_responses(
-            InvalidInputError,
-            JobNotFoundError,
-            JobDeletedError,
-            RecordingGoneError,
-            RangeNotSatisfiableError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-            BusyError,
-        ),
+        **problem_responses(*OF_A_JOB, RecordingGoneError, RangeNotSatisfiableError, *OF_THE_STORE),
     },
 )
 @logged

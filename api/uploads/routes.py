@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 
 from api.capacity import Capacity
 from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, TasksDep
-from api.problems import problem_responses
+from api.problems import OF_A_JOB, OF_A_REPLAY, problem_responses
 from api.uploads.reading import JsonRoute, RecordingRoute, new_spool, spooling
 from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
 from stt_core.errors import (
@@ -20,16 +20,12 @@ from stt_core.errors import (
     EmptyFileError,
     FileTooLargeError,
     ForbiddenAddressError,
-    IdempotencyMismatchError,
     InvalidInputError,
-    JobDeletedError,
     JobFailedError,
-    JobNotFoundError,
     LanguageChoiceError,
     ModelNotFoundError,
     QueueFullError,
     QueueUnavailableError,
-    RequestInProgressError,
     SourceUnavailableError,
     StoreUnavailableError,
     TranslationUnsupportedError,
@@ -77,9 +73,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
             *_ADDRESS,
             *_BYTES,
             SourceUnavailableError,
-            IdempotencyMismatchError,
-            RequestInProgressError,
-            JobDeletedError,
+            *OF_A_REPLAY,
             *_ROOM,
             DiskFullError,
         ),
@@ -140,9 +134,7 @@ async def upload_task(
             *_OPTIONS,
             *_ADDRESS,
             FileTooLargeError,
-            IdempotencyMismatchError,
-            RequestInProgressError,
-            JobDeletedError,
+            *OF_A_REPLAY,
             *_ROOM,
         ),
     },
@@ -179,9 +171,7 @@ def presign_task(
     summary="Say that a recording is put",
     response_description="The recording is taken over and its job waits for its turn.",
     dependencies=[NeedsUploadPlace, NeedsStore],
-    responses=problem_responses(
-        InvalidInputError, JobNotFoundError, JobDeletedError, UploadMissingError, *_BYTES, *_ROOM, DiskFullError
-    ),
+    responses=problem_responses(*OF_A_JOB, UploadMissingError, *_BYTES, *_ROOM, DiskFullError),
 )
 @logged
 def complete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
