@@ -27,7 +27,7 @@ from api.middleware import ConciseStartup, RequestScope
 from api.openai.routes import router as openai_router
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
-from api.routes import backfill, events, health, metrics, results, tasks
+from api.routes import backfill, events, health, results, tasks
 from api.schemas import Problem
 from api.uploads.routes import router as uploads_router
 from stt_core.logs import get_logger, logged, setup_logging
@@ -84,7 +84,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(backfill.router)
     app.include_router(openai_router)
     app.include_router(health.router)
-    app.include_router(metrics.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 

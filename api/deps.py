@@ -9,7 +9,6 @@ from fastapi import Depends, Header, Path, Request
 
 from api.auth import Caller
 from api.capacity import upload_place
-from api.readiness import Readiness
 from stt_core.jobs.job import JOB_ID_PATTERN
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -35,12 +34,6 @@ async def get_caller(request: Request) -> Caller:
 
 
 @logged
-async def get_readiness(request: Request) -> Readiness:
-    """Return the view on the servers behind the app."""
-    return cast("Readiness", request.app.state.readiness)
-
-
-@logged
 async def take_store_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that need the object store, while the route is at work."""
     async with request.app.state.capacity.store.taken():
@@ -57,7 +50,6 @@ async def take_waiting_place(request: Request) -> AsyncIterator[None]:
 ServicesDep = Annotated[Services, Depends(get_services)]
 TasksDep = Annotated[JobService, Depends(get_tasks)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
-ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
 NeedsStore = Depends(take_store_place, scope="function")
 #: For the routes that take recordings over.
