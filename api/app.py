@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
@@ -23,13 +23,13 @@ from api.capacity import Capacity
 from api.examples import EXAMPLES
 from api.job_watch import Snapshots
 from api.metrics import registry_of
-from api.middleware import ConciseStartup, RequestScope
-from api.openai.routes import router as openai_router
+from api.middleware import RequestScope
+from api.openai import routes as openai
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
 from api.routes import backfill, events, health, results, tasks
 from api.schemas import Problem
-from api.uploads.routes import router as uploads_router
+from api.uploads import routes as uploads
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION,
         version="1",
         lifespan=_lifespan(settings),
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=attrgetter("name"),  # readable method names for generated clients
         openapi_tags=[
             {"name": "tasks", "description": "Transcription jobs."},
             {"name": "backfill", "description": "The recordings of buckets, which Dagster transcribes as they are."},
@@ -75,15 +75,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Protection)
     app.add_middleware(RequestScope)
-    app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
-    app.include_router(uploads_router)
-    app.include_router(tasks.router)
-    app.include_router(results.router)
-    app.include_router(events.router)
-    app.include_router(backfill.router)
-    app.include_router(openai_router)
-    app.include_router(health.router)
+    for routes in (uploads, tasks, results, events, backfill, openai, health):
+        app.include_router(routes.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 
@@ -100,10 +94,6 @@ def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         schemas[name]["examples"] = examples
     describe_protection(document)
     return document
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name  # a readable method name for generated clients
 
 
 def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

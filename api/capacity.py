@@ -74,11 +74,6 @@ class Places:
         self._free = anyio.Semaphore(places)
         self._of_keys = Counter[str | None]()
 
-    @property
-    def free(self) -> int:
-        """How many are free now."""
-        return self._free.value
-
     @asynccontextmanager
     async def taken(self, key_id: str | None = None) -> AsyncIterator[None]:
         """Hold a place while the block runs, of an API key where it matters whose it is.

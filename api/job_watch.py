@@ -107,11 +107,6 @@ class Snapshots:
         self._begun: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
         self._coming: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
 
-    @property
-    def followed(self) -> int:
-        """How many jobs somebody follows."""
-        return len(self._jobs)
-
     @logged
     async def look(self, job_id: str, owner: str | None) -> JobView:
         """Return the job as it is, by a look that begins from now on; raises as `JobService.get_task_status`."""

@@ -68,15 +68,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
                 "Deduplicated": {"description": "The same recording was there.", "schema": _WHETHER},
             },
         },
-        **problem_responses(
-            *_OPTIONS,
-            *_ADDRESS,
-            *_BYTES,
-            SourceUnavailableError,
-            *OF_A_REPLAY,
-            *_ROOM,
-            DiskFullError,
-        ),
+        **problem_responses(*_OPTIONS, *_ADDRESS, *_BYTES, SourceUnavailableError, *OF_A_REPLAY, *_ROOM, DiskFullError),
     },
 )
 
@@ -130,13 +122,7 @@ async def upload_task(
     response_description="The job waits for its recording.",
     responses={
         201: {"headers": {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED}},
-        **problem_responses(
-            *_OPTIONS,
-            *_ADDRESS,
-            FileTooLargeError,
-            *OF_A_REPLAY,
-            *_ROOM,
-        ),
+        **problem_responses(*_OPTIONS, *_ADDRESS, FileTooLargeError, *OF_A_REPLAY, *_ROOM),
     },
 )
 @logged

@@ -27,7 +27,7 @@ def test_place_when_a_key_has_its_share_then_it_is_busy_and_others_are_not() -> 
                 with pytest.raises(BusyError, match="3 requests wait"):
                     await take(places, "c")
         async with places.taken("a"), places.taken("a"):
-            assert places.free == 1
+            assert places._free.value == 1
 
     anyio.run(fill)
 
@@ -41,7 +41,7 @@ def test_place_when_all_are_taken_then_busy_until_one_is_left() -> None:
             with pytest.raises(BusyError, match="2 such requests"):
                 await take(places)
         await take(places)
-        assert places.free == 2
+        assert places._free.value == 2
 
     anyio.run(fill)
 
@@ -53,6 +53,6 @@ def test_place_when_one_is_left_in_time_then_it_is_had(patience_seconds: float |
         async with anyio.create_task_group() as tasks, places.taken():
             tasks.start_soon(take, places)
             await anyio.sleep(0.05)
-        assert places.free == 1
+        assert places._free.value == 1
 
     anyio.run(fill)

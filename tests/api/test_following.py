@@ -21,7 +21,7 @@ from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStage
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
-from tests.api.conftest import claim, kind_of, publish, serve_app, upload
+from tests.api.conftest import claim, kind_of, publish, serve_app
 from tests.conftest import wait_until
 
 Event = tuple[str, Any]
@@ -38,12 +38,6 @@ def own_client(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of that app."""
     with serve_app(app) as client:
         yield client
-
-
-@pytest.fixture
-def job_id(client: httpx.Client) -> str:
-    """A job that waits in the queue."""
-    return str(upload(client).json()["job_id"])
 
 
 def status_of(job_id: str) -> str:
@@ -179,14 +173,14 @@ def test_events_when_the_job_is_unknown_then_404(client: httpx.Client) -> None:
 def test_events_when_the_client_goes_away_then_nothing_of_it_is_left(
     app: FastAPI, own_client: httpx.Client, job_id: str
 ) -> None:
-    free = app.state.capacity.waiting.free
+    free = app.state.capacity.waiting._free.value
     with followed(own_client, job_id) as events:
         until(events, "status")
-        assert app.state.snapshots.followed == 1
-        assert app.state.capacity.waiting.free == free - 1
+        assert len(app.state.snapshots._jobs) == 1
+        assert app.state.capacity.waiting._free.value == free - 1
 
-    wait_until(lambda: app.state.snapshots.followed == 0, "the job being let go")
-    assert app.state.capacity.waiting.free == free
+    wait_until(lambda: not app.state.snapshots._jobs, "the job being let go")
+    assert app.state.capacity.waiting._free.value == free
 
 
 def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads(
