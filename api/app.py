@@ -17,12 +17,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
 from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
 from api.capacity import Capacity
 from api.examples import EXAMPLES
 from api.job_watch import Snapshots
-from api.metrics import registry_of
+from api.metrics import SystemMetrics
 from api.middleware import RequestScope
 from api.openai import routes as openai
 from api.problems import install_problem_handlers
@@ -107,7 +108,9 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         app.state.services, app.state.readiness = services, readiness
         app.state.capacity = Capacity(settings.mongodb_max_pool_size)
         app.state.snapshots = Snapshots(services, app.state.capacity.looks)
-        app.state.keys, app.state.metrics = FreshKeys(services.keys), registry_of(services)
+        app.state.keys = FreshKeys(services.keys)
+        app.state.metrics = CollectorRegistry()  # of the system; those of this process are in Prometheus' own
+        app.state.metrics.register(SystemMetrics(services))
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.

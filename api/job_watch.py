@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -38,14 +37,6 @@ T = TypeVar("T")
 _MAX_AGE_SECONDS = 0.25
 #: The pause before the next look: a tenth of the time waited so far, seconds.
 _PAUSE_SHARE, _PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 0.1, 0.1, 2.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A job at one moment, and what was heard of it so far, in the order in which it was."""
-
-    view: JobView
-    texts: list[ChunkText]
 
 
 class SharedJob:
@@ -77,8 +68,11 @@ class SharedJob:
             return self._view
 
     @logged
-    def listen(self) -> Snapshot:
-        """Return the job with what was heard of it so far, a page of texts at a time; raises as `look`."""
+    def listen(self) -> tuple[JobView, list[ChunkText]]:
+        """Return the job, and what was heard of it so far, in the order in which it was; raises as `look`.
+
+        Of what is new, a page of texts at a time.
+        """
         view = self.look()
         with self._lock:
             if view.status is JobStatus.PROCESSING and view.progress.chunks_done > len(self._heard):
@@ -88,7 +82,7 @@ class SharedJob:
                     )
                 except SttError as error:  # a later look brings them: what else is known of the job goes on
                     logger.warning("what was heard of job {} cannot be read: {}", self._job_id, error)
-        return Snapshot(view, self._texts)
+        return view, self._texts
 
 
 class Snapshots:

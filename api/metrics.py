@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -121,11 +121,3 @@ class SystemMetrics(Collector):
         for priority, jobs in self._services.queue.statistics().by_priority.items():
             waiting.add_metric([priority.value], jobs)
         return [waiting]
-
-
-@logged
-def registry_of(services: Services) -> CollectorRegistry:
-    """Return where the figures of the system are collected from; those of this process are in Prometheus' own."""
-    system = CollectorRegistry()
-    system.register(SystemMetrics(services))  # which asks no server yet
-    return system

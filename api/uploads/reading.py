@@ -118,7 +118,10 @@ class RecordingRoute(UploadRoute):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is JSON: a short one, since FastAPI holds it in memory, however long it is."""
+    """A route whose body is JSON: a short one, since FastAPI holds it in memory, however long it is.
+
+    Its `max_body_size` would answer a long one with a 413 that says nothing of JSON.
+    """
 
     @logged
     def get_route_handler(self) -> Handler:
