@@ -11,25 +11,26 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
 from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
 from api.capacity import Capacity
 from api.examples import EXAMPLES
 from api.job_watch import Snapshots
-from api.metrics import Metrics
-from api.middleware import ConciseStartup, RequestScope
-from api.openai.routes import router as openai_router
+from api.metrics import SystemMetrics
+from api.middleware import RequestScope
+from api.openai import routes as openai
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
-from api.routes import backfill, events, health, metrics, results, tasks
+from api.routes import backfill, events, health, results, tasks
 from api.schemas import Problem
-from api.uploads.routes import router as uploads_router
+from api.uploads import routes as uploads
 from stt_core.logs import get_logger, logged, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
@@ -65,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION,
         version="1",
         lifespan=_lifespan(settings),
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=attrgetter("name"),  # readable method names for generated clients
         openapi_tags=[
             {"name": "tasks", "description": "Transcription jobs."},
             {"name": "backfill", "description": "The recordings of buckets, which Dagster transcribes as they are."},
@@ -75,16 +76,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Protection)
     app.add_middleware(RequestScope)
-    app.add_middleware(ConciseStartup)
     install_problem_handlers(app)
-    app.include_router(uploads_router)
-    app.include_router(tasks.router)
-    app.include_router(results.router)
-    app.include_router(events.router)
-    app.include_router(backfill.router)
-    app.include_router(openai_router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    for routes in (uploads, tasks, results, events, backfill, openai, health):
+        app.include_router(routes.router)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 
@@ -103,10 +97,6 @@ def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _operation_id(route: APIRoute) -> str:
-    return route.name  # a readable method name for generated clients
-
-
 def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -118,7 +108,9 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         app.state.services, app.state.readiness = services, readiness
         app.state.capacity = Capacity(settings.mongodb_max_pool_size)
         app.state.snapshots = Snapshots(services, app.state.capacity.looks)
-        app.state.keys, app.state.metrics = FreshKeys(services.keys), Metrics(services)
+        app.state.keys = FreshKeys(services.keys)
+        app.state.metrics = CollectorRegistry()  # of the system; those of this process are in Prometheus' own
+        app.state.metrics.register(SystemMetrics(services))
         warn_of_openness(settings)
         logger.info("API starts: uploads of up to {} bytes", settings.max_upload_bytes)
         # Beside serving, since a server that is down takes its timeout to be found so.

@@ -196,20 +196,17 @@ def _is_local(request: Request, settings: Settings) -> bool:
     """Tell whether a request can only come from this machine, and from none of its browser's other pages."""
     server, _ = request.scope.get("server") or ("", 0)
     origin = request.headers.get("origin")
-    names = [settings.stt_api_host, server, request.url.hostname, *([_host_of(origin)] if origin else [])]
+    names = [settings.stt_api_host, server, request.url.hostname]
+    try:
+        names += [urlsplit(origin).hostname] if origin else []
+    except ValueError as error:
+        logger.debug("not an origin: {}", error)
+        return False
     is_handed_on = any(name in request.headers for name in _OF_PROXIES)
     # Pictures, sounds and scripts of a page carry no Origin; a link that somebody follows is no such thing.
     site, mode = (request.headers.get(f"sec-fetch-{what}") for what in ("site", "mode"))
     is_embedded = site == "cross-site" and mode != "navigate"
     return all(_is_loopback(name) for name in names) and not is_handed_on and not is_embedded
-
-
-def _host_of(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).hostname
-    except ValueError as error:
-        logger.debug("not an origin: {}", error)
-        return None
 
 
 def _is_loopback(name: str | None) -> bool:

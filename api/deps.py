@@ -8,8 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Path, Request
 
 from api.auth import Caller
-from api.readiness import Readiness
-from api.uploads.places import upload_place
+from api.capacity import upload_place
 from stt_core.jobs.job import JOB_ID_PATTERN
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -35,12 +34,6 @@ async def get_caller(request: Request) -> Caller:
 
 
 @logged
-async def get_readiness(request: Request) -> Readiness:
-    """Return the view on the servers behind the app."""
-    return cast("Readiness", request.app.state.readiness)
-
-
-@logged
 async def take_store_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that need the object store, while the route is at work."""
     async with request.app.state.capacity.store.taken():
@@ -48,27 +41,19 @@ async def take_store_place(request: Request) -> AsyncIterator[None]:
 
 
 @logged
-async def take_upload_place(request: Request) -> AsyncIterator[None]:
-    """Hold one of the places that a key has for its uploads, while the route is at work."""
-    async with upload_place(request):
-        yield
-
-
-@logged
 async def take_waiting_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that wait for their jobs, until the answer is sent."""
-    with request.app.state.capacity.waiting_room.place((await get_caller(request)).key_id):
+    async with request.app.state.capacity.waiting.taken((await get_caller(request)).key_id):
         yield
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
 TasksDep = Annotated[JobService, Depends(get_tasks)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
-ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 #: For the routes that read or write objects.
 NeedsStore = Depends(take_store_place, scope="function")
 #: For the routes that take recordings over.
-NeedsUploadPlace = Depends(take_upload_place, scope="function")
+NeedsUploadPlace = Depends(upload_place, scope="function")
 #: For the routes whose answers wait.
 NeedsWaitingPlace = Depends(take_waiting_place, scope="request")
 IdempotencyKey = Annotated[

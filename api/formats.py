@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from api.examples import FILES
 from stt_core.errors import InvalidInputError, NotAcceptableError
@@ -44,10 +44,8 @@ class ResultFormat(StrEnum):
         return self.content_type.partition(";")[0]
 
 
-class ResultQuery(BaseModel):
+class ResultQuery(BaseModel, extra="forbid"):
     """How a transcript is wanted. An unknown parameter is refused, as that of an upload."""
-
-    model_config = ConfigDict(extra="forbid")
 
     format: Annotated[
         ResultFormat | None,
@@ -109,8 +107,8 @@ def choose_format(wanted: ResultQuery, accept: str) -> ResultFormat:
 
 
 def _negotiate(accept: str) -> ResultFormat:
-    """Return the form that an `Accept` header likes best (RFC 9110, 12.5.1)."""
-    for _, media_range in sorted(_ranges(accept or "*/*"), key=_preference):
+    """Return the form that an `Accept` header likes best (RFC 9110, 12.5.1); of equal quality, what it names first."""
+    for _, media_range in sorted(_ranges(accept or "*/*"), key=lambda part: (-part[0], part[1].count("*"))):
         for form in _OFFERS:
             if media_range in ("*/*", form.media_type, f"{form.media_type.partition('/')[0]}/*"):
                 return form
@@ -130,7 +128,3 @@ def _ranges(accept: str) -> list[tuple[float, str]]:
         if value > 0:
             found.append((value, media_range))
     return found
-
-
-def _preference(part: tuple[float, str]) -> tuple[float, int]:
-    return -part[0], part[1].count("*")  # of equal quality, what is named before what is not

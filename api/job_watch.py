@@ -3,6 +3,10 @@
 A job is held here while somebody follows it. A look is at most a quarter of a second old, and the text of a chunk is
 read once for all. Whoever asks once how a job stands is given a look that began after that, and shares it with those
 who came meanwhile: there is one at a time of a job, so that a hundred who poll it cost as much as a few.
+
+Whoever waits holds no thread, and looks at the truth again and again, which every process of ours may have changed:
+often at first, and ever more seldom, so that what a wait adds stays a small share of its own length, and a hundred of
+them are little to MongoDB.
 """
 
 from __future__ import annotations
@@ -10,14 +14,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TypeVar
 
+import anyio
+import anyio.to_thread
 from fastapi.concurrency import run_in_threadpool
 
 from api.capacity import Places
-from stt_core.errors import BusyError, SttError
+from stt_core.errors import BusyError, SttError, TransientError
 from stt_core.jobs.job import JobStatus, JobView
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
@@ -25,16 +31,12 @@ from stt_core.tasks.live_text import ChunkText, take_new_texts
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
+
 #: How old a look may be, seconds.
 _MAX_AGE_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A job at one moment, and what was heard of it so far, in the order in which it was."""
-
-    view: JobView
-    texts: list[ChunkText]
+#: The pause before the next look: a tenth of the time waited so far, seconds.
+_PAUSE_SHARE, _PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 0.1, 0.1, 2.0
 
 
 class SharedJob:
@@ -66,8 +68,11 @@ class SharedJob:
             return self._view
 
     @logged
-    def listen(self) -> Snapshot:
-        """Return the job with what was heard of it so far, a page of texts at a time; raises as `look`."""
+    def listen(self) -> tuple[JobView, list[ChunkText]]:
+        """Return the job, and what was heard of it so far, in the order in which it was; raises as `look`.
+
+        Of what is new, a page of texts at a time.
+        """
         view = self.look()
         with self._lock:
             if view.status is JobStatus.PROCESSING and view.progress.chunks_done > len(self._heard):
@@ -77,7 +82,7 @@ class SharedJob:
                     )
                 except SttError as error:  # a later look brings them: what else is known of the job goes on
                     logger.warning("what was heard of job {} cannot be read: {}", self._job_id, error)
-        return Snapshot(view, self._texts)
+        return view, self._texts
 
 
 class Snapshots:
@@ -95,11 +100,6 @@ class Snapshots:
         #: The look that goes on, and the one that has not begun, of each job and owner.
         self._begun: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
         self._coming: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
-
-    @property
-    def followed(self) -> int:
-        """How many jobs somebody follows."""
-        return len(self._jobs)
 
     @logged
     async def look(self, job_id: str, owner: str | None) -> JobView:
@@ -135,3 +135,30 @@ class Snapshots:
             job.followers -= 1
             if not job.followers:
                 del self._jobs[job_id]
+
+
+@logged
+async def watch(look: Callable[[], T], seconds: float, threads: anyio.CapacityLimiter) -> AsyncIterator[T]:
+    """Yield what `look` sees, at once and again and again, the last time when `seconds` have passed.
+
+    A server that is away for less than that is waited for too.
+
+    Raises:
+        SttError: Of `look`; a `TransientError` only at the end.
+    """
+    started = anyio.current_time()
+    while True:
+        is_over = anyio.current_time() - started >= seconds
+        try:
+            seen = await anyio.to_thread.run_sync(look, limiter=threads)
+        except TransientError as error:
+            if is_over:
+                raise
+            logger.warning("goes on waiting: {}", error)
+        else:
+            yield seen
+        if is_over:
+            return
+        elapsed = anyio.current_time() - started
+        pause = min(max(elapsed * _PAUSE_SHARE, _PAUSE_SECONDS), _PAUSE_MAX_SECONDS)
+        await anyio.sleep(min(pause, max(seconds - elapsed, 0.0)))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -59,11 +59,6 @@ class SystemMetrics(Collector):
         self._turn = threading.Lock()
         self._metrics: list[Metric] = []
         self._old_at = 0.0
-
-    @logged
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: registering must not ask any server."""
-        return []
 
     @logged
     def collect(self) -> Iterable[Metric]:
@@ -126,16 +121,3 @@ class SystemMetrics(Collector):
         for priority, jobs in self._services.queue.statistics().by_priority.items():
             waiting.add_metric([priority.value], jobs)
         return [waiting]
-
-
-class Metrics:
-    """Everything `/metrics` shows."""
-
-    def __init__(self, services: Services) -> None:
-        self._system = CollectorRegistry()
-        self._system.register(SystemMetrics(services))
-
-    @logged
-    def render(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
-        return generate_latest(self._system) + generate_latest(REGISTRY)

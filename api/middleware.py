@@ -48,9 +48,9 @@ class RequestScope:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Serve one connection, or the life of the app."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _concise(send))
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
@@ -85,22 +85,16 @@ class RequestScope:
                 HTTP_SECONDS.labels(operation, status or CLIENT_CLOSED_REQUEST).observe(seconds)
 
 
-class ConciseStartup:
-    """Says in one line why the app cannot start, where Starlette hands the server a stack trace to print."""
+def _concise(send: Send) -> Send:
+    """Say in one line why the app cannot start, where Starlette hands the server a stack trace to print."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    async def send_concisely(message: Message) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, ConfigurationError):
+            message = {**message, "message": str(error)}
+        await send(message)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, or the life of the app."""
-
-        async def send_concisely(message: Message) -> None:
-            error = sys.exception()
-            if message["type"] == "lifespan.startup.failed" and isinstance(error, ConfigurationError):
-                message = {**message, "message": str(error)}
-            await send(message)
-
-        await self._app(scope, receive, send_concisely if scope["type"] == "lifespan" else send)
+    return send_concisely
 
 
 def _request_id(scope: Scope) -> str:

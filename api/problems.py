@@ -6,6 +6,7 @@ itself (no such route, wrong method) take the phrase of their status as their ki
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import quote
@@ -19,7 +20,18 @@ from starlette.requests import ClientDisconnect
 from api.openai.errors import PREFIX as OPENAI_PREFIX
 from api.openai.errors import openai_response
 from api.schemas import Problem
-from stt_core.errors import InvalidInputError, SttError, UnexpectedError
+from stt_core.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    JobDeletedError,
+    JobNotFoundError,
+    RequestInProgressError,
+    StoreUnavailableError,
+    SttError,
+    UnexpectedError,
+)
 from stt_core.logs import get_logger, log_exception, logged
 
 logger = get_logger(__name__)
@@ -29,6 +41,10 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
 #: nginx's status for a client that went away; nobody receives it, the log shows it.
 CLIENT_CLOSED_REQUEST = 499
+#: What routes may raise that look at a job, need the object store, or may be asked again under an idempotency key.
+OF_A_JOB = (InvalidInputError, JobNotFoundError, JobDeletedError)
+OF_THE_STORE = (DatabaseUnavailableError, StoreUnavailableError, BusyError)
+OF_A_REPLAY = (IdempotencyMismatchError, RequestInProgressError, JobDeletedError)
 #: RFC 6750.
 _WRONG_SCOPE = 'Bearer error="insufficient_scope"'
 
@@ -36,30 +52,35 @@ _WRONG_SCOPE = 'Bearer error="insufficient_scope"'
 @logged
 def problem_response(
     request: Request,
+    error: SttError,
     *,
-    kind: str,
-    status: int,
-    detail: str,
-    mend: str | None = None,
-    details: dict[str, Any] | None = None,
-    headers: dict[str, str] | None = None,
+    kind: str | None = None,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem document as an answer; a 503 and a 429 say when to come back, a 401 and a 403 how to come in."""
-    problem = Problem(
-        type=_type(kind),
-        title=_title(kind),
-        status=status,
-        detail=detail,
-        mend=mend,
+    """Return an error as an answer; a 503 and a 429 say when to come back, a 401 and a 403 how to come in.
+
+    Args:
+        request: What it answers.
+        error: What is wrong.
+        kind: What kind of error that is, where it has no name of ours.
+        status: And its status.
+        headers: What the answer carries besides.
+    """
+    kind, status = kind or error.kind, status or error.status
+    problem = _problem(
+        kind,
+        status,
+        error,
         instance=quote(request.url.path)[:300],
         request_id=request.state.request_id,
-        details={name: value for name, value in (details or {}).items() if value is not None},
+        details={name: value for name, value in error.details.items() if value is not None},
     )
     headers = dict(headers or {})
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = str(problem.details["retry_after_seconds"])
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE or error.transient:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         headers["Content-Range"] = f"bytes */{problem.details['size_bytes']}"
     elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -73,13 +94,10 @@ def problem_response(
 @logged
 def unexpected_problem(request: Request) -> Response:
     """Return the answer to an exception that nobody named: nothing of its text leaves the process."""
-    return problem_response(
-        request,
-        kind=UnexpectedError.kind,
-        status=UnexpectedError.status,
-        detail="Something went wrong on our side.",
-        mend="Look for the request_id in the log of the API, and report it.",
+    error = UnexpectedError(
+        "Something went wrong on our side.", mend="Look for the request_id in the log of the API, and report it."
     )
+    return problem_response(request, error)
 
 
 @logged
@@ -110,15 +128,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """Return the answer to a named error."""
     error = cast("SttError", error)
     log_exception(logger, request.method, error)  # unless it was logged where it was raised
-    return problem_response(
-        request,
-        kind=error.kind,
-        status=error.status,
-        detail=error.message,
-        mend=error.mend,
-        details=error.details,
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if error.transient else None,
-    )
+    return problem_response(request, error)
 
 
 async def _answer_wrong_fields(request: Request, error: Exception) -> Response:
@@ -128,14 +138,8 @@ async def _answer_wrong_fields(request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{field['field']}: {field['problem']}" for field in wrong)
     logger.warning("request refused: {}", detail)
-    return problem_response(
-        request,
-        kind=InvalidInputError.kind,
-        status=InvalidInputError.status,
-        detail=f"{detail}.",
-        mend="Correct the fields named; /docs describes the request.",
-        details={"fields": wrong},
-    )
+    mend = "Correct the fields named; /docs describes the request."
+    return problem_response(request, InvalidInputError(f"{detail}.", mend=mend, fields=wrong))
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
@@ -144,11 +148,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     logger.warning("request refused: {} {}", error.status_code, error.detail)
     return problem_response(
         request,
+        SttError(f"{phrase}: {request.method} {quote(request.url.path)[:200]}.", mend="/docs lists the routes."),
         kind=phrase.lower().replace(" ", "-"),
         status=error.status_code,
-        detail=f"{phrase}: {request.method} {quote(request.url.path)[:200]}.",
-        mend="/docs lists the routes.",
-        headers=dict(error.headers or {}),
+        headers=error.headers,
     )
 
 
@@ -157,25 +160,16 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def _type(kind: str) -> str:
-    return f"urn:stt:error:{kind}"
-
-
-def _title(kind: str) -> str:
-    return kind.replace("-", " ").capitalize()
+def _problem(kind: str, status: int, error: SttError, **where: Any) -> Problem:
+    title = kind.replace("-", " ").capitalize()
+    kind = f"urn:stt:error:{kind}"
+    return Problem(type=kind, title=title, status=status, detail=error.message, mend=error.mend, **where)
 
 
 def _example(error: type[SttError], meaning: str) -> dict[str, Any]:
-    problem = Problem(
-        type=_type(error.kind),
-        title=_title(error.kind),
-        status=error.status,
-        detail=meaning,
-        mend="What to do about it.",
-        instance="/api/v1/tasks/upload",
-        request_id="6f1c2a9e8b7d4c3f9a0e5d6b7c8f9a01",
-    )
-    return problem.model_dump(exclude_none=True)
+    shown = error(meaning, mend="What to do about it.")
+    where = {"instance": "/api/v1/tasks/upload", "request_id": "6f1c2a9e8b7d4c3f9a0e5d6b7c8f9a01"}
+    return _problem(error.kind, error.status, shown, **where).model_dump(exclude_none=True)
 
 
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from stt_core.backfill.objects import ObjectState
 from stt_core.jobs.job import JobStatus
 from stt_core.services import DependencyHealth
 
 
-class ListQuery(BaseModel):
+class ListQuery(BaseModel, extra="forbid"):
     """Which jobs are wanted. An unknown parameter is refused, as that of an upload."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: Annotated[JobStatus | None, Field(description="Only jobs in this state.")] = None
     cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=200, description="Jobs on a page, at most.")] = 50
 
 
-class ObjectsQuery(BaseModel):
+class ObjectsQuery(BaseModel, extra="forbid"):
     """Which objects are wanted."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bucket: Annotated[str, Field(max_length=63, description="One of `BACKFILL_SOURCES`.", examples=["calls"])]
     prefix: Annotated[str, Field(max_length=1024, description="What their keys begin with.")] = ""
@@ -33,10 +29,8 @@ class ObjectsQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=500, description="Objects on a page, at most.")] = 50
 
 
-class PromoteRequest(BaseModel):
+class PromoteRequest(BaseModel, extra="forbid"):
     """Which objects get the transcript of which model."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bucket: Annotated[str, Field(max_length=63, description="One of `BACKFILL_SOURCES`.", examples=["calls"])]
     model: Annotated[str, Field(min_length=1, max_length=64, examples=["large-v3-turbo"])]
@@ -45,10 +39,8 @@ class PromoteRequest(BaseModel):
     cursor: Annotated[str, Field(max_length=1024, description="`next_cursor` of the answer before.")] = ""
 
 
-class Problem(BaseModel):
+class Problem(BaseModel, json_schema_extra={"additionalProperties": False}):
     """What went wrong, as RFC 9457 has it."""
-
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     type: Annotated[str, Field(description="The kind of error; stable, for programs.")]
     title: Annotated[str, Field(description="The kind of error, for people.")]

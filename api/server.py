@@ -25,6 +25,9 @@ HEAD_SECONDS = 30.0
 class _Connection(HttpToolsProtocol):
     """Counts the bytes since the parser last brought something to an end, and closes where that takes too long.
 
+    This stands on uvicorn's own class, since there is no public way: `--h11-max-incomplete-event-size` is h11's alone,
+    and `--timeout-keep-alive` begins with the end of a first answer. It names nothing that uvicorn calls private.
+
     uvicorn calls its methods, some of them with each block of a body: none is logged.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
@@ -21,30 +20,19 @@ from stt_core.transcript.verbose import verbose
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The form that a transcript is wanted in."""
-
-    format: ResponseFormat
-    #: Of `verbose_json`: what is timed.
-    granularities: Collection[str] = ("segment",)
-
-
 @logged
-def transcript_response(transcript: Transcript, wanted: Wanted, headers: dict[str, str]) -> Response:
-    """Return the answer that holds a transcript."""
-    extension = "txt" if wanted.format == "text" else wanted.format
-    if wanted.format == "json":
+def transcript_response(
+    transcript: Transcript, form: ResponseFormat, granularities: Collection[str], headers: dict[str, str]
+) -> Response:
+    """Return the answer that holds a transcript; of `verbose_json` with the times of what is named."""
+    extension = {"text": "txt", "verbose_json": "json"}.get(form, form)
+    if form == "json":
         answer = Transcription(text=transcript.text, usage=Usage(seconds=transcript.duration_seconds))
         body = answer.model_dump_json()
-    elif wanted.format == "verbose_json":
-        extension = "json"
-        body = verbose(
-            transcript,
-            segments="segment" in wanted.granularities,
-            words="word" in wanted.granularities,
-        ).model_dump_json(exclude_none=True)
-    elif wanted.format == "text":
+    elif form == "verbose_json":
+        timed = verbose(transcript, segments="segment" in granularities, words="word" in granularities)
+        body = timed.model_dump_json(exclude_none=True)
+    elif form == "text":
         body = transcript.text + "\n"  # on one line, as OpenAI's
     else:
         body = render(transcript, extension)
@@ -54,10 +42,11 @@ def transcript_response(transcript: Transcript, wanted: Wanted, headers: dict[st
 class AnswerWhenDone(Response):
     """The transcript of a job, or why there is none, once the job has ended."""
 
-    def __init__(self, job: FollowedJob, wanted: Wanted) -> None:
+    def __init__(self, job: FollowedJob, form: ResponseFormat, granularities: Collection[str]) -> None:
         super().__init__()
         self._job = job
-        self._wanted = wanted
+        self._form = form
+        self._granularities = granularities
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait, and answer."""
@@ -69,7 +58,7 @@ class AnswerWhenDone(Response):
                 status, body = job_error(error)
                 answer: Response = JSONResponse(body.model_dump(), status, self._job.headers)
             else:
-                answer = transcript_response(transcript, self._wanted, self._job.headers)
+                answer = transcript_response(transcript, self._form, self._granularities, self._job.headers)
             await answer(scope, receive, send)
 
 

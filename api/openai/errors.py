@@ -68,14 +68,14 @@ def job_error(error: SttError) -> tuple[int, OpenAIError]:
         kind = cause
         status = next((known.status for known in _every_kind() if known.kind == cause), 500)
         status = status if status < 500 else 500  # whatever was away, it is not this request that should be sent again
-    status = _status(kind, status)
+    status = _STATUS.get(kind, status)
     return status, _error(kind, status, str(error))
 
 
 @logged
 def openai_response(problem: Problem, kind: str, headers: dict[str, str]) -> JSONResponse:
     """Return the answer to a request under `/v1` that ends in a problem."""
-    status = _status(kind, problem.status)
+    status = _STATUS.get(kind, problem.status)
     wrong_fields = problem.details.get("fields")
     error = _error(
         kind,
@@ -92,7 +92,7 @@ def openai_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]]
     documented: dict[int | str, dict[str, Any]] = {"default": {"model": OpenAIError, "description": "Any other error."}}
     for error in errors:
         meaning = (error.__doc__ or "").partition("\n")[0]
-        status = _status(error.kind, error.status)
+        status = _STATUS.get(error.kind, error.status)
         answer = documented.setdefault(status, {"model": OpenAIError, "description": ""})
         answer["description"] = f"{answer['description']} {meaning}".strip()
     return documented
@@ -102,10 +102,6 @@ def _every_kind(base: type[SttError] = SttError) -> Iterator[type[SttError]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _every_kind(kind)
-
-
-def _status(kind: str, status: int) -> int:
-    return _STATUS.get(kind, status)
 
 
 def _error(kind: str, status: int, message: str, *, param: str | None = None) -> OpenAIError:

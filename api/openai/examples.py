@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 from api.examples import EXAMPLES
-from api.openai.answers import Wanted, transcript_response
+from api.openai.answers import transcript_response
 from api.openai.schemas import ResponseFormat, TextDelta, TextDone
 from stt_core.logs import logged
 from stt_core.transcript.document import Transcript
@@ -20,7 +20,7 @@ def content_of_answers(*, with_stream: bool = False) -> dict[str, Any]:
     """Return the content of a transcript's answer, by media type, for the OpenAPI description."""
     content: dict[str, Any] = {}
     for form in get_args(ResponseFormat):
-        answer = transcript_response(_TRANSCRIPT, Wanted(form), {})
+        answer = transcript_response(_TRANSCRIPT, form, ["segment"], {})
         body = bytes(answer.body).decode()
         media_type = answer.headers["content-type"].partition(";")[0]
         described = content.setdefault(media_type, {"examples": {}})

@@ -16,7 +16,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from api.capacity import Capacity
+from api.job_watch import watch
 from api.openai.schemas import TextDelta, TextDone
 from stt_core.errors import StillAtWorkError, SttError
 from stt_core.jobs.job import JobModel, JobStatus
@@ -81,9 +81,8 @@ class FollowedJob:
         yield TextDone(text=transcript.text)
 
     async def _looks(self, look: Callable[[], tuple[JobModel, T]]) -> AsyncIterator[T]:
-        room = self._capacity.waiting_room
         seconds = self._services.settings.openai_wait_seconds
-        async for job, seen in room.watch(look, seconds):
+        async for job, seen in watch(look, seconds, self.request.app.state.capacity.watch_threads):
             if job.status.is_final:
                 return
             if await self.request.is_disconnected():
@@ -106,7 +105,7 @@ class FollowedJob:
         return job, partial_texts(self._services.chunks, self._services.store, self.job_id, first)
 
     async def _result(self) -> Transcript:
-        async with self._capacity.store.taken():
+        async with self.request.app.state.capacity.store.taken():
             return await run_in_threadpool(self._services.tasks.get_task_result, self.job_id, owner=self.owner)
 
     def _abandon(self) -> None:
@@ -119,7 +118,3 @@ class FollowedJob:
     @property
     def _services(self) -> Services:
         return cast("Services", self.request.app.state.services)
-
-    @property
-    def _capacity(self) -> Capacity:
-        return cast("Capacity", self.request.app.state.capacity)

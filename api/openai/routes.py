@@ -1,13 +1,12 @@
 """OpenAI's API for speech to text: the same core, waited for."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Unpack
 
-from fastapi import APIRouter, File, Path, Request, Response
+from fastapi import APIRouter, Depends, File, Path, Request, Response
 
-from api.auth import Caller
 from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
-from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
+from api.openai.answers import AnswerWhenDone, EventsUntilDone
 from api.openai.errors import OpenAIError, openai_responses
 from api.openai.examples import content_of_answers
 from api.openai.following import FollowedJob
@@ -19,26 +18,24 @@ from api.openai.schemas import (
     TranscriptionForm,
     TranslationForm,
 )
+from api.problems import OF_A_REPLAY
 from api.uploads.reading import UploadRoute
 from stt_core.errors import (
     BusyError,
     DatabaseUnavailableError,
     DiskFullError,
     FileTooLargeError,
-    IdempotencyMismatchError,
     InvalidInputError,
-    JobDeletedError,
     JobFailedError,
     LanguageChoiceError,
     ModelNotFoundError,
     NoAudioError,
-    RequestInProgressError,
     StillAtWorkError,
     UnsupportedFormatError,
 )
 from stt_core.jobs.job import Priority
 from stt_core.logs import logged
-from stt_core.tasks.service import JobService
+from stt_core.tasks.wishes import Wishes
 from stt_core.transcript.verbose import VerboseTranscript
 
 _JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}
@@ -54,9 +51,7 @@ _ERRORS: tuple[Any, ...] = (
     BusyError,
     StillAtWorkError,
     DiskFullError,
-    IdempotencyMismatchError,
-    RequestInProgressError,
-    JobDeletedError,
+    *OF_A_REPLAY,
 )
 
 
@@ -77,6 +72,39 @@ def _answered(meaning: str, *, with_stream: bool = False) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a recording, and waits for what becomes of it."""
+
+    request: Request
+    caller: CallerDep
+    tasks: TasksDep
+    idempotency_key: IdempotencyKey = None
+
+    @logged
+    def submit(self, form: TranslationForm, **wishes: Unpack[Wishes]) -> FollowedJob:
+        """Create the job of a form, with what else is wished for."""
+        wishes |= {
+            "model": own_name(form.model),
+            "prompt": form.prompt,
+            "temperature": form.temperature,
+            "track": form.track,
+            "priority": Priority.HIGH,
+            "owner": self.caller.key_id,
+        }
+        submission = self.tasks.submit_task(
+            form.file.file,
+            filename=form.file.filename or "",
+            size_bytes=form.file.size or 0,
+            idempotency_key=self.idempotency_key,
+            **wishes,
+        )
+        job_id = submission.job.job_id
+        result_path = str(self.request.app.url_path_for("get_task_result", job_id=job_id))
+        is_named = self.idempotency_key is not None
+        return FollowedJob(self.request, job_id, self.caller.owner, result_path, is_named=is_named)
+
+
 router = APIRouter(prefix="/v1", tags=["openai"])
 _uploads = APIRouter(route_class=UploadRoute)
 
@@ -87,13 +115,7 @@ _uploads = APIRouter(route_class=UploadRoute)
     **_answered("The transcript, in the form asked for.", with_stream=True),
 )
 @logged
-def create_transcription(
-    form: Annotated[TranscriptionForm, File()],
-    request: Request,
-    caller: CallerDep,
-    tasks: TasksDep,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def create_transcription(form: Annotated[TranscriptionForm, File()], sender: Annotated[Sender, Depends()]) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
 
     With `stream`, the text comes as events while it is heard: `transcript.text.delta` for each part, at last
@@ -104,10 +126,10 @@ def create_transcription(
             f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
         )
     languages = [*form.languages, *form.more_languages]
-    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language, languages=languages)
+    followed = sender.submit(form, language=form.language, languages=languages)
     if form.stream:
         return EventsUntilDone(followed)
-    return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
+    return AnswerWhenDone(followed, form.response_format, form.timestamp_granularities)
 
 
 @_uploads.post(
@@ -116,16 +138,9 @@ def create_transcription(
     **_answered("The translation, in the form asked for."),
 )
 @logged
-def create_translation(
-    form: Annotated[TranslationForm, File()],
-    request: Request,
-    caller: CallerDep,
-    tasks: TasksDep,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def create_translation(form: Annotated[TranslationForm, File()], sender: Annotated[Sender, Depends()]) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
-    followed = _submit(form, request, caller, tasks, idempotency_key, translate=True)
-    return AnswerWhenDone(followed, Wanted(form.response_format))
+    return AnswerWhenDone(sender.submit(form, translate=True), form.response_format, ["segment"])
 
 
 router.include_router(_uploads)
@@ -145,34 +160,3 @@ def list_openai_models(services: ServicesDep) -> ModelList:
 def get_openai_model(model: Annotated[str, Path(max_length=64)], services: ServicesDep) -> Model:
     """Return a model that can be asked for."""
     return find_model(model, services.settings)
-
-
-def _submit(
-    form: TranslationForm,
-    request: Request,
-    caller: Caller,
-    tasks: JobService,
-    idempotency_key: str | None,
-    *,
-    language: str | None = None,
-    languages: Sequence[str] = (),
-    translate: bool = False,
-) -> FollowedJob:
-    submission = tasks.submit_task(
-        form.file.file,
-        filename=form.file.filename or "",
-        size_bytes=form.file.size or 0,
-        idempotency_key=idempotency_key,
-        model=own_name(form.model),
-        prompt=form.prompt,
-        temperature=form.temperature,
-        track=form.track,
-        priority=Priority.HIGH,
-        owner=caller.key_id,
-        language=language,
-        languages=languages,
-        translate=translate,
-    )
-    job_id = submission.job.job_id
-    result_path = request.app.url_path_for("get_task_result", job_id=job_id)
-    return FollowedJob(request, job_id, caller.owner, str(result_path), is_named=idempotency_key is not None)

@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from api.uploads.schemas import Languages, Track
+from api.uploads.schemas import Languages, Temperature, Track
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
 
-class TranslationForm(BaseModel):
+class TranslationForm(BaseModel, extra="forbid"):
     """The fields of a translation into English."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: Annotated[UploadFile, Field(description="The recording: any common audio or video format.")]
     model: Annotated[
@@ -32,9 +30,7 @@ class TranslationForm(BaseModel):
     ]
     prompt: Annotated[str | None, Field(description="Text before the audio: names and spellings to expect.")] = None
     response_format: Annotated[ResponseFormat, Field(description="Form of the answer.")] = "json"
-    temperature: Annotated[
-        float | None, Field(ge=0, le=1, description="Sampling temperature; by default the engine's own.")
-    ] = None
+    temperature: Temperature = None
     track: Track = None
 
 

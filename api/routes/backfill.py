@@ -5,19 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.deps import NeedsStore, ServicesDep
-from api.problems import problem_responses
+from api.problems import OF_THE_STORE, problem_responses
 from api.schemas import ObjectsQuery, PromoteRequest
-from api.uploads.bodies import JsonRoute
+from api.uploads.reading import JsonRoute
 from stt_core.backfill.promoting import Promotion, promote_model
 from stt_core.backfill.views import ObjectList, list_objects
 from stt_core.errors import (
     BucketNotConfiguredError,
-    BusyError,
     ConflictError,
     DatabaseUnavailableError,
     InvalidInputError,
     PartitionNotFoundError,
-    StoreUnavailableError,
 )
 from stt_core.logs import logged
 
@@ -44,13 +42,7 @@ def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: Serv
     summary="Make the transcripts of a model the current ones",
     dependencies=[NeedsStore],
     responses=problem_responses(
-        InvalidInputError,
-        BucketNotConfiguredError,
-        PartitionNotFoundError,
-        ConflictError,
-        DatabaseUnavailableError,
-        StoreUnavailableError,
-        BusyError,
+        InvalidInputError, BucketNotConfiguredError, PartitionNotFoundError, ConflictError, *OF_THE_STORE
     ),
 )
 @logged

@@ -9,10 +9,12 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CallerDep, JobId, NeedsWaitingPlace, TasksDep
 from api.examples import EVENTS
-from api.job_watch import SharedJob, Snapshot
-from api.problems import problem_responses
-from stt_core.errors import BusyError, DatabaseUnavailableError, InvalidInputError, JobDeletedError, JobNotFoundError
+from api.job_watch import SharedJob, watch
+from api.problems import OF_A_JOB, problem_responses
+from stt_core.errors import BusyError, DatabaseUnavailableError, JobNotFoundError
+from stt_core.jobs.job import JobView
 from stt_core.logs import get_logger, logged
+from stt_core.tasks.live_text import ChunkText
 
 logger = get_logger(__name__)
 
@@ -41,7 +43,7 @@ WatchedJob = Annotated[SharedJob, Depends(follow_job)]
     dependencies=[NeedsWaitingPlace],
     responses={
         200: {"content": {"text/event-stream": {"example": EVENTS}}},
-        **problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError),
+        **problem_responses(*OF_A_JOB, DatabaseUnavailableError, BusyError),
     },
 )
 @logged
@@ -58,30 +60,26 @@ async def get_task_events(request: Request, job: WatchedJob) -> AsyncIterator[Se
     A comment every 15 seconds keeps the connection open. Whoever connects again is told all of it once more.
     """
     try:
-        async for event in _events(request.app.state.capacity.waiting_room.watch(job.listen, _LONGEST_SECONDS)):
+        async for event in _events(watch(job.listen, _LONGEST_SECONDS, request.app.state.capacity.watch_threads)):
             yield event
     except JobNotFoundError as error:  # whoever connects again is told so
         logger.warning("a job is followed no further: {}", error)
 
 
-async def _events(snapshots: AsyncIterator[Snapshot]) -> AsyncIterator[ServerSentEvent]:
+async def _events(looks: AsyncIterator[tuple[JobView, list[ChunkText]]]) -> AsyncIterator[ServerSentEvent]:
     told: dict[str, Any] = {}
     texts_told = 0
-    async for snapshot in snapshots:
-        for name, (state, data) in _facts(snapshot).items():
+    async for view, texts in looks:
+        # By the name of its event: what is to be told when it changes, and the data that it is told with.
+        facts = {"status": ((view.status, view.stage, view.attempt), view), "progress": (view.progress, view.progress)}
+        for name, (state, data) in facts.items():
             if told.get(name) != state:
                 told[name] = state
                 yield ServerSentEvent(event=name, data=data)
-        new = snapshot.texts[texts_told:]
+        new = texts[texts_told:]
         texts_told += len(new)
         for text in new:
             yield ServerSentEvent(event="text", data=text)
-        if snapshot.view.status.is_final:
-            yield ServerSentEvent(event="end", data=snapshot.view)
+        if view.status.is_final:
+            yield ServerSentEvent(event="end", data=view)
             return
-
-
-def _facts(snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
-    """Return, by the name of its event, what is to be told when it changes, and the data that it is told with."""
-    view = snapshot.view
-    return {"status": ((view.status, view.stage, view.attempt), view), "progress": (view.progress, view.progress)}

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
 from api.formats import CONTENT_OF_ANSWERS, ResultQuery, choose_format, transcript_response
-from api.problems import problem_responses
-from api.recordings import Recordings
+from api.problems import OF_A_JOB, OF_THE_STORE, problem_responses
+from api.recordings import recording_response
 from stt_core.errors import (
-    BusyError,
     DatabaseUnavailableError,
     InvalidInputError,
     JobDeletedError,
@@ -20,7 +19,6 @@ from stt_core.errors import (
     RangeNotSatisfiableError,
     RecordingGoneError,
     ResultNotReadyError,
-    StoreUnavailableError,
 )
 from stt_core.logs import logged
 from stt_core.tasks.views import ChunkList
@@ -30,7 +28,6 @@ from stt_core.transcript.verbose import VerboseTranscript
 router = APIRouter(prefix="/api/v1/tasks/{job_id}", tags=["tasks"])
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-RecordingsDep = Annotated[Recordings, Depends()]
 
 
 @router.get(
@@ -48,9 +45,7 @@ RecordingsDep = Annotated[Recordings, Depends()]
             ResultNotReadyError,
             JobFailedError,
             JobDeletedError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-            BusyError,
+            *OF_THE_STORE,
         ),
     },
 )
@@ -75,7 +70,7 @@ def get_task_result(
 @router.get(
     "/chunks",
     summary="Look at the chunks of a job",
-    responses=problem_responses(InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError),
+    responses=problem_responses(*OF_A_JOB, DatabaseUnavailableError),
 )
 @logged
 def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkList:
@@ -91,25 +86,16 @@ def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkL
     responses={
         200: {"content": {"audio/*": _BYTES, "video/*": _BYTES}},
         206: {"description": "The bytes that were asked for.", "content": {"audio/*": _BYTES, "video/*": _BYTES}},
-        **problem_responses(
-            InvalidInputError,
-            JobNotFoundError,
-            JobDeletedError,
-            RecordingGoneError,
-            RangeNotSatisfiableError,
-            DatabaseUnavailableError,
-            StoreUnavailableError,
-            BusyError,
-        ),
+        **problem_responses(*OF_A_JOB, RecordingGoneError, RangeNotSatisfiableError, *OF_THE_STORE),
     },
 )
 @logged
 async def get_task_audio(
     job_id: JobId,
+    request: Request,
     caller: CallerDep,
-    recordings: RecordingsDep,
     wanted: Annotated[str, Header(alias="Range", description="One range of bytes.", examples=["bytes=0-1023"])] = "",
     if_range: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Return the recording of a job as it was uploaded, whole or one range of its bytes: for a browser's player."""
-    return await recordings.response(job_id, caller.owner, wanted=wanted, if_range=if_range)
+    return await recording_response(request, job_id, caller.owner, wanted=wanted, if_range=if_range)

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from api.capacity import Capacity
 from api.deps import CallerDep, JobId, NeedsStore, TasksDep
-from api.problems import problem_responses
+from api.job_watch import watch
+from api.problems import OF_A_JOB, OF_THE_STORE, problem_responses
 from api.schemas import ListQuery
 from stt_core.errors import (
     BusyError,
@@ -13,10 +15,7 @@ from stt_core.errors import (
     DatabaseUnavailableError,
     InvalidInputError,
     InvalidTransitionError,
-    JobDeletedError,
-    JobNotFoundError,
     RecordingGoneError,
-    StoreUnavailableError,
 )
 from stt_core.jobs.job import JobView
 from stt_core.logs import logged
@@ -46,9 +45,7 @@ def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: 
 @router.get(
     "/{job_id}",
     summary="Look at a job",
-    responses=problem_responses(
-        InvalidInputError, JobNotFoundError, JobDeletedError, DatabaseUnavailableError, BusyError
-    ),
+    responses=problem_responses(*OF_A_JOB, DatabaseUnavailableError, BusyError),
 )
 @logged
 async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wait: WaitSeconds = 0) -> JobView:
@@ -59,11 +56,12 @@ async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wa
     view: JobView = await request.app.state.snapshots.look(job_id, caller.owner)
     if not wait or view.status.is_final:
         return view
-    room = request.app.state.capacity.waiting_room
-    with room.place(caller.key_id), request.app.state.snapshots.follow(job_id) as job:
-        async for view in room.watch(job.look, wait):
-            if view.status.is_final or await request.is_disconnected():
-                break
+    capacity: Capacity = request.app.state.capacity
+    async with capacity.waiting.taken(caller.key_id):
+        with request.app.state.snapshots.follow(job_id) as job:
+            async for view in watch(job.look, wait, capacity.watch_threads):
+                if view.status.is_final or await request.is_disconnected():
+                    break
     return view
 
 
@@ -73,15 +71,7 @@ async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wa
     summary="Delete a job",
     response_description="The job is deleted.",
     dependencies=[NeedsStore],
-    responses=problem_responses(
-        InvalidInputError,
-        JobNotFoundError,
-        JobDeletedError,
-        ConflictError,
-        DatabaseUnavailableError,
-        StoreUnavailableError,
-        BusyError,
-    ),
+    responses=problem_responses(*OF_A_JOB, ConflictError, *OF_THE_STORE),
 )
 @logged
 def delete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> None:
@@ -97,9 +87,7 @@ def delete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> None:
     "/{job_id}/cancel",
     summary="Cancel a job",
     response_description="The job is cancelled.",
-    responses=problem_responses(
-        InvalidInputError, JobNotFoundError, JobDeletedError, InvalidTransitionError, DatabaseUnavailableError
-    ),
+    responses=problem_responses(*OF_A_JOB, InvalidTransitionError, DatabaseUnavailableError),
 )
 @logged
 def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
@@ -116,16 +104,7 @@ def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     summary="Send a failed job again",
     response_description="The job waits for its turn again.",
     dependencies=[NeedsStore],
-    responses=problem_responses(
-        InvalidInputError,
-        JobNotFoundError,
-        JobDeletedError,
-        InvalidTransitionError,
-        RecordingGoneError,
-        DatabaseUnavailableError,
-        StoreUnavailableError,
-        BusyError,
-    ),
+    responses=problem_responses(*OF_A_JOB, InvalidTransitionError, RecordingGoneError, *OF_THE_STORE),
 )
 @logged
 def retry_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:

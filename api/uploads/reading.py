@@ -3,27 +3,31 @@
 FastAPI reads a form before it runs any dependency. `UploadRoute` comes before that: it checks the kind of body, the
 announced size and the room in the queue, and counts the bytes of a body that announced nothing. The form's file is
 spooled to an unnamed temporary file (over 1 MiB, in `TMPDIR`), which the operating system removes however this ends.
+
+Uploads that are no form are read as if they were one: a recording alone (`curl -T`), spooled to disk as that of a form,
+and JSON with a `source_url`. Beside them the options stand in the query, or in the JSON itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import Any, BinaryIO, cast
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from api.capacity import Capacity
-from api.readiness import Readiness
-from api.uploads.bodies import read_json, read_recording, spooling
-from api.uploads.places import upload_place
+from api.capacity import Capacity, upload_place
 from api.uploads.schemas import UploadForm
+from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
 from stt_core.logs import logged
 from stt_core.services import Services
@@ -34,9 +38,13 @@ FORM_BYTES = 64 * 1024
 _FIELD_BYTES = 16 * 1024
 #: What of a body is read before it is written to the disk, bytes.
 _BLOCK_BYTES = 1024**2
+#: The longest JSON, bytes.
+_JSON_BYTES = 64 * 1024
+#: What of a recording is kept in memory, bytes.
+_SPOOL_BYTES = 1024**2
 _FORM = "multipart/form-data"
 
-
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Reader = Callable[[Request], Coroutine[Any, Any, FormData]]
 
 
@@ -59,7 +67,7 @@ class UploadRoute(APIRoute):
         return _read_form
 
     @logged
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """Return FastAPI's handler behind our checks."""
         handle = super().get_route_handler()
 
@@ -68,13 +76,13 @@ class UploadRoute(APIRoute):
             services: Services = request.app.state.services
             capacity: Capacity = request.app.state.capacity
             async with capacity.store.taken():
-                await run_in_threadpool(_ensure_open, services, request.app.state.readiness, _announced_bytes(request))
-            async with upload_place(request):
-                counted = _CountedRequest(request, services)
-                form = await counted.read(read)
+                await run_in_threadpool(services.tasks.ensure_acceptable, _announced_bytes(request))
+                await run_in_threadpool(request.app.state.readiness.require)
+            async with asynccontextmanager(upload_place)(request):
+                form = await read(_CountedRequest(request, services))
                 try:
                     async with capacity.uploads.taken():
-                        return await handle(counted)  # which finds the form read
+                        return await handle(_ReadRequest(request, form))
                 finally:
                     await form.close()
 
@@ -82,7 +90,7 @@ class UploadRoute(APIRoute):
 
 
 class RecordingRoute(UploadRoute):
-    """A route whose body is an upload form, the recording itself, or JSON with a `source_url` (`api.uploads.bodies`).
+    """A route whose body is an upload form, the recording itself, or JSON with a `source_url`.
 
     Fields may stand in the query, too; those of the body go before them.
     """
@@ -100,13 +108,57 @@ class RecordingRoute(UploadRoute):
                 f"The body is {media_type}.",
                 mend="Send the recording with curl -T recording.mp3, or as a form with curl -F file=@recording.mp3.",
             )
-        read: Reader = {_FORM: _read_form, "application/json": read_json}.get(media_type, read_recording)
+        read: Reader = {_FORM: _read_form, "application/json": _read_json}.get(media_type, _read_recording)
 
         async def read_with_query(request: Request) -> FormData:
             form = await read(request)
             return FormData([*request.query_params.multi_items(), *form.multi_items()])
 
         return read_with_query
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is JSON: a short one, since FastAPI holds it in memory, however long it is.
+
+    Its `max_body_size` would answer a long one with a 413 that says nothing of JSON.
+    """
+
+    @logged
+    def get_route_handler(self) -> Handler:
+        """Return FastAPI's handler behind our limit."""
+        handle = super().get_route_handler()
+
+        async def handle_short(request: Request) -> Response:
+            short = _ShortRequest(request.scope, request.receive)
+            await short.body()  # which it keeps; an error in FastAPI's own reading would lose its name
+            return await handle(short)
+
+        return handle_short
+
+
+class _ShortRequest(Request):
+    """A request whose body must be short."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body up to the limit."""
+        size = 0
+        async for part in super().stream():
+            size += len(part)
+            if size > _JSON_BYTES:
+                raise InvalidInputError(f"The JSON has more than {_JSON_BYTES} bytes.", mend="Send less metadata.")
+            yield part
+
+
+class _ReadRequest(Request):
+    """A request whose form was read: FastAPI is given that when it asks for it."""
+
+    def __init__(self, request: Request, form: FormData) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read = form
+
+    async def form(self, **_: Any) -> FormData:  # type: ignore[override]  # FastAPI awaits it, and enters nothing
+        """Return what was read."""
+        return self._read
 
 
 class _CountedRequest(Request):
@@ -118,11 +170,6 @@ class _CountedRequest(Request):
         self._tasks = services.tasks
         self._limit = services.settings.max_upload_bytes + FORM_BYTES
         self._seen = 0
-
-    async def read(self, read: Reader) -> FormData:
-        """Read the body; whoever asks for the request's form from now on is given what was read."""
-        self._form = await read(self)
-        return self._form
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body in large blocks, since writing one to the disk costs a change of threads.
@@ -159,6 +206,20 @@ async def _gather(parts: AsyncGenerator[bytes, None]) -> bytes:
     return b"".join(block)
 
 
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Say what is full where the block finds no room for an upload."""
+    with disk_errors(f"for uploads under way in {gettempdir()} of the API", mend="Free space where TMPDIR points."):
+        yield
+
+
+@logged
+def new_spool() -> UploadFile:
+    """Return an empty file like that of a form: in memory while it is small, unnamed on disk after that."""
+    file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - its UploadFile is closed
+    return UploadFile(cast("BinaryIO", file), size=0, filename="recording")
+
+
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -167,11 +228,6 @@ def _announced_bytes(request: Request) -> int | None:
     """Return the least size that the file must have by the request's Content-Length, if there is one."""
     length = request.headers.get("content-length", "")
     return max(int(length) - FORM_BYTES, 0) if length.isdecimal() else None
-
-
-def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int | None) -> None:
-    services.tasks.ensure_acceptable(announced_bytes)
-    readiness.require()
 
 
 async def _read_form(request: Request) -> FormData:
@@ -185,3 +241,40 @@ async def _read_form(request: Request) -> FormData:
             f"The form cannot be read: {reason}",
             mend="Send one multipart part named `file` with a filename, and short text fields beside it.",
         ) from error
+
+
+async def _read_recording(request: Request) -> FormData:
+    """Return a body as the `file` of a form."""
+    upload = new_spool()
+    try:
+        with spooling():
+            async with aclosing(request.stream()) as stream:
+                async for block in stream:
+                    await upload.write(block)
+            await upload.seek(0)
+    except BaseException:
+        await upload.close()
+        raise
+    return FormData([("file", upload)])
+
+
+async def _read_json(request: Request) -> FormData:
+    """Return a JSON object as the fields of a form.
+
+    Raises:
+        InvalidInputError: It is none, or a very long one.
+    """
+    body = await _ShortRequest(request.scope, request.receive).body()
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("The body is not JSON.", mend="Correct it, or its Content-Type.") from error
+    if not isinstance(fields, dict):
+        raise InvalidInputError("The JSON is not an object.", mend='Send {"source_url": "https://…"}.')
+    return FormData(
+        [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in fields.items()
+            if value is not None
+        ]
+    )

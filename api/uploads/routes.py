@@ -10,9 +10,8 @@ from starlette.datastructures import UploadFile
 
 from api.capacity import Capacity
 from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, TasksDep
-from api.problems import problem_responses
-from api.uploads.bodies import JsonRoute, new_spool, spooling
-from api.uploads.reading import RecordingRoute
+from api.problems import OF_A_JOB, OF_A_REPLAY, problem_responses
+from api.uploads.reading import JsonRoute, RecordingRoute, new_spool, spooling
 from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
 from stt_core.errors import (
     BusyError,
@@ -21,16 +20,12 @@ from stt_core.errors import (
     EmptyFileError,
     FileTooLargeError,
     ForbiddenAddressError,
-    IdempotencyMismatchError,
     InvalidInputError,
-    JobDeletedError,
     JobFailedError,
-    JobNotFoundError,
     LanguageChoiceError,
     ModelNotFoundError,
     QueueFullError,
     QueueUnavailableError,
-    RequestInProgressError,
     SourceUnavailableError,
     StoreUnavailableError,
     TranslationUnsupportedError,
@@ -73,17 +68,7 @@ _UPLOAD: dict[str, Any] = dict(  # noqa: C408 - keyword arguments, as routes hav
                 "Deduplicated": {"description": "The same recording was there.", "schema": _WHETHER},
             },
         },
-        **problem_responses(
-            *_OPTIONS,
-            *_ADDRESS,
-            *_BYTES,
-            SourceUnavailableError,
-            IdempotencyMismatchError,
-            RequestInProgressError,
-            JobDeletedError,
-            *_ROOM,
-            DiskFullError,
-        ),
+        **problem_responses(*_OPTIONS, *_ADDRESS, *_BYTES, SourceUnavailableError, *OF_A_REPLAY, *_ROOM, DiskFullError),
     },
 )
 
@@ -137,15 +122,7 @@ async def upload_task(
     response_description="The job waits for its recording.",
     responses={
         201: {"headers": {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED}},
-        **problem_responses(
-            *_OPTIONS,
-            *_ADDRESS,
-            FileTooLargeError,
-            IdempotencyMismatchError,
-            RequestInProgressError,
-            JobDeletedError,
-            *_ROOM,
-        ),
+        **problem_responses(*_OPTIONS, *_ADDRESS, FileTooLargeError, *OF_A_REPLAY, *_ROOM),
     },
 )
 @logged
@@ -180,9 +157,7 @@ def presign_task(
     summary="Say that a recording is put",
     response_description="The recording is taken over and its job waits for its turn.",
     dependencies=[NeedsUploadPlace, NeedsStore],
-    responses=problem_responses(
-        InvalidInputError, JobNotFoundError, JobDeletedError, UploadMissingError, *_BYTES, *_ROOM, DiskFullError
-    ),
+    responses=problem_responses(*OF_A_JOB, UploadMissingError, *_BYTES, *_ROOM, DiskFullError),
 )
 @logged
 def complete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:

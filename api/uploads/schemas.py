@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
 from fastapi import UploadFile
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter
 
 from stt_core.jobs.job import Priority
 from stt_core.logs import logged
@@ -86,6 +86,11 @@ Languages = Annotated[
 ]
 
 
+Temperature = Annotated[
+    float | None, Field(ge=0, le=1, description="Sampling temperature; by default the engine's own.")
+]
+
+
 #: Which of a file's audio tracks is transcribed.
 Track = Annotated[
     int | None,
@@ -97,10 +102,8 @@ Track = Annotated[
 ]
 
 
-class UploadOptions(BaseModel):
+class UploadOptions(BaseModel, extra="forbid"):
     """Options of a transcription. An unknown one is refused: a misspelt option must not be ignored in silence."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Annotated[
         str | None,
@@ -146,9 +149,7 @@ class UploadOptions(BaseModel):
     translate: Annotated[
         bool, Field(description="Translate into English instead of transcribing; takes a multilingual model.")
     ] = False
-    temperature: Annotated[
-        float | None, Field(ge=0, le=1, description="Sampling temperature; by default the engine's own.")
-    ] = None
+    temperature: Temperature = None
     word_timestamps: Annotated[bool, Field(description="Whether the transcript has the times of words.")] = True
     metadata: Annotated[
         dict[str, Any],

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import loguru
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -26,6 +28,7 @@ from api.server import HTTP
 from stt_core import object_keys
 from stt_core.jobs.claims import Claim, ensure_claim
 from stt_core.jobs.job import JobResult
+from stt_core.logs import add_sink
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics, Word
@@ -91,6 +94,24 @@ def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
         assert not thread.is_alive()
 
 
+def own_settings(settings: Settings, **changes: Any) -> Settings:
+    """Return settings of a system that shares the servers and nothing else."""
+    own = f"api{os.urandom(6).hex()}"
+    names = {"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
+    return settings.model_copy(update=names | changes)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Services]:
+    """Open the core, with all that its servers need, while the block runs."""
+    services = Services.open(settings)
+    services.prepare()
+    try:
+        yield services
+    finally:
+        services.close()
+
+
 @pytest.fixture(scope="session")
 def serve() -> Serve:
     """Return a context manager that serves the API with the given settings."""
@@ -100,19 +121,14 @@ def serve() -> Serve:
 @pytest.fixture(scope="session")
 def settings(server_settings: Settings) -> Settings:
     """Settings of all tests of one worker: tests compare what there is before and after, which saves their start."""
-    own = f"api{os.urandom(6).hex()}"
-    return server_settings.model_copy(
-        update={"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
-    )
+    return own_settings(server_settings)
 
 
 @pytest.fixture(scope="session")
 def services(settings: Settings) -> Iterator[Services]:
     """The core beside the API, to look at the truth."""
-    services = Services.open(settings)
-    services.prepare()
-    yield services
-    services.close()
+    with opened(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +136,21 @@ def client(serve: Serve, settings: Settings, services: Services) -> Iterator[htt
     """A client of the API."""
     with serve(settings) as client:
         yield client
+
+
+@pytest.fixture
+def job_id(client: httpx.Client) -> str:
+    """A job that waits in the queue."""
+    return str(upload(client).json()["job_id"])
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged meanwhile."""
+    lines: list[str] = []
+    sink = add_sink(lines.append)
+    yield lines
+    loguru.logger.remove(sink)
 
 
 def connect(client: httpx.Client, *, key: str = "any", retries: int = 0) -> OpenAI:

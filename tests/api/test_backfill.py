@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +16,8 @@ from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.sources import BackfillSource
 from tests.api.backfills import complete_version, discover, open_version
-from tests.api.conftest import REPOSITORY, Serve, kind_of
+from tests.api.conftest import Serve, kind_of, opened, own_settings
+from tests.api.documentation import example, run
 
 OBJECTS = "/api/v1/backfill/objects"
 PROMOTE = "/api/v1/backfill/promote"
@@ -27,23 +25,13 @@ PROMOTE = "/api/v1/backfill/promote"
 
 @pytest.fixture
 def settings(server_settings: Settings) -> Settings:
-    own = f"backfill{os.urandom(6).hex()}"
-    return server_settings.model_copy(
-        update={
-            "mongodb_database": own,
-            "queue_name": own,
-            "minio_bucket": own,
-            "backfill_sources": (BackfillSource(bucket="calls"),),
-        }
-    )
+    return own_settings(server_settings, backfill_sources=(BackfillSource(bucket="calls"),))
 
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
-    services = Services.open(settings)
-    services.prepare()
-    yield services
-    services.close()
+    with opened(settings) as services:
+        yield services
 
 
 @pytest.fixture
@@ -165,15 +153,9 @@ def test_examples_of_the_documentation_when_executed_then_each_is_answered(
     partition = discover(services, "2026/a.wav")
     base = complete_version(services, partition, model="base")
     complete_version(services, partition, model="large-v3-turbo")
-    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").split("## Backfills")[1]
-    found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert found
-    script = found[1].replace("http://127.0.0.1:8000", str(client.base_url))
-    script = script.replace("curl -s", "curl -sS --fail-with-body -w '\\n'")
-    done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    printed = run(example(client, "Backfills", "sh"), tmp_path)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) for line in printed.splitlines()]
     assert [len(answer["objects"]) for answer in answers[:2]] == [1, 0]
     assert [answer["promoted"] for answer in answers[2:]] == [1, 1]
     assert BucketObjects.of(services).get(partition).current_job_id == base

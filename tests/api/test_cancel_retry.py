@@ -7,25 +7,15 @@ import pytest
 
 from stt_core import object_keys
 from stt_core.errors import EngineError, SupersededError
-from stt_core.jobs.claims import Claim, describe_error, ensure_claim
+from stt_core.jobs.claims import describe_error, ensure_claim
 from stt_core.jobs.job import JobError, JobResult, JobStatus, JobUpdate
 from stt_core.services import Services
-from tests.api.conftest import kind_of, upload
+from tests.api.conftest import claim, kind_of
 
 RESULT = JobResult(
     prefix="p/", formats=["json"], language="en", duration_seconds=1, words=0, segments=0, text_preview=""
 )
 NO_MODEL = JobError(kind="model-not-found", message="There is no model x.", mend="Download it.")
-
-
-@pytest.fixture
-def job_id(client: httpx.Client) -> str:
-    """A job that waits in the queue."""
-    return str(upload(client).json()["job_id"])
-
-
-def claim(services: Services, job_id: str) -> Claim:
-    return ensure_claim(services.jobs, job_id, f"run-of-{job_id}", attempt=1)
 
 
 def post(client: httpx.Client, job_id: str, action: str) -> httpx.Response:

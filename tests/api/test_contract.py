@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,12 +22,11 @@ from schemathesis.specs.openapi.checks import (
 from api.app import create_app
 from stt_core.jobs.job import JOB_ID_PATTERN, JobCreate, JobOptions
 from stt_core.jobs.recovery import recover_failed_run
-from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.sources import BackfillSource
 from stt_core.stores.documents import utc_now
 from tests.api.backfills import complete_version, discover, open_version
-from tests.api.conftest import Serve, claim, publish, upload, wav
+from tests.api.conftest import Serve, claim, opened, own_settings, publish, upload, wav
 
 
 def never_our_fault(
@@ -60,13 +58,8 @@ turn = itertools.count()
 @pytest.fixture(scope="module")
 def client(serve: Serve, settings: Settings) -> Iterator[httpx.Client]:
     """A client of an API with a job in every state."""
-    own = f"contract{os.urandom(6).hex()}"
-    changes = {"mongodb_database": own, "queue_name": own, "minio_bucket": own, "openai_wait_seconds": 0.2}
-    changes["backfill_sources"] = (BackfillSource(bucket="calls"),)
-    changed = settings.model_copy(update=changes)
-    services = Services.open(changed)
-    services.prepare()
-    with serve(changed) as client:
+    changed = own_settings(settings, openai_wait_seconds=0.2, backfill_sources=(BackfillSource(bucket="calls"),))
+    with opened(changed) as services, serve(changed) as client:
         pending = services.jobs.create_job(JobCreate(filename="a.wav", options=JobOptions(model="demo"))).job_id
         over[:] = completed, cancelled, deleted, forgotten = [upload(client).json()["job_id"] for _ in range(4)]
         working, failed = [upload(client).json()["job_id"] for _ in range(2)]
@@ -85,7 +78,6 @@ def client(serve: Serve, settings: Settings) -> Iterator[httpx.Client]:
         complete_version(services, discover(services, "a.wav"), model="demo")
         open_version(services, discover(services, "b.wav"))
         yield client
-    services.close()
 
 
 def aim(case: schemathesis.Case, client: httpx.Client) -> None:

@@ -15,12 +15,13 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.capacity import Places
 from stt_core import object_keys
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStage
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
-from tests.api.conftest import claim, kind_of, publish, serve_app, upload
+from tests.api.conftest import claim, kind_of, publish, serve_app
 from tests.conftest import wait_until
 
 Event = tuple[str, Any]
@@ -37,12 +38,6 @@ def own_client(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of that app."""
     with serve_app(app) as client:
         yield client
-
-
-@pytest.fixture
-def job_id(client: httpx.Client) -> str:
-    """A job that waits in the queue."""
-    return str(upload(client).json()["job_id"])
 
 
 def status_of(job_id: str) -> str:
@@ -178,12 +173,14 @@ def test_events_when_the_job_is_unknown_then_404(client: httpx.Client) -> None:
 def test_events_when_the_client_goes_away_then_nothing_of_it_is_left(
     app: FastAPI, own_client: httpx.Client, job_id: str
 ) -> None:
+    free = app.state.capacity.waiting._free.value
     with followed(own_client, job_id) as events:
         until(events, "status")
-        assert app.state.snapshots.followed == 1
+        assert len(app.state.snapshots._jobs) == 1
+        assert app.state.capacity.waiting._free.value == free - 1
 
-    wait_until(lambda: app.state.snapshots.followed == 0, "the job being let go")
-    assert app.state.capacity.waiting_room._taken.total() == 0
+    wait_until(lambda: not app.state.snapshots._jobs, "the job being let go")
+    assert app.state.capacity.waiting._free.value == free
 
 
 def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads(
@@ -210,9 +207,9 @@ def test_followers_when_they_are_many_then_share_their_looks_and_hold_no_threads
 
 
 def test_wait_when_every_place_is_taken_then_503_says_when_to_come_back(
-    own_client: httpx.Client, job_id: str, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, own_client: httpx.Client, job_id: str
 ) -> None:
-    monkeypatch.setattr("api.waiting._PLACES", 1)
+    app.state.capacity.waiting = Places(1, patience_seconds=0)
     with followed(own_client, job_id) as events:
         until(events, "status")
         for path in ("?wait=5", "/events"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -26,7 +25,8 @@ from openai.types.audio import (
 from stt_core.jobs.job import JobStatus, Priority
 from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import REPOSITORY, Serve, connect, wav
+from tests.api.conftest import Serve, connect, opened, own_settings, wav
+from tests.api.documentation import SECTIONS
 from tests.multilingual_model import LANGUAGE, MODEL, make_multilingual_model
 
 DATA = Path(__file__).parents[1] / "data" / "audio"
@@ -62,31 +62,12 @@ def working(services: Services) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def own_settings(server_settings: Settings) -> Settings:
-    """Settings of a system of its own, whose jobs nobody runs yet."""
-    own = f"openai{os.urandom(6).hex()}"
-    return server_settings.model_copy(
-        update={
-            "mongodb_database": own,
-            "queue_name": own,
-            "minio_bucket": own,
-            "whisper_model": "demo",
-            "whisper_beam_size": 1,
-            "whisper_best_of": 1,
-            "chunk_max_seconds": 5.0,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def system(own_settings: Settings, serve: Serve) -> Iterator[tuple[OpenAI, Services]]:
+def system(server_settings: Settings, serve: Serve) -> Iterator[tuple[OpenAI, Services]]:
     """The client of an API whose jobs are run, and the truth behind it."""
-    make_multilingual_model(own_settings.whisper_models_dir / f"ggml-{MODEL}.bin")
-    services = Services.open(own_settings)
-    services.prepare()
-    with serve(own_settings) as client, working(services):
+    settings = own_settings(server_settings, whisper_beam_size=1, whisper_best_of=1, chunk_max_seconds=5.0)
+    make_multilingual_model(settings.whisper_models_dir / f"ggml-{MODEL}.bin")
+    with opened(settings) as services, serve(settings) as client, working(services):
         yield connect(client), services
-    services.close()
 
 
 @pytest.fixture(scope="module")
@@ -276,12 +257,11 @@ def test_route_when_there_is_none_then_not_found_in_the_same_form(ours: OpenAI) 
 def test_documentation_when_its_example_is_run_then_it_prints_the_text(
     ours: OpenAI, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("## OpenAI's client")[2]
-    example = section.partition("```python\n")[2].partition("```")[0]
+    program = SECTIONS["OpenAI's client"].partition("```python\n")[2].partition("```")[0]
     shutil.copy(RECORDING, tmp_path / "meeting.ogg")
     monkeypatch.chdir(tmp_path)
 
-    exec(example.replace("http://127.0.0.1:8000/v1", str(ours.base_url)), {})
+    exec(program.replace("http://127.0.0.1:8000/v1", str(ours.base_url)), {})
 
     printed = capsys.readouterr().out
     assert printed.startswith(text)

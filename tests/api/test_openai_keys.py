@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import openai
@@ -10,25 +9,19 @@ import pytest
 from openai import OpenAI
 
 from stt_core.access.api_key import Scope
-from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import Serve, connect, wav
+from tests.api.conftest import Serve, connect, opened, own_settings, wav
 
 
 @pytest.fixture(scope="module")
 def guarded(server_settings: Settings, serve: Serve) -> Iterator[dict[str, OpenAI]]:
     """Clients of an API that asks for keys: by what each may do, once a minute."""
-    own = f"openaikeys{os.urandom(6).hex()}"
-    changes = {"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
-    settings = server_settings.model_copy(update=changes | {"api_keys": "required", "openai_wait_seconds": 0.1})
-    services = Services.open(settings)
-    services.prepare()
-    tokens = {scope.value: services.keys.create("test", [scope], rate=1).token for scope in (Scope.READ, Scope.WRITE)}
-    with serve(settings) as client:
+    settings = own_settings(server_settings, api_keys="required", openai_wait_seconds=0.1)
+    with opened(settings) as services, serve(settings) as client:
         yield {"no key": connect(client, key="sk-wrong")} | {
-            scope: connect(client, key=token.get_secret_value()) for scope, token in tokens.items()
+            scope.value: connect(client, key=services.keys.create("test", [scope], rate=1).token.get_secret_value())
+            for scope in (Scope.READ, Scope.WRITE)
         }
-    services.close()
 
 
 def test_request_when_its_key_is_wrong_then_authentication_error(guarded: dict[str, OpenAI]) -> None:

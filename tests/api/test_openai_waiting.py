@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from uuid import uuid4
 
 import httpx
-import loguru
 import openai
 import pytest
 import uvicorn
@@ -17,21 +15,11 @@ import uvicorn
 from api.app import create_app
 from stt_core import object_keys
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobStatus
-from stt_core.logs import add_sink
 from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from tests.api.conftest import Serve, claim, connect, publish, wav
 from tests.conftest import wait_until
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged meanwhile."""
-    lines: list[str] = []
-    sink = add_sink(lines.append)
-    yield lines
-    loguru.logger.remove(sink)
 
 
 def test_transcription_when_the_job_takes_too_long_then_told_of_it_once(

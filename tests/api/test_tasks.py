@@ -21,12 +21,6 @@ from tests.api.conftest import Serve, claim, kind_of, publish, upload, wav
 UNKNOWN = "0" * 32
 
 
-@pytest.fixture
-def job_id(client: httpx.Client) -> str:
-    """A job that waits in the queue."""
-    return str(upload(client).json()["job_id"])
-
-
 @pytest.mark.parametrize("path", ["", "/result"])
 def test_job_when_unknown_then_404(client: httpx.Client, path: str) -> None:
     response = client.get(f"/api/v1/tasks/{UNKNOWN}{path}")

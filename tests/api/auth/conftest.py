@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -13,7 +12,7 @@ from api import auth
 from stt_core.access.api_key import ApiKey, Scope
 from stt_core.services import Services
 from stt_core.settings import Settings
-from tests.api.conftest import Serve
+from tests.api.conftest import Serve, opened, own_settings
 
 MakeKey = Callable[..., tuple[ApiKey, dict[str, str]]]
 NO_JOB = f"/api/v1/tasks/{'0' * 32}"
@@ -22,10 +21,7 @@ NO_JOB = f"/api/v1/tasks/{'0' * 32}"
 @pytest.fixture(scope="module")
 def settings(server_settings: Settings) -> Settings:
     """Of this module alone: a key once made asks everybody for theirs."""
-    own = f"keys{os.urandom(6).hex()}"
-    return server_settings.model_copy(
-        update={"mongodb_database": own, "queue_name": own, "minio_bucket": own, "whisper_model": "demo"}
-    )
+    return own_settings(server_settings)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,10 +34,8 @@ def _sooner() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def services(settings: Settings) -> Iterator[Services]:
-    services = Services.open(settings)
-    services.prepare()
-    yield services
-    services.close()
+    with opened(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from api import auth
 from api.app import create_app
 from stt_core.services import Services
 from tests.api.auth.conftest import NO_JOB, MakeKey, wait_for_entry
-from tests.api.conftest import REPOSITORY, UPLOAD, kind_of, upload, wav
+from tests.api.conftest import UPLOAD, kind_of, upload, wav
+from tests.api.documentation import example, run
 
 
 def test_request_when_without_a_key_then_401_that_says_how(client: httpx.Client) -> None:
@@ -184,14 +183,7 @@ def test_examples_of_the_documentation_when_executed_then_come_in(
 ) -> None:
     _, headers = make_key("read", "write")
     wait_for_entry(client, headers)
-    section = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").split("## Keys, limits and figures")[1]
-    found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert found
     (tmp_path / "meeting.wav").write_bytes(wav())
-    script = found[1].replace("http://127.0.0.1:8000", str(client.base_url)).replace("curl -s", "curl -sS --fail")
     key = headers["Authorization"].removeprefix("Bearer ")
-    environment = os.environ | {"STT_API_KEY": key}
-    done = subprocess.run(["bash", "-ec", script], env=environment, cwd=tmp_path, capture_output=True, timeout=60)
 
-    assert done.returncode == 0, done.stderr
-    assert b'"status":"queued"' in done.stdout
+    assert '"status":"queued"' in run(example(client, "Keys, limits and figures", "sh"), tmp_path, STT_API_KEY=key)
