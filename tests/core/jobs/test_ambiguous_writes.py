@@ -11,7 +11,7 @@ from stt_core.jobs.job import JobCreate, JobOptions, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
 from stt_core.stores.database import Database
-from tests.core.jobs.wire import Wire
+from tests.core.wire import Wire
 
 CREATE = JobCreate(filename="talk.mp3", options=JobOptions(model="demo"))
 #: How the commands are named on the wire.

@@ -33,7 +33,7 @@ from stt_core.errors import (
 from stt_core.settings import Settings
 from stt_core.stores.object_store import PART_SIZE, ObjectStore, store_errors
 from tests.conftest import start_server
-from tests.core.jobs.wire import Wire
+from tests.core.wire import Wire
 
 MEGABYTE = 1024**2
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 
+from stt_cli.local_stack.home import free_port
 from stt_core import object_keys
 from stt_core.errors import (
     DatabaseUnavailableError,
@@ -34,26 +34,12 @@ from stt_core.jobs.job import JobResult, JobStage, JobStatus, JobView, Priority
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, restore_queue
 from stt_core.services import Services
-from stt_core.settings import Settings
 from stt_core.stores.object_store import ObjectStore
 from stt_core.tasks.service import JobService
 from stt_core.transcript.document import Segment, Transcript, TranscriptStatistics
-from tests.core.jobs.wire import Wire
+from tests.core.wire import Wire
 
 RECORDING = Path(__file__).parents[2] / "data" / "audio" / "sample-01.mp3"
-
-
-@pytest.fixture
-def service_settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"whisper_model": "demo", "whisper_language": "en"})
-
-
-@pytest.fixture
-def services(service_settings: Settings) -> Iterator[Services]:
-    services = Services.open(service_settings)
-    services.prepare()
-    yield services
-    services.close()
 
 
 def _upload(tasks: JobService, data: bytes | None = None, **options: object) -> JobView:
@@ -62,11 +48,6 @@ def _upload(tasks: JobService, data: bytes | None = None, **options: object) -> 
         io.BytesIO(data),
         **{"filename": "talk.mp3", "size_bytes": len(data), **options},  # type: ignore[arg-type]
     )
-
-
-def _nowhere() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _is_clean(services: Services) -> bool:
@@ -97,12 +78,12 @@ def test_create_task_when_the_language_is_given_by_name_keeps_its_code(services:
 
 
 def test_create_task_when_the_model_is_a_path_of_the_settings_keeps_what_resolves_again(
-    service_settings: Settings, services: Services, tmp_path: Path
+    services: Services, tmp_path: Path
 ) -> None:
     bundled = Path("stt_core/whisper/data/ggml-demo.en-q5_1.bin")
     path = tmp_path / "my own.bin"
     path.write_bytes((Path(__file__).parents[3] / bundled).read_bytes())
-    settings = service_settings.model_copy(update={"whisper_model": str(path)})
+    settings = services.settings.model_copy(update={"whisper_model": str(path)})
     tasks = JobService(settings, services.jobs, services.queue, services.store)
 
     assert services.jobs.get_job(_upload(tasks).job_id).options.model == str(path)
@@ -153,9 +134,9 @@ def test_create_task_when_something_is_wrong_refuses_it_and_leaves_nothing(
 
 
 def test_create_task_when_the_queue_is_full_refuses_it_and_leaves_nothing(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    settings = service_settings.model_copy(update={"queue_max_size": 1})
+    settings = services.settings.model_copy(update={"queue_max_size": 1})
     full = JobQueue(settings)
     tasks = JobService(settings, services.jobs, full, services.store)
     _upload(tasks)
@@ -170,9 +151,9 @@ def test_create_task_when_the_queue_is_full_refuses_it_and_leaves_nothing(
 
 
 def test_create_task_when_redis_is_down_refuses_it_and_leaves_nothing(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    settings = service_settings.model_copy(update={"redis_port": _nowhere()})
+    settings = services.settings.model_copy(update={"redis_port": free_port()})
     tasks = JobService(settings, services.jobs, JobQueue(settings), services.store)
 
     with pytest.raises(QueueUnavailableError):
@@ -196,11 +177,11 @@ class _Recording(io.BytesIO):
 
 
 def test_create_task_when_redis_dies_during_the_upload_keeps_the_job_waiting(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    with Wire(f"{service_settings.redis_host}:{service_settings.redis_port}") as wire:
+    with Wire(f"{services.settings.redis_host}:{services.settings.redis_port}") as wire:
         host, port = wire.address.split(":")
-        settings = service_settings.model_copy(update={"redis_host": host, "redis_port": int(port)})
+        settings = services.settings.model_copy(update={"redis_host": host, "redis_port": int(port)})
         queue = JobQueue(settings)
         tasks = JobService(settings, services.jobs, queue, services.store)
 
@@ -235,9 +216,9 @@ def test_create_task_when_the_job_is_cancelled_meanwhile_says_so_and_removes_the
 
 
 def test_create_task_when_the_store_is_down_leaves_a_job_that_failed_and_says_why(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    settings = service_settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{_nowhere()}"})
+    settings = services.settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{free_port()}"})
     tasks = JobService(settings, services.jobs, services.queue, ObjectStore(settings))
 
     with pytest.raises(StoreUnavailableError):
@@ -252,11 +233,11 @@ def test_create_task_when_the_store_is_down_leaves_a_job_that_failed_and_says_wh
 
 
 def test_create_task_when_mongodb_dies_during_the_upload_takes_back_the_object(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    with Wire(service_settings.mongodb_url.removeprefix("mongodb://")) as wire:
+    with Wire(services.settings.mongodb_url.removeprefix("mongodb://")) as wire:
         address = {"mongodb_url": f"mongodb://{wire.address}", "mongodb_timeout_seconds": 0.3}
-        cut_off = Services.open(service_settings.model_copy(update=address))
+        cut_off = Services.open(services.settings.model_copy(update=address))
         wire.die_at(b"update\x00")
 
         with pytest.raises(DatabaseUnavailableError):
@@ -270,10 +251,10 @@ def test_create_task_when_mongodb_dies_during_the_upload_takes_back_the_object(
 
 
 def test_create_task_when_an_answer_of_mongodb_is_lost_creates_one_job(
-    services: Services, service_settings: Settings
+    services: Services,
 ) -> None:
-    with Wire(service_settings.mongodb_url.removeprefix("mongodb://")) as wire:
-        wired = Services.open(service_settings.model_copy(update={"mongodb_url": f"mongodb://{wire.address}"}))
+    with Wire(services.settings.mongodb_url.removeprefix("mongodb://")) as wire:
+        wired = Services.open(services.settings.model_copy(update={"mongodb_url": f"mongodb://{wire.address}"}))
         wire.cut_after(b"update\x00")
 
         view = _upload(wired.tasks)
@@ -356,35 +337,3 @@ def test_get_task_result_when_the_job_completed_gives_the_transcript_it_names(se
         services.tasks.get_task_result(job_id)
     services.store.put_bytes(object_keys.transcript(prefix, "json"), transcript.model_dump_json().encode())
     assert services.tasks.get_task_result(job_id) == transcript
-
-
-# The parts together
-
-
-def test_health_when_every_server_runs_says_so_with_latencies(services: Services) -> None:
-    health = services.health()
-
-    assert set(health) == {"mongodb", "redis", "object_store"}
-    assert all(part.ok and 0 < part.latency_ms < 5000 and part.error is None for part in health.values())
-
-
-def test_health_when_every_server_is_down_says_which_and_why(service_settings: Settings) -> None:
-    port = _nowhere()
-    services = Services.open(
-        service_settings.model_copy(
-            update={
-                "mongodb_url": f"mongodb://127.0.0.1:{port}",
-                "mongodb_timeout_seconds": 0.2,
-                "redis_port": port,
-                "minio_endpoint": f"127.0.0.1:{port}",
-            }
-        )
-    )
-
-    health = services.health()
-
-    assert not any(part.ok for part in health.values())
-    assert "MONGODB_URL" in (health["mongodb"].error or "")
-    assert "REDIS_HOST" in (health["redis"].error or "")
-    assert "MINIO_ENDPOINT" in (health["object_store"].error or "")
-    services.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 
 import httpx
@@ -25,15 +24,7 @@ from stt_core.stores.object_store import PART_SIZE, ObjectStore
 from stt_core.tasks.service import JobService, PresignedUpload
 from stt_core.tasks.submission import Submissions
 from tests.api.conftest import wav
-from tests.core.jobs.wire import Wire
-
-
-@pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
-    opened = Services.open(settings.model_copy(update={"whisper_model": "demo", "presign_seconds": 7200}))
-    opened.prepare()
-    yield opened
-    opened.close()
+from tests.core.wire import Wire
 
 
 def put(services: Services) -> PresignedUpload:
