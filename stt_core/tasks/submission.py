@@ -202,7 +202,7 @@ class Submissions:
             ) from error
 
     def _take_over(self, job: JobModel, incoming: str) -> JobModel:
-        size_bytes = self._store.size(incoming)
+        size_bytes = self._store.version(incoming).size_bytes
         if size_bytes == 0:
             raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
