@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Path, Request, Response
 
 from api.auth import Caller
-from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
+from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep
 from api.openai.answers import AnswerWhenDone, EventsUntilDone, Wanted
 from api.openai.errors import OpenAIError, openai_responses
 from api.openai.examples import content_of_answers
@@ -38,7 +38,7 @@ from stt_core.errors import (
 )
 from stt_core.jobs.job import Priority
 from stt_core.logs import logged
-from stt_core.tasks.service import JobService
+from stt_core.services import Services
 from stt_core.transcript.verbose import VerboseTranscript
 
 _JOB_HEADER = {"X-Job-ID": {"description": "The job.", "schema": {"type": "string"}}}
@@ -91,7 +91,7 @@ def create_transcription(
     form: Annotated[TranscriptionForm, File()],
     request: Request,
     caller: CallerDep,
-    tasks: TasksDep,
+    services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
@@ -104,7 +104,7 @@ def create_transcription(
             f"A stream has no form {form.response_format}.", mend="Leave response_format or stream out."
         )
     languages = [*form.languages, *form.more_languages]
-    followed = _submit(form, request, caller, tasks, idempotency_key, language=form.language, languages=languages)
+    followed = _submit(form, request, caller, services, idempotency_key, language=form.language, languages=languages)
     if form.stream:
         return EventsUntilDone(followed)
     return AnswerWhenDone(followed, Wanted(form.response_format, granularities=form.timestamp_granularities))
@@ -120,11 +120,11 @@ def create_translation(
     form: Annotated[TranslationForm, File()],
     request: Request,
     caller: CallerDep,
-    tasks: TasksDep,
+    services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
-    followed = _submit(form, request, caller, tasks, idempotency_key, translate=True)
+    followed = _submit(form, request, caller, services, idempotency_key, translate=True)
     return AnswerWhenDone(followed, Wanted(form.response_format))
 
 
@@ -151,14 +151,14 @@ def _submit(
     form: TranslationForm,
     request: Request,
     caller: Caller,
-    tasks: JobService,
+    services: Services,
     idempotency_key: str | None,
     *,
     language: str | None = None,
     languages: Sequence[str] = (),
     translate: bool = False,
 ) -> FollowedJob:
-    submission = tasks.submit_task(
+    submission = services.submissions.submit(
         form.file.file,
         filename=form.file.filename or "",
         size_bytes=form.file.size or 0,

@@ -115,7 +115,7 @@ class _CountedRequest(Request):
     def __init__(self, request: Request, services: Services) -> None:
         super().__init__(request.scope, self._receive_counted)
         self._receive_next = request.receive
-        self._tasks = services.tasks
+        self._submissions = services.submissions
         self._limit = services.settings.max_upload_bytes + FORM_BYTES
         self._seen = 0
 
@@ -144,7 +144,7 @@ class _CountedRequest(Request):
         message = await self._receive_next()
         self._seen += len(message.get("body", b""))
         if self._seen > self._limit:
-            raise self._tasks.too_large(self._seen - FORM_BYTES)
+            raise self._submissions.too_large(self._seen - FORM_BYTES)
         return message
 
 
@@ -170,7 +170,7 @@ def _announced_bytes(request: Request) -> int | None:
 
 
 def _ensure_open(services: Services, readiness: Readiness, announced_bytes: int | None) -> None:
-    services.tasks.ensure_acceptable(announced_bytes)
+    services.submissions.ensure_acceptable(announced_bytes)
     readiness.require()
 
 
