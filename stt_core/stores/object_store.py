@@ -268,7 +268,8 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Return whether the object is there."""
         try:
-            self.version(key)
+            with store_errors(f"looking for {key}"):
+                self._client.stat_object(self.bucket, key)
         except ObjectNotFoundError as error:
             logger.debug("{}", error)
             return False

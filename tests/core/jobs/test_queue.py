@@ -129,12 +129,12 @@ def test_lease_when_it_runs_out_the_member_is_seen_again(settings: Settings) -> 
     queue.close()
 
 
-def test_acknowledge_removes_the_member_and_its_lease(queue: JobQueue) -> None:
+def test_remove_takes_the_member_and_its_lease(queue: JobQueue) -> None:
     queue.enqueue("a:1", Priority.LOW, NOON)
     queue.lease("a:1", "me")
 
-    queue.acknowledge("a:1")
-    queue.acknowledge("a:1")
+    queue.remove("a:1")
+    queue.remove("a:1")
 
     assert queue.members() == set()
     assert queue.statistics().leased == 0

@@ -29,7 +29,7 @@ def claim(jobs: JobRepository, database: Database, queue: JobQueue) -> Claim:
     job = store_job(database, status="queued", attempt=1, queued_at=NOON)
     enqueue_job(queue, job)
     claim = ensure_claim(jobs, job.job_id, "run-1", attempt=1)
-    queue.acknowledge(job.member)
+    queue.remove(job.member)
     return claim
 
 
