@@ -123,7 +123,7 @@ class SystemMetrics(Collector):
 
     def _of_redis(self) -> list[Metric]:
         waiting = GaugeMetricFamily("stt_queue_jobs", "Jobs that wait in the queue.", labels=["priority"])
-        for priority, jobs in self._services.queue.statistics().by_priority.items():
+        for priority, jobs in self._services.queue.sizes().items():
             waiting.add_metric([priority.value], jobs)
         return [waiting]
 

@@ -63,20 +63,11 @@ class Services:
         """
         # The database last: it starts threads at once, and nothing after it can fail.
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
-        jobs = JobRepository(database)
+        jobs, chunks, heartbeats = JobRepository(database), ChunkRepository(database), Heartbeats(database, settings)
+        tasks, submissions = JobService(settings, jobs, queue, store), Submissions(settings, jobs, queue, store)
+        keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
         return cls(
-            settings=settings,
-            database=database,
-            jobs=jobs,
-            chunks=ChunkRepository(database),
-            heartbeats=Heartbeats(database, settings),
-            queue=queue,
-            store=store,
-            tasks=JobService(settings, jobs, queue, store),
-            submissions=Submissions(settings, jobs, queue, store),
-            keys=ApiKeys(database),
-            limits=Limits(queue.server, settings.queue_name),
-            tallies=Tallies(database),
+            settings, database, jobs, chunks, heartbeats, queue, store, tasks, submissions, keys, limits, tallies
         )
 
     @logged

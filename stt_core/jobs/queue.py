@@ -19,7 +19,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any, cast
@@ -50,19 +49,6 @@ return 1
 _PRIORITIES = tuple(Priority)
 
 
-@dataclass(frozen=True)
-class QueueStatistics:
-    """How many jobs wait, by priority, and how many of all are leased to a run that is being started."""
-
-    by_priority: dict[Priority, int]
-    leased: int
-
-    @property
-    def total(self) -> int:
-        """Jobs waiting."""
-        return sum(self.by_priority.values())
-
-
 class Doorbell:
     """Rings when something is enqueued while the block of `JobQueue.listen` is open."""
 
@@ -86,8 +72,8 @@ class JobQueue:
     """The jobs that wait for a run (see the module's text for the order)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._name = settings.queue_name
-        self._keys = {priority: f"{self._name}:{priority}" for priority in _PRIORITIES}
+        self.name = settings.queue_name
+        self._keys = {priority: f"{self.name}:{priority}" for priority in _PRIORITIES}
         self._delays_ms = {
             Priority.HIGH: 0,
             Priority.NORMAL: settings.queue_normal_delay_seconds * 1000,
@@ -100,7 +86,7 @@ class JobQueue:
         self.server = RedisServer(settings)
         self._redis = self.server.client
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
-        logger.info("Redis queue opened: name={} max_size={}", self._name, self.max_size)
+        logger.info("Redis queue opened: name={} max_size={}", self.name, self.max_size)
 
     @logged
     def ping(self) -> float:
@@ -125,7 +111,7 @@ class JobQueue:
                     self.score(priority, queued_at),
                     _PRIORITIES.index(priority) + 1,
                     self.max_size if bounded else 0,
-                    self._name,
+                    self.name,
                 ],
             )
         if answer == -1:
@@ -136,9 +122,7 @@ class JobQueue:
     @logged
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
-        with self.server.asking("counting"):
-            size = sum(self._of_each(lambda pipeline, key: pipeline.zcard(key)))
-        if size >= self.max_size:
+        if sum(self.sizes().values()) >= self.max_size:
             raise self._full()
 
     @logged
@@ -185,12 +169,11 @@ class JobQueue:
         return int(sum(before)) + 1
 
     @logged
-    def statistics(self) -> QueueStatistics:
+    def sizes(self) -> dict[Priority, int]:
         """Return how many jobs wait, by priority."""
-        with self.server.asking("reading statistics"):
+        with self.server.asking("counting"):
             sizes = self._of_each(lambda pipeline, key: pipeline.zcard(key))
-            leased = sum(1 for _ in self._redis.scan_iter(match=self._lease("*"), count=500))
-        return QueueStatistics(dict(zip(_PRIORITIES, sizes, strict=True)), leased)
+        return dict(zip(_PRIORITIES, sizes, strict=True))
 
     @logged
     def members(self) -> set[str]:
@@ -204,7 +187,7 @@ class JobQueue:
         subscription: Any = cast("Any", self._redis).pubsub()  # untyped in redis-py
         try:
             with redis_errors("subscribing"):
-                subscription.subscribe(self._name)
+                subscription.subscribe(self.name)
                 # The server's confirmation: before it, a peek on another connection could overtake the subscription.
                 subscription.get_message(timeout=self._timeout_seconds)
             yield Doorbell(subscription)
@@ -220,7 +203,7 @@ class JobQueue:
     def close(self) -> None:
         """Close the connections."""
         self.server.close()
-        logger.info("Redis queue closed: name={}", self._name)
+        logger.info("Redis queue closed: name={}", self.name)
 
     def _of_each(self, ask: Callable[[Any, str], object]) -> list[Any]:
         """Ask the same of the entries of each priority, together, and return the answers."""
@@ -230,7 +213,7 @@ class JobQueue:
         return pipeline.execute()
 
     def _lease(self, member: str) -> str:
-        return f"{self._name}:lease:{member}"
+        return f"{self.name}:lease:{member}"
 
     def _full(self) -> QueueFullError:
         return QueueFullError(

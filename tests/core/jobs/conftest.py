@@ -50,3 +50,8 @@ def store_job(database: Database, **fields: Any) -> JobModel:
     job = JobModel(**{"filename": "talk.mp3", "options": JobOptions(model="demo"), **fields})
     database.jobs.insert_one(job.to_document())
     return job
+
+
+def count_leases(queue: JobQueue) -> int:
+    """Count the entries that somebody has taken, or that are left of it."""
+    return sum(1 for _ in queue.server.client.scan_iter(match=f"{queue.name}:lease:*"))
