@@ -100,7 +100,7 @@ class SystemMetrics(Collector):
         backlog = measure_backlog(self._services.database)
         seconds.add_metric(["measured"], backlog.measured_seconds)
         seconds.add_metric(["estimated"], backlog.unmeasured_bytes / BYTES_PER_SECOND)
-        counts, spreads = self._services.tallies.read()
+        counts, spreads, warned = self._services.tallies.read()
         totals = [CounterMetricFamily(f"stt_{tally}", text, value=counts[tally]) for tally, text in _TALLIES.items()]
         histograms = [
             HistogramMetricFamily(
@@ -117,7 +117,7 @@ class SystemMetrics(Collector):
         warnings = CounterMetricFamily(
             "stt_transcript_warnings", "Warnings that transcripts were given, by their name.", labels=["name"]
         )
-        for name, count in self._services.tallies.read_warnings().items():
+        for name, count in warned.items():
             warnings.add_metric([name.value], count)
         return [jobs, seconds, *totals, warnings, *histograms]
 

@@ -50,13 +50,11 @@ class JobStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing more happens to the job by itself."""
-        return self in _FINAL
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 #: Attempts kept in a job's history: an outage of a week makes thousands, and a document has 16 MB.
 _ATTEMPTS_KEPT = 50
-
-_FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class JobStage(StrEnum):

@@ -9,7 +9,7 @@ success. There are no positional updates, upserts or transactions (see docs/deci
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,18 +61,6 @@ class JobEnding:
     source_key: str | None
     #: Where its published results lie.
     prefix: str | None
-
-    @classmethod
-    @logged
-    def of(cls, document: Mapping[str, Any]) -> JobEnding:
-        """Read it from a job's document."""
-        return cls(
-            status=document.get("status"),
-            completed_at=document.get("completed_at"),
-            is_deleted=document.get("deleted_at") is not None,
-            source_key=(document.get("source") or {}).get("key"),
-            prefix=(document.get("result") or {}).get("prefix"),
-        )
 
 
 class JobRepository:
@@ -300,7 +288,16 @@ class JobRepository:
         wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "source": 1, "result": 1}
         with mongo_errors("reading how jobs ended"):
             found = self.database.jobs.find({"_id": {"$in": list(job_ids)}}, wanted)
-            return {document["_id"]: JobEnding.of(document) for document in found}
+            return {
+                document["_id"]: JobEnding(
+                    status=document.get("status"),
+                    completed_at=document.get("completed_at"),
+                    is_deleted=document.get("deleted_at") is not None,
+                    source_key=(document.get("source") or {}).get("key"),
+                    prefix=(document.get("result") or {}).get("prefix"),
+                )
+                for document in found
+            }
 
     @logged
     def find_ended_jobs(self, before: datetime) -> Iterator[JobModel]:

@@ -16,12 +16,12 @@ from tests.core.jobs.conftest import store_job
 
 def test_count_when_many_do_at_once_then_none_is_lost(any_database: Database) -> None:
     tallies = Tallies(any_database)
-    before, _ = tallies.read()
+    before, *_ = tallies.read()
     with ThreadPoolExecutor(8) as threads:
         for _ in range(40):
             threads.submit(tallies.count, {Tally.UPLOADS: 1, Tally.UPLOAD_BYTES: 5_000_000_000})
 
-    counts, _ = tallies.read()
+    counts, *_ = tallies.read()
     assert counts[Tally.UPLOADS] - before[Tally.UPLOADS] == 40
     assert counts[Tally.UPLOAD_BYTES] - before[Tally.UPLOAD_BYTES] == 200_000_000_000
     assert counts[Tally.ENGINE_RESTARTS] == before[Tally.ENGINE_RESTARTS]
