@@ -10,11 +10,10 @@ from api.schemas import Alive, Ready
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.promoting import Promotion, PromotionFailure
 from stt_core.backfill.views import ObjectList, ObjectView, VersionView
-from stt_core.jobs.job import ChunkStatus, JobError, JobResult, JobStatus, JobView, Priority, Progress
+from stt_core.jobs.job import ChunkStatus, JobError, JobResult, JobStatus, JobSummary, JobView, Priority, Progress
 from stt_core.services import DependencyHealth
 from stt_core.tasks.live_text import ChunkText
-from stt_core.tasks.service import PresignedPut, PresignedUpload
-from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
+from stt_core.tasks.views import ChunkList, ChunkView, JobList, PresignedPut, PresignedUpload
 from stt_core.transcript.document import QualityCheck, Segment, Transcript, TranscriptStatistics
 from stt_core.transcript.formats import FORMATS, render
 from stt_core.transcript.verbose import verbose

@@ -95,7 +95,7 @@ class SystemMetrics(Collector):
         backlog = measure_backlog(self._services.database)
         seconds.add_metric(["measured"], backlog.measured_seconds)
         seconds.add_metric(["estimated"], backlog.unmeasured_bytes / BYTES_PER_SECOND)
-        counts, spreads = self._services.tallies.read()
+        counts, spreads, warned = self._services.tallies.read()
         totals = [CounterMetricFamily(f"stt_{tally}", text, value=counts[tally]) for tally, text in _TALLIES.items()]
         histograms = [
             HistogramMetricFamily(
@@ -112,12 +112,12 @@ class SystemMetrics(Collector):
         warnings = CounterMetricFamily(
             "stt_transcript_warnings", "Warnings that transcripts were given, by their name.", labels=["name"]
         )
-        for name, count in self._services.tallies.read_warnings().items():
+        for name, count in warned.items():
             warnings.add_metric([name.value], count)
         return [jobs, seconds, *totals, warnings, *histograms]
 
     def _of_redis(self) -> list[Metric]:
         waiting = GaugeMetricFamily("stt_queue_jobs", "Jobs that wait in the queue.", labels=["priority"])
-        for priority, jobs in self._services.queue.statistics().by_priority.items():
+        for priority, jobs in self._services.queue.sizes().items():
             waiting.add_metric([priority.value], jobs)
         return [waiting]

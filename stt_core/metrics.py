@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobStatus
@@ -89,23 +88,14 @@ class Tallies:
         self._add({f"{_WARNING}:{name}": number for name, number in Counter(names).items()})
 
     @logged
-    def read_warnings(self) -> dict[WarningName, int]:
-        """Return how often transcripts were given each warning.
+    def read(self) -> tuple[dict[Tally, int], dict[Spread, Observed], dict[WarningName, int]]:
+        """Return every count, every spread, and how often transcripts were given each warning.
 
         Raises:
             DatabaseUnavailableError: MongoDB does not answer.
         """
-        found = self._find()
-        return {name: int(found.get(f"{_WARNING}:{name}", 0)) for name in WarningName}
-
-    @logged
-    def read(self) -> tuple[dict[Tally, int], dict[Spread, Observed]]:
-        """Return every count and every spread.
-
-        Raises:
-            DatabaseUnavailableError: MongoDB does not answer.
-        """
-        found = self._find()
+        with mongo_errors("reading tallies"):
+            found = self._database.tallies.find_one({"_id": _ID}) or {}
         counts = {tally: int(found.get(tally.value, 0)) for tally in Tally}
         spreads = {
             spread: Observed(
@@ -114,11 +104,8 @@ class Tallies:
             )
             for spread, bounds in BOUNDS.items()
         }
-        return counts, spreads
-
-    def _find(self) -> dict[str, Any]:
-        with mongo_errors("reading tallies"):
-            return self._database.tallies.find_one({"_id": _ID}) or {}
+        warnings = {name: int(found.get(f"{_WARNING}:{name}", 0)) for name in WarningName}
+        return counts, spreads, warnings
 
     def _add(self, numbers: Mapping[str, float]) -> None:
         if not numbers:

@@ -23,6 +23,7 @@ from stt_core.settings import Settings
 from stt_core.stores.database import Database
 from stt_core.stores.object_store import ObjectStore
 from stt_core.tasks.service import JobService
+from stt_core.tasks.submission import Submissions
 
 logger = get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Services:
     queue: JobQueue
     store: ObjectStore
     tasks: JobService
+    submissions: Submissions
     keys: ApiKeys
     limits: Limits
     tallies: Tallies
@@ -62,9 +64,11 @@ class Services:
         # The database last: it starts threads at once, and nothing after it can fail.
         store, queue, database = ObjectStore(settings), JobQueue(settings), Database(settings)
         jobs, chunks, heartbeats = JobRepository(database), ChunkRepository(database), Heartbeats(database, settings)
-        tasks = JobService(settings, jobs, queue, store)
+        tasks, submissions = JobService(settings, jobs, queue, store), Submissions(settings, jobs, queue, store)
         keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
-        return cls(settings, database, jobs, chunks, heartbeats, queue, store, tasks, keys, limits, tallies)
+        return cls(
+            settings, database, jobs, chunks, heartbeats, queue, store, tasks, submissions, keys, limits, tallies
+        )
 
     @logged
     def prepare(self) -> None:
@@ -84,7 +88,7 @@ class Services:
     @logged
     def close(self) -> None:
         """End the uploads that are still under way, and close every connection."""
-        self.tasks.close()
+        self.submissions.close()
         self.queue.close()
         self.store.close()
         self.database.close()

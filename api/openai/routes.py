@@ -5,7 +5,7 @@ from typing import Annotated, Any, Unpack
 
 from fastapi import APIRouter, Depends, File, Path, Request, Response
 
-from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep, TasksDep
+from api.deps import CallerDep, IdempotencyKey, NeedsWaitingPlace, ServicesDep
 from api.openai.answers import AnswerWhenDone, EventsUntilDone
 from api.openai.errors import OpenAIError, openai_responses
 from api.openai.examples import content_of_answers
@@ -78,7 +78,7 @@ class Sender:
 
     request: Request
     caller: CallerDep
-    tasks: TasksDep
+    services: ServicesDep
     idempotency_key: IdempotencyKey = None
 
     @logged
@@ -92,7 +92,7 @@ class Sender:
             "priority": Priority.HIGH,
             "owner": self.caller.key_id,
         }
-        submission = self.tasks.submit_task(
+        submission = self.services.submissions.submit(
             form.file.file,
             filename=form.file.filename or "",
             size_bytes=form.file.size or 0,

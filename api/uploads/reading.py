@@ -76,7 +76,7 @@ class UploadRoute(APIRoute):
             services: Services = request.app.state.services
             capacity: Capacity = request.app.state.capacity
             async with capacity.store.taken():
-                await run_in_threadpool(services.tasks.ensure_acceptable, _announced_bytes(request))
+                await run_in_threadpool(services.submissions.ensure_acceptable, _announced_bytes(request))
                 await run_in_threadpool(request.app.state.readiness.require)
             async with asynccontextmanager(upload_place)(request):
                 form = await read(_CountedRequest(request, services))
@@ -167,7 +167,7 @@ class _CountedRequest(Request):
     def __init__(self, request: Request, services: Services) -> None:
         super().__init__(request.scope, self._receive_counted)
         self._receive_next = request.receive
-        self._tasks = services.tasks
+        self._submissions = services.submissions
         self._limit = services.settings.max_upload_bytes + FORM_BYTES
         self._seen = 0
 
@@ -191,7 +191,7 @@ class _CountedRequest(Request):
         message = await self._receive_next()
         self._seen += len(message.get("body", b""))
         if self._seen > self._limit:
-            raise self._tasks.too_large(self._seen - FORM_BYTES)
+            raise self._submissions.too_large(self._seen - FORM_BYTES)
         return message
 
 

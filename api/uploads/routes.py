@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.capacity import Capacity
-from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, TasksDep
+from api.deps import CallerDep, IdempotencyKey, JobId, NeedsStore, NeedsUploadPlace, ServicesDep
 from api.problems import OF_A_JOB, OF_A_REPLAY, problem_responses
 from api.uploads.reading import JsonRoute, RecordingRoute, new_spool, spooling
 from api.uploads.schemas import PresignRequest, UploadForm, other_bodies
@@ -38,7 +38,7 @@ from stt_core.fetching import fetch
 from stt_core.jobs.job import JobView
 from stt_core.logs import logged
 from stt_core.services import Services
-from stt_core.tasks.service import PresignedUpload
+from stt_core.tasks.views import PresignedPut, PresignedUpload
 
 _OPTIONS = (
     InvalidInputError,
@@ -83,7 +83,7 @@ async def upload_task(
     form: Annotated[UploadForm, File()],
     request: Request,
     caller: CallerDep,
-    tasks: TasksDep,
+    services: ServicesDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
@@ -98,7 +98,7 @@ async def upload_task(
     """
     async with _recording(form, request) as recording:
         submission = await run_in_threadpool(
-            tasks.submit_task,
+            services.submissions.submit,
             recording.file,
             filename=form.filename or recording.filename or "",
             size_bytes=recording.size or 0,
@@ -112,7 +112,7 @@ async def upload_task(
         response.headers["Idempotent-Replayed"] = "true"
     if submission.deduplicated:
         response.headers["Deduplicated"] = "true"
-    return submission.job
+    return await run_in_threadpool(services.tasks.view, submission.job)
 
 
 @router.post(
@@ -130,7 +130,7 @@ def presign_task(
     wanted: PresignRequest,
     request: Request,
     caller: CallerDep,
-    tasks: TasksDep,
+    services: ServicesDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> PresignedUpload:
@@ -139,16 +139,18 @@ def presign_task(
     The upload must begin within `PRESIGN_SECONDS`. `POST /api/v1/tasks/{job_id}/complete` then queues the job; one
     whose recording never comes fails an hour after that.
     """
-    presigned = tasks.presign_task(
+    submission, url = services.submissions.presign(
         filename=wanted.filename,
         size_bytes=wanted.size,
         idempotency_key=idempotency_key,
         **wanted.wishes(caller.key_id),
     )
-    if presigned.replayed:
+    if submission.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    response.headers["Location"] = request.app.url_path_for("get_task_status", job_id=presigned.job.job_id)
-    return presigned
+    response.headers["Location"] = request.app.url_path_for("get_task_status", job_id=submission.job.job_id)
+    job = submission.job
+    put = PresignedPut(url=url, expires_at=job.upload_expires_at or job.created_at)
+    return PresignedUpload(job=services.tasks.view(job), upload=put)
 
 
 @router.post(
@@ -160,13 +162,14 @@ def presign_task(
     responses=problem_responses(*OF_A_JOB, UploadMissingError, *_BYTES, *_ROOM, DiskFullError),
 )
 @logged
-def complete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
+def complete_task(job_id: JobId, caller: CallerDep, services: ServicesDep) -> JobView:
     """Check the recording that was put to the URL of `presign`, and queue its job; repeating it changes nothing.
 
     What the object store holds is copied to where the URL does not lead, so that it is what is transcribed, whatever is
     put there later. A recording that is refused may be put anew while the URL lasts.
     """
-    return tasks.complete_task(job_id, owner=caller.owner)
+    job = services.submissions.complete(services.jobs.get_job(job_id, owner=caller.owner))
+    return services.tasks.view(job)
 
 
 @asynccontextmanager
@@ -192,7 +195,7 @@ async def _recording(form: UploadForm, request: Request) -> AsyncIterator[Upload
                         fetched.write,
                         seconds=services.settings.source_url_seconds,
                         max_bytes=services.settings.max_upload_bytes,
-                        too_large=services.tasks.too_large,
+                        too_large=services.submissions.too_large,
                         allow=services.settings.source_url_allow,
                     )
                     or fetched.filename

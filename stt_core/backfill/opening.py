@@ -20,7 +20,7 @@ from stt_core.processing.planning import is_short_size
 from stt_core.services import Services
 from stt_core.sources import BackfillSource, find_source
 from stt_core.stores.documents import utc_now
-from stt_core.stores.object_store import ObjectVersion
+from stt_core.stores.object_store import StoredObject
 from stt_core.stores.writes import until_won
 
 logger = get_logger(__name__)
@@ -68,7 +68,7 @@ def open_known_object(services: Services, partition: str, run_id: str, *, model:
         PartitionNotFoundError: No source has this object, or it was never seen.
     """
     source, item = _source_of(services, partition), BucketObjects.of(services).get(partition)
-    seen = ObjectVersion(item.etag, item.size_bytes, item.last_modified)
+    seen = StoredObject(item.key, item.size_bytes, item.last_modified, item.etag)
     return _open(services, partition, run_id, source, seen, model=model)
 
 
@@ -102,7 +102,7 @@ def _open(
     partition: str,
     run_id: str,
     source: BackfillSource,
-    there: ObjectVersion,
+    there: StoredObject,
     *,
     model: str | None,
     job_id: str | None = None,
@@ -131,7 +131,7 @@ def _open(
     return until_won(race)
 
 
-def _known(services: Services, partition: str, source: BackfillSource, there: ObjectVersion) -> BucketObject:
+def _known(services: Services, partition: str, source: BackfillSource, there: StoredObject) -> BucketObject:
     """Return what is known of an object, which discovery need not have met yet."""
     try:
         return BucketObjects.of(services).get(partition)
@@ -151,7 +151,7 @@ def _known(services: Services, partition: str, source: BackfillSource, there: Ob
     return BucketObjects.of(services).get(partition)
 
 
-def _create(services: Services, item: BucketObject, there: ObjectVersion, options: JobOptions) -> JobModel:
+def _create(services: Services, item: BucketObject, there: StoredObject, options: JobOptions) -> JobModel:
     """Create the object's next job.
 
     Raises:

@@ -45,7 +45,6 @@ class PermanentError(SttError):
     """Cannot succeed when tried again unchanged."""
 
     kind = "permanent"
-    status = 500
 
 
 class UnexpectedError(PermanentError):

@@ -62,5 +62,4 @@ class QueueFullError(TransientError):
     """The queue holds `QUEUE_MAX_SIZE` jobs; nothing was accepted."""
 
     kind = "queue-full"
-    status = 503
     expected = True

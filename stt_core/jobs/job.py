@@ -10,7 +10,7 @@ import secrets
 import time
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,13 +50,11 @@ class JobStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing more happens to the job by itself."""
-        return self in _FINAL
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 #: Attempts kept in a job's history: an outage of a week makes thousands, and a document has 16 MB.
 _ATTEMPTS_KEPT = 50
-
-_FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class JobStage(StrEnum):
@@ -304,26 +302,42 @@ class Progress(BaseModel):
     audio_seconds_total: float = 0.0
 
 
-class JobView(BaseModel):
-    """A job as its owner sees it: the body of `GET /api/v1/tasks/{job_id}`."""
+class JobSummary(BaseModel):
+    """A job in a list: what its own document tells, without its progress and its place in the queue."""
 
     job_id: str
     status: JobStatus
     stage: JobStage | None
-    progress: Progress
     priority: Priority
     filename: str
     language: str
     model: str
     attempt: int
     error: JobError | None
-    queue_position: int | None = None
     duration_seconds: float | None = None
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    metadata: Metadata = {}
+
+    @classmethod
+    @logged
+    def of(cls, job: JobModel, **beside: Any) -> Self:
+        """Return a job's; `beside` is what its document does not tell."""
+        return cls(
+            **job.model_dump(include=set(cls.model_fields) & set(JobModel.model_fields) - {"language"}),
+            language=job.language or job.options.language,
+            model=job.options.model_name,
+            **beside,
+        )
+
+
+class JobView(JobSummary):
+    """A job as its owner sees it: the body of `GET /api/v1/tasks/{job_id}`."""
+
+    progress: Progress
+    queue_position: int | None = None
     run_id: str | None = None
     run_url: str | None = None
     result: JobResult | None = None
-    metadata: Metadata = {}

@@ -17,10 +17,10 @@ acknowledges it; a lease that is not followed by a claim runs out, and the membe
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, cast
 
 from redis.client import PubSub
@@ -46,20 +46,7 @@ redis.call('PUBLISH', ARGV[5], ARGV[1])
 return 1
 """
 
-_PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
-
-
-@dataclass(frozen=True)
-class QueueStatistics:
-    """How many jobs wait, by priority, and how many of all are leased to a run that is being started."""
-
-    by_priority: dict[Priority, int]
-    leased: int
-
-    @property
-    def total(self) -> int:
-        """Jobs waiting."""
-        return sum(self.by_priority.values())
+_PRIORITIES = tuple(Priority)
 
 
 class Doorbell:
@@ -85,8 +72,8 @@ class JobQueue:
     """The jobs that wait for a run (see the module's text for the order)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._name = settings.queue_name
-        self._keys = {priority: f"{self._name}:{priority}" for priority in _PRIORITIES}
+        self.name = settings.queue_name
+        self._keys = {priority: f"{self.name}:{priority}" for priority in _PRIORITIES}
         self._delays_ms = {
             Priority.HIGH: 0,
             Priority.NORMAL: settings.queue_normal_delay_seconds * 1000,
@@ -99,7 +86,7 @@ class JobQueue:
         self.server = RedisServer(settings)
         self._redis = self.server.client
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
-        logger.info("Redis queue opened: name={} max_size={}", self._name, self.max_size)
+        logger.info("Redis queue opened: name={} max_size={}", self.name, self.max_size)
 
     @logged
     def ping(self) -> float:
@@ -124,7 +111,7 @@ class JobQueue:
                     self.score(priority, queued_at),
                     _PRIORITIES.index(priority) + 1,
                     self.max_size if bounded else 0,
-                    self._name,
+                    self.name,
                 ],
             )
         if answer == -1:
@@ -135,12 +122,8 @@ class JobQueue:
     @logged
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
-        with self.server.asking("counting"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zcard(key)
-            if sum(pipeline.execute()) >= self.max_size:
-                raise self._full()
+        if sum(self.sizes().values()) >= self.max_size:
+            raise self._full()
 
     @logged
     def peek(self, count: int) -> list[str]:
@@ -148,10 +131,9 @@ class JobQueue:
         # Leased members stand at the head until their run claims them: look past them, boundedly.
         window = count + 256
         with self.server.asking("peeking"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zrange(key, 0, window - 1, withscores=True)
-            heads: list[list[tuple[str, float]]] = pipeline.execute()
+            heads: list[list[tuple[str, float]]] = self._of_each(
+                lambda pipeline, key: pipeline.zrange(key, 0, window - 1, withscores=True)
+            )
             members = [member for member, _ in heapq.merge(*heads, key=lambda entry: entry[1])][:window]
             leases = cast("list[str | None]", self._redis.mget([self._lease(m) for m in members])) if members else []
         return [member for member, lease in zip(members, leases, strict=True) if lease is None][:count]
@@ -163,11 +145,6 @@ class JobQueue:
             taken = self._redis.set(self._lease(member), owner, nx=True, ex=self._lease_seconds)
         logger.info("lease: member={} taken={}", member, bool(taken))
         return bool(taken)
-
-    @logged
-    def acknowledge(self, member: str) -> None:
-        """Remove a member whose run has claimed its job, and its lease."""
-        self.remove(member)
 
     @logged
     def remove(self, member: str) -> bool:
@@ -184,36 +161,25 @@ class JobQueue:
     def position(self, member: str) -> int | None:
         """Return the member's place in the queue (1 is next), or None when it does not wait."""
         with self.server.asking(f"looking for {member}"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zscore(key, member)
-            score = next((score for score in pipeline.execute() if score is not None), None)
+            scores = self._of_each(lambda pipeline, key: pipeline.zscore(key, member))
+            score = next((score for score in scores if score is not None), None)
             if score is None:
                 return None
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zcount(key, "-inf", f"({score:.0f}")
-            return int(sum(pipeline.execute())) + 1
+            before = self._of_each(lambda pipeline, key: pipeline.zcount(key, "-inf", f"({score:.0f}"))
+        return int(sum(before)) + 1
 
     @logged
-    def statistics(self) -> QueueStatistics:
+    def sizes(self) -> dict[Priority, int]:
         """Return how many jobs wait, by priority."""
-        with self.server.asking("reading statistics"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zcard(key)
-            sizes = pipeline.execute()
-            leased = sum(1 for _ in self._redis.scan_iter(match=self._lease("*"), count=500))
-        return QueueStatistics(dict(zip(_PRIORITIES, sizes, strict=True)), leased)
+        with self.server.asking("counting"):
+            sizes = self._of_each(lambda pipeline, key: pipeline.zcard(key))
+        return dict(zip(_PRIORITIES, sizes, strict=True))
 
     @logged
     def members(self) -> set[str]:
         """Return every member that waits."""
         with self.server.asking("reading members"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in self._keys.values():
-                pipeline.zrange(key, 0, -1)
-            return {member for members in pipeline.execute() for member in members}
+            return set(chain(*self._of_each(lambda pipeline, key: pipeline.zrange(key, 0, -1))))
 
     @contextmanager
     def listen(self) -> Iterator[Doorbell]:
@@ -221,7 +187,7 @@ class JobQueue:
         subscription: Any = cast("Any", self._redis).pubsub()  # untyped in redis-py
         try:
             with redis_errors("subscribing"):
-                subscription.subscribe(self._name)
+                subscription.subscribe(self.name)
                 # The server's confirmation: before it, a peek on another connection could overtake the subscription.
                 subscription.get_message(timeout=self._timeout_seconds)
             yield Doorbell(subscription)
@@ -237,10 +203,17 @@ class JobQueue:
     def close(self) -> None:
         """Close the connections."""
         self.server.close()
-        logger.info("Redis queue closed: name={}", self._name)
+        logger.info("Redis queue closed: name={}", self.name)
+
+    def _of_each(self, ask: Callable[[Any, str], object]) -> list[Any]:
+        """Ask the same of the entries of each priority, together, and return the answers."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in self._keys.values():
+            ask(pipeline, key)
+        return pipeline.execute()
 
     def _lease(self, member: str) -> str:
-        return f"{self._name}:lease:{member}"
+        return f"{self.name}:lease:{member}"
 
     def _full(self) -> QueueFullError:
         return QueueFullError(

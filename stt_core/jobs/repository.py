@@ -9,7 +9,7 @@ success. There are no positional updates, upserts or transactions (see docs/deci
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,29 +62,12 @@ class JobEnding:
     #: Where its published results lie.
     prefix: str | None
 
-    @classmethod
-    @logged
-    def of(cls, document: Mapping[str, Any]) -> JobEnding:
-        """Read it from a job's document."""
-        return cls(
-            status=document.get("status"),
-            completed_at=document.get("completed_at"),
-            is_deleted=document.get("deleted_at") is not None,
-            source_key=(document.get("source") or {}).get("key"),
-            prefix=(document.get("result") or {}).get("prefix"),
-        )
-
 
 class JobRepository:
     """The only place that reads and writes the `jobs` collection; a job that goes takes its chunks with it."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @property
-    def database(self) -> Database:
-        """Where the jobs are."""
-        return self._database
+        self.database = database
 
     @logged
     def create_job(self, create: JobCreate) -> JobModel:
@@ -106,9 +89,9 @@ class JobRepository:
         document = job.to_document()
         with mongo_errors(f"inserting job {job.job_id}"):
             try:
-                write_confirmed(lambda: self._database.jobs.insert_one(document))
+                write_confirmed(lambda: self.database.jobs.insert_one(document))
             except DuplicateKeyError as error:
-                stored = self._database.jobs.find_one({"_id": job.job_id})
+                stored = self.database.jobs.find_one({"_id": job.job_id})
                 if stored is None or stored.get("write_id") != job.write_id:
                     raise ConflictError(f"There is a job {job.job_id} already.") from error
                 logger.debug("the first insert of job {} had arrived: {}", job.job_id, error)
@@ -124,7 +107,7 @@ class JobRepository:
             JobDeletedError: The job was deleted.
         """
         with mongo_errors(f"reading job {job_id}"):
-            document = self._database.jobs.find_one({"_id": job_id})
+            document = self.database.jobs.find_one({"_id": job_id})
         if document is None or owner not in (None, document.get("owner")):
             raise JobNotFoundError(f"There is no job {job_id}.", mend="Check the id; deleted jobs are gone for good.")
         job = JobModel.from_document(document)
@@ -174,23 +157,18 @@ class JobRepository:
             deleted_at=deleted_at,
         )
         self._replace(job, tombstone)
-        ChunkRepository(self._database).replace_chunks(job.job_id, [])
+        ChunkRepository(self.database).replace_chunks(job.job_id, [])
         with mongo_errors(f"removing the delivery of job {job.job_id}"):
-            self._database.deliveries.delete_one({"_id": job.job_id})
+            self.database.deliveries.delete_one({"_id": job.job_id})
         logger.info("job {} is deleted, but for its tombstone", job.job_id)
 
     def _replace(self, job: JobModel, changed: JobModel) -> None:
         """Write `changed` over `job` as it was read."""
         with mongo_errors(f"updating job {job.job_id}"):
-            replaced = replace_as_read(self._database.jobs, job.version, changed.to_document())
+            replaced = replace_as_read(self.database.jobs, job.version, changed.to_document())
         if not replaced:
             self.get_job(job.job_id)  # which tells of one that is deleted
             raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
-
-    @logged
-    def update_status(self, job: JobModel, status: JobStatus) -> JobModel:
-        """Move the job to `status`; raises as `update_job`."""
-        return self.update_job(job, JobUpdate(status=status))
 
     @logged
     def modify_job(self, job_id: str, change: Callable[[JobModel], JobUpdate | None]) -> JobModel:
@@ -210,25 +188,17 @@ class JobRepository:
         return until_won(race)
 
     @logged
-    def get_pending_jobs(self, limit: int = 100) -> list[JobModel]:
-        """Return up to `limit` jobs that wait for a run (`queued`), those queued first before the others."""
-        with mongo_errors("reading queued jobs"):
-            found = self._database.jobs.find({"status": JobStatus.QUEUED.value}).sort("queued_at", 1).limit(limit)
-            return list(_readable(found))
-
-    @logged
     def get_pending_members(self) -> list[str]:
         """Return the entry (`<job_id>:<attempt>`) of each job that belongs into the queue, those queued first first."""
         waiting = {"status": JobStatus.QUEUED.value, "lane": {"$ne": Lane.BACKFILL.value}}
         with mongo_errors("reading queued jobs"):
-            found = self._database.jobs.find(waiting, {"attempt": 1}).sort("queued_at", 1)
+            found = self.database.jobs.find(waiting, {"attempt": 1}).sort("queued_at", 1)
             return [f"{document['_id']}:{document.get('attempt')}" for document in found]
 
     @logged
     def get_jobs(self, job_ids: Iterable[str]) -> list[JobModel]:
         """Return those of the jobs that there are, and that can be read."""
-        with mongo_errors("reading jobs"):
-            return list(_readable(self._database.jobs.find({"_id": {"$in": list(job_ids)}} | _NOT_DELETED)))
+        return self._find("reading jobs", {"_id": {"$in": list(job_ids)}})
 
     @logged
     def list_jobs(
@@ -253,37 +223,31 @@ class JobRepository:
             if not re.fullmatch(JOB_ID_PATTERN, cursor):  # the id of the page's last job: ids sort by age
                 raise InvalidInputError("The cursor is not valid.", mend="Use next_cursor of the page before.")
             query["_id"] = {"$lt": cursor}
-        with mongo_errors("listing jobs"):
-            documents = list(self._database.jobs.find(query).sort("_id", -1).limit(limit + 1))
-        return _page(documents, limit)
+        return self._page("listing jobs", query, order=-1, limit=limit)
 
     @logged
     def find_broken_uploads(self, before: datetime, limit: int = _PAGE) -> list[JobModel]:
         """Return up to `limit` jobs that await bytes, came no further since then, and whose URL was over by then."""
         over = [{"upload_expires_at": {"$eq": None}}, {"upload_expires_at": {"$lt": before}}]
         query = {"status": JobStatus.PENDING.value, "updated_at": {"$lt": before}, "$or": over}
-        with mongo_errors("reading uploads that broke off"):
-            return list(_readable(self._database.jobs.find(query | _NOT_DELETED).limit(limit)))
+        return self._find("reading uploads that broke off", query, limit)
 
     @logged
-    def find_jobs_to_tell(self, limit: int = _PAGE) -> list[JobModel]:
-        """Return up to `limit` jobs that have ended, and whose callback nobody has begun to tell."""
-        with mongo_errors("reading jobs to tell of"):
-            return list(_readable(self._database.jobs.find({"callback_due": True} | _NOT_DELETED).limit(limit)))
+    def find_jobs_to_tell(self) -> list[JobModel]:
+        """Return jobs that have ended, and whose callback nobody has begun to tell, a page at most."""
+        return self._find("reading jobs to tell of", {"callback_due": True}, _PAGE)
 
     @logged
     def find_versions(self, partitions: Iterable[str]) -> list[JobModel]:
         """Return the jobs of these objects of buckets, the latest first."""
-        with mongo_errors("reading the versions of objects"):
-            found = self._database.jobs.find({"partition": {"$in": list(partitions)}} | _NOT_DELETED)
-            return sorted(_readable(found), key=lambda job: job.job_id, reverse=True)
+        found = self._find("reading the versions of objects", {"partition": {"$in": list(partitions)}})
+        return sorted(found, key=lambda job: job.job_id, reverse=True)
 
     @logged
-    def find_waiting_backfills(self, limit: int = _PAGE) -> list[JobModel]:
-        """Return up to `limit` jobs of objects that wait for a run."""
+    def find_waiting_backfills(self) -> list[JobModel]:
+        """Return jobs of objects that wait for a run, the oldest first, a page at most."""
         waiting = {"status": JobStatus.QUEUED.value, "lane": Lane.BACKFILL.value}
-        with mongo_errors("reading backfills that wait"):
-            return list(_readable(self._database.jobs.find(waiting).sort("_id", 1).limit(limit)))
+        return self._page("reading backfills that wait", waiting, order=1, limit=_PAGE).jobs
 
     @logged
     def find_jobs_to_release(self, cursor: str | None = None, limit: int = _PAGE) -> JobPage:
@@ -294,9 +258,7 @@ class JobRepository:
         query: dict[str, Any] = {"release_due": True} | _NOT_DELETED
         if cursor:  # else the embedded server, which takes the index of `_id` then, would read every job
             query["_id"] = {"$gt": cursor}
-        with mongo_errors("reading transcripts to pass on"):
-            documents = list(self._database.jobs.find(query).sort("_id", 1).limit(limit + 1))
-        return _page(documents, limit)
+        return self._page("reading transcripts to pass on", query, order=1, limit=limit)
 
     @logged
     def has_upload_at_work(self) -> bool:
@@ -309,7 +271,7 @@ class JobRepository:
             {"status": JobStatus.QUEUED.value, "not_before": {"$lte": utc_now()}},
         ]
         with mongo_errors("looking for uploads at work"):
-            return any(self._database.jobs.find_one(upload | one, {"_id": 1}) for one in at_work)
+            return any(self.database.jobs.find_one(upload | one, {"_id": 1}) for one in at_work)
 
     @logged
     def find_same(self, create: JobCreate, sha256: str) -> JobModel | None:
@@ -317,7 +279,7 @@ class JobRepository:
         useful = [status.value for status in JobStatus if status not in (JobStatus.FAILED, JobStatus.CANCELLED)]
         query = {"source.sha256": sha256, "owner": {"$eq": create.owner}, "status": {"$in": useful}}
         with mongo_errors("looking for the same recording"):
-            found = self._database.jobs.find(query | _NOT_DELETED).sort("_id", -1).limit(_PAGE)
+            found = self.database.jobs.find(query | _NOT_DELETED).sort("_id", -1).limit(_PAGE)
             return next((job for job in _readable(found) if job.options == create.options), None)
 
     @logged
@@ -325,8 +287,17 @@ class JobRepository:
         """Return what became of those of the jobs that there are, the deleted ones too."""
         wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "source": 1, "result": 1}
         with mongo_errors("reading how jobs ended"):
-            found = self._database.jobs.find({"_id": {"$in": list(job_ids)}}, wanted)
-            return {document["_id"]: JobEnding.of(document) for document in found}
+            found = self.database.jobs.find({"_id": {"$in": list(job_ids)}}, wanted)
+            return {
+                document["_id"]: JobEnding(
+                    status=document.get("status"),
+                    completed_at=document.get("completed_at"),
+                    is_deleted=document.get("deleted_at") is not None,
+                    source_key=(document.get("source") or {}).get("key"),
+                    prefix=(document.get("result") or {}).get("prefix"),
+                )
+                for document in found
+            }
 
     @logged
     def find_ended_jobs(self, before: datetime) -> Iterator[JobModel]:
@@ -336,15 +307,12 @@ class JobRepository:
             "completed_at": {"$lt": before},
             **_NOT_DELETED,
         }
-        last = ""
-        while True:
-            with mongo_errors("reading jobs that have ended"):
-                found = self._database.jobs.find(query | {"_id": {"$gt": last}}).sort("_id", 1).limit(_PAGE)
-                documents = list(found)
-            if not documents:
-                return
-            last = documents[-1]["_id"]
-            yield from _readable(documents)
+        cursor: str | None = ""
+        while cursor is not None:
+            beyond = query | {"_id": {"$gt": cursor}}
+            page = self._page("reading jobs that have ended", beyond, order=1, limit=_PAGE)
+            yield from page.jobs
+            cursor = page.next_cursor
 
     @logged
     def forget_deleted_jobs(self, before: datetime) -> int:
@@ -354,27 +322,33 @@ class JobRepository:
         """
         count = 0
         with mongo_errors("removing deleted jobs"):
-            while found := list(self._database.jobs.find({"deleted_at": {"$lt": before}}, {"_id": 1}).limit(_PAGE)):
+            while found := list(self.database.jobs.find({"deleted_at": {"$lt": before}}, {"_id": 1}).limit(_PAGE)):
                 job_ids = {"$in": [document["_id"] for document in found]}
-                self._database.chunks.delete_many({"job_id": job_ids})
-                self._database.deliveries.delete_many({"_id": job_ids})
-                count += self._database.jobs.delete_many({"_id": job_ids}).deleted_count
+                self.database.chunks.delete_many({"job_id": job_ids})
+                self.database.deliveries.delete_many({"_id": job_ids})
+                count += self.database.jobs.delete_many({"_id": job_ids}).deleted_count
         return count
 
     @logged
     def delete_job(self, job_id: str) -> bool:
         """Delete the job and its chunks; return whether there was one."""
         with mongo_errors(f"deleting job {job_id}"):
-            self._database.chunks.delete_many({"job_id": job_id})
-            deleted = self._database.jobs.delete_one({"_id": job_id}).deleted_count
+            self.database.chunks.delete_many({"job_id": job_id})
+            deleted = self.database.jobs.delete_one({"_id": job_id}).deleted_count
         logger.info("job deleted: job_id={} existed={}", job_id, bool(deleted))
         return bool(deleted)
 
+    def _find(self, purpose: str, query: dict[str, Any], limit: int = 0) -> list[JobModel]:
+        """Return the jobs that a query finds and that can be read, `limit` at most (0: all)."""
+        with mongo_errors(purpose):
+            return list(_readable(self.database.jobs.find(query | _NOT_DELETED).limit(limit)))
 
-def _page(documents: list[dict[str, Any]], limit: int) -> JobPage:
-    """Return up to `limit` of the documents as jobs; there is a next page where there are more."""
-    page = documents[:limit]
-    return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
+    def _page(self, purpose: str, query: dict[str, Any], *, order: int, limit: int) -> JobPage:
+        """Return up to `limit` jobs by their age (1: the oldest first); there is a next page where there are more."""
+        with mongo_errors(purpose):
+            documents = list(self.database.jobs.find(query).sort("_id", order).limit(limit + 1))
+        page = documents[:limit]
+        return JobPage(list(_readable(page)), page[-1]["_id"] if len(documents) > limit else None)
 
 
 def _readable(documents: Iterable[dict[str, Any]]) -> Iterator[JobModel]:

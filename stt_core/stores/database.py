@@ -11,13 +11,11 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import pymongo
 from bson.errors import BSONError
 from pymongo import ASCENDING, MongoClient
-from pymongo.collection import Collection
 from pymongo.errors import (
     ConnectionFailure,
     CursorNotFound,
@@ -42,6 +40,23 @@ _OUT_OF_DISK_SPACE = re.compile(r"out of disk space|no space left on device|disk
 _PROBE_SECONDS = 3.0
 #: Failures of the moment: no connection, no primary (a ConnectionFailure too), a limit of time, a lost cursor.
 _PASSING = (ConnectionFailure, ExecutionTimeout, WriteConcernError, CursorNotFound)
+
+#: The fields of each index by its collection. The fields are the name too: MongoDB refuses another index under the
+#: same.
+_INDEXES = (
+    ("jobs", ("status", "queued_at")),
+    ("chunks", ("job_id", "index")),
+    ("bucket_objects", ("bucket", "key")),
+    # The embedded server uses no index of several fields, and reads every document without these.
+    ("jobs", ("status",)),
+    ("jobs", ("callback_due",)),
+    ("jobs", ("release_due",)),
+    ("jobs", ("partition",)),
+    ("deliveries", ("status",)),
+    ("chunks", ("job_id",)),
+    ("jobs", ("source.sha256",)),
+    ("bucket_objects", ("key",)),
+)
 
 
 @contextmanager
@@ -107,6 +122,22 @@ class Database:
                 mend="It must look like mongodb://[user:password@]host[:port][/?options].",
             ) from error
         self._database = self._client[settings.mongodb_database]
+        #: One document a job.
+        self.jobs = self._database["jobs"]
+        #: One document a chunk, `_id` = `<job_id>:<index>`.
+        self.chunks = self._database["chunks"]
+        #: One document an API key.
+        self.api_keys = self._database["api_keys"]
+        #: One document of counts.
+        self.tallies = self._database["tallies"]
+        #: One document a job that is being processed: the latest sign of life of its run.
+        self.heartbeats = self._database["heartbeats"]
+        #: One document a job whose end a caller wants to be told of.
+        self.deliveries = self._database["deliveries"]
+        #: One document an object that backfills can transcribe, `_id` = its partition key.
+        self.bucket_objects = self._database["bucket_objects"]
+        #: One document an idempotency key.
+        self.idempotency = self._database["idempotency"]
         self._indexed = False
         logger.info(
             "MongoDB client opened: url={} database={} pool={}..{}",
@@ -115,46 +146,6 @@ class Database:
             settings.mongodb_min_pool_size,
             settings.mongodb_max_pool_size,
         )
-
-    @cached_property
-    def jobs(self) -> Collection[MongoDocument]:
-        """One document a job."""
-        return self._database["jobs"]
-
-    @cached_property
-    def chunks(self) -> Collection[MongoDocument]:
-        """One document a chunk, `_id` = `<job_id>:<index>`."""
-        return self._database["chunks"]
-
-    @cached_property
-    def api_keys(self) -> Collection[MongoDocument]:
-        """One document an API key."""
-        return self._database["api_keys"]
-
-    @cached_property
-    def tallies(self) -> Collection[MongoDocument]:
-        """One document of counts."""
-        return self._database["tallies"]
-
-    @cached_property
-    def heartbeats(self) -> Collection[MongoDocument]:
-        """One document a job that is being processed: the latest sign of life of its run."""
-        return self._database["heartbeats"]
-
-    @cached_property
-    def deliveries(self) -> Collection[MongoDocument]:
-        """One document a job whose end a caller wants to be told of."""
-        return self._database["deliveries"]
-
-    @cached_property
-    def bucket_objects(self) -> Collection[MongoDocument]:
-        """One document an object that backfills can transcribe, `_id` = its partition key."""
-        return self._database["bucket_objects"]
-
-    @cached_property
-    def idempotency(self) -> Collection[MongoDocument]:
-        """One document an idempotency key."""
-        return self._database["idempotency"]
 
     @logged
     def ping(self) -> float:
@@ -173,24 +164,14 @@ class Database:
         """Create the indexes that queries rely on, once a process; those that exist already cost one question.
 
         Lists of jobs are read in the order of `_id`, which has an index by itself (the embedded server cannot take
-        inserts any more once an index names `_id`). An index that is ever changed here gets a new name: MongoDB
-        refuses another one under the same.
+        inserts any more once an index names `_id`).
         """
         if self._indexed:
             return
         with mongo_errors("creating indexes"):
-            self.jobs.create_index([("status", ASCENDING), ("queued_at", ASCENDING)], name="status_queued_at")
-            self.chunks.create_index([("job_id", ASCENDING), ("index", ASCENDING)], name="job_id_index")
-            self.bucket_objects.create_index([("bucket", ASCENDING), ("key", ASCENDING)], name="bucket_key")
-            # The embedded server uses no index of several fields, and reads every document without these.
-            self.jobs.create_index("status", name="status")
-            self.jobs.create_index("callback_due", name="callback_due")
-            self.jobs.create_index("release_due", name="release_due")
-            self.jobs.create_index("partition", name="partition")
-            self.deliveries.create_index("status", name="status")
-            self.chunks.create_index("job_id", name="job_id")
-            self.jobs.create_index("source.sha256", name="source_sha256")
-            self.bucket_objects.create_index("key", name="key")
+            for collection, fields in _INDEXES:
+                name = "_".join(fields).replace(".", "_")
+                self._database[collection].create_index([(field, ASCENDING) for field in fields], name=name)
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 

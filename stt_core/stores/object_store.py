@@ -23,13 +23,10 @@ import urllib3
 from minio import Minio
 from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import S3Error, ServerError
 
-from stt_core.disk import disk_errors
 from stt_core.errors import (
-    BucketNotFoundError,
     ConfigurationError,
-    DiskFullError,
     ObjectChangedError,
     ObjectNotFoundError,
     StoreRefusedError,
@@ -37,7 +34,8 @@ from stt_core.errors import (
 )
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
-from stt_core.stores.connections import FileBody, is_silence, patient_connections, probing_connections
+from stt_core.stores.connections import FileBody, patient_connections, probing_connections
+from stt_core.stores.s3_errors import store_errors
 
 logger = get_logger(__name__)
 #: Part size of uploads, bytes: what one upload holds in memory. S3 allows 10 000 parts: 160 GB.
@@ -51,82 +49,16 @@ BLOCK_SIZE = 1024**2
 
 #: Characters that XML cannot hold: some servers name the start of a listing in their answer as they were given it.
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
-_FULL = {"XMinioStorageFull", "StorageFull", "QuotaExceeded", "InsufficientStorage"}
-_TRY_AGAIN = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "SlowDownRead", "SlowDownWrite"}
-
-
-@contextmanager
-def store_errors(operation: str) -> Iterator[None]:
-    """Turn the client's errors inside the block into ours, naming the operation.
-
-    Raises:
-        StoreUnavailableError: No connection, no answer in time, or a server error.
-        ObjectNotFoundError: The key does not exist.
-        ObjectChangedError: The object is another version than the one that was asked for.
-        DiskFullError: The server, or the disk of a download, has no room left.
-        StoreRefusedError: The server refused (credentials, names, rights), or the local file or stream did.
-    """
-    try:
-        with disk_errors(f"on the disk of this machine ({operation})", mend="Free space."):
-            yield
-    except S3Error as error:
-        if error.code in _NOT_FOUND:
-            raise ObjectNotFoundError(f"There is no such object ({operation}).") from error
-        if error.code == "NoSuchBucket":
-            raise BucketNotFoundError(
-                f"There is no such bucket ({operation}).",
-                mend="Create it, or correct its name in MINIO_BUCKET or BACKFILL_SOURCES.",
-            ) from error
-        if error.code == "PreconditionFailed":
-            raise ObjectChangedError(f"The object was changed ({operation}).") from error
-        if error.code in _FULL:
-            raise DiskFullError(
-                f"The object store is full ({operation}).", mend="Free space or raise its quota."
-            ) from error
-        if error.code in _TRY_AGAIN:
-            raise StoreUnavailableError(f"The object store could not do it ({operation}): {error.code}.") from error
-        raise StoreRefusedError(
-            f"The object store refused {operation}: {error.code}: {error.message}.",
-            mend="Check MINIO_ACCESS_KEY, MINIO_SECRET_KEY, MINIO_BUCKET and the rights of that key.",
-        ) from error
-    except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
-        raise StoreUnavailableError(
-            f"The object store is not reachable ({operation}): {_reason(error)}.",
-            mend="Check that it runs and that MINIO_ENDPOINT is right; `stt doctor` tests it.",
-        ) from error
-    except OSError as error:
-        raise StoreRefusedError(f"The local side of {operation} failed: {error}.") from error
-    except (MinioException, ValueError) as error:
-        raise StoreRefusedError(f"The object store client refused {operation}: {error}.") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return in plain words why the store did not answer; urllib3 tells of its pools and puts causes into causes."""
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
-        error = error.reason
-    if is_silence(error):
-        return "no answer in time"
-    return str(error).rpartition(": ")[2]
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as a listing shows it."""
+    """An object as it is at a moment; its ETag changes with its bytes."""
 
     key: str
     size_bytes: int
     modified_at: datetime
     etag: str
-
-
-@dataclass(frozen=True)
-class ObjectVersion:
-    """An object as it is at a moment; its ETag changes with its bytes."""
-
-    etag: str
-    size_bytes: int
-    modified_at: datetime
 
 
 class ObjectStore:
@@ -311,17 +243,7 @@ class ObjectStore:
             return self._public.presigned_put_object(self.bucket, key, expires=timedelta(seconds=seconds))
 
     @logged
-    def size(self, key: str) -> int:
-        """Return the size of an object, bytes.
-
-        Raises:
-            ObjectNotFoundError: It is not there.
-        """
-        with store_errors(f"looking for {key}"):
-            return self._client.stat_object(self.bucket, key).size or 0
-
-    @logged
-    def version(self, key: str) -> ObjectVersion:
+    def version(self, key: str) -> StoredObject:
         """Return what there is of an object now.
 
         Raises:
@@ -329,10 +251,11 @@ class ObjectStore:
         """
         with store_errors(f"looking for {self.bucket}/{key}"):
             found = self._client.stat_object(self.bucket, key)
-        return ObjectVersion(
-            etag=(found.etag or "").strip('"'),
+        return StoredObject(
+            key=key,
             size_bytes=found.size or 0,
             modified_at=found.last_modified or datetime.now(UTC),
+            etag=(found.etag or "").strip('"'),
         )
 
     @logged
@@ -353,33 +276,23 @@ class ObjectStore:
         return True
 
     @logged
-    def list_keys(self, prefix: str) -> list[str]:
-        """Return the keys under a prefix, in order."""
-        with store_errors(f"listing {prefix}"):
-            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return [item.object_name for item in found if item.object_name]
-
-    @logged
-    def iterate(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects under a prefix as the server lists them, 1000 at a time, however many there are."""
-        with store_errors(f"listing {prefix}"):
-            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
-                if item.object_name and item.last_modified:
+    def iterate(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
+        """Yield the objects under a prefix with keys beyond `after`, in order, 1000 with one request, however many."""
+        with store_errors(f"listing {self.bucket}/{prefix}"):
+            start = _NOT_XML.split(after)[0]
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True, start_after=start):
+                if item.object_name and item.last_modified and item.object_name > after:
                     yield StoredObject(item.object_name, item.size or 0, item.last_modified, item.etag or "")
 
     @logged
+    def list_keys(self, prefix: str) -> list[str]:
+        """Return the keys under a prefix, in order."""
+        return [found.key for found in self.iterate(prefix)]
+
+    @logged
     def list_page(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[StoredObject]:
-        """Return up to `limit` objects under a prefix with keys beyond `after`, in order; 1000 are one request."""
-        with store_errors(f"listing {self.bucket}/{prefix}"):
-            found = self._client.list_objects(
-                self.bucket, prefix=prefix, recursive=True, start_after=_NOT_XML.split(after)[0]
-            )
-            beyond = (
-                StoredObject(item.object_name, item.size or 0, item.last_modified, item.etag or "")
-                for item in found
-                if item.object_name and item.last_modified and item.object_name > after
-            )
-            return list(islice(beyond, limit))
+        """Return up to `limit` objects under a prefix with keys beyond `after`, in order."""
+        return list(islice(self.iterate(prefix, after=after), limit))
 
     @logged
     def remove(self, key: str) -> None:

@@ -1,20 +1,12 @@
-"""What clients may do with jobs: create, list, look at, cancel, send again and delete them, and fetch what they leave.
+"""What clients may do with jobs: list, look at, cancel, send again and delete them, and fetch what they leave.
 
 How a recording is taken in stands in `stt_core.tasks.submission`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, BinaryIO, Literal, Unpack
-
-from pydantic import BaseModel, Field
-from pydantic.json_schema import SkipJsonSchema
-
 from stt_core import object_keys
 from stt_core.errors import (
-    FileTooLargeError,
     InvalidTransitionError,
     QueueRefusedError,
     QueueUnavailableError,
@@ -24,7 +16,7 @@ from stt_core.errors import (
 )
 from stt_core.jobs import transitions
 from stt_core.jobs.chunks import ChunkRepository
-from stt_core.jobs.job import JobModel, JobStatus, JobView, Progress, Source
+from stt_core.jobs.job import JobModel, JobStatus, JobSummary, JobView, Progress, Source
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, dequeue_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
@@ -33,39 +25,10 @@ from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
-from stt_core.tasks.submission import Submissions
-from stt_core.tasks.views import ChunkList, ChunkView, JobList, JobSummary
-from stt_core.tasks.wishes import Wishes
+from stt_core.tasks.views import ChunkList, ChunkView, JobList
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
-
-
-class PresignedPut(BaseModel):
-    """Where the client puts its recording, with a plain PUT of its bytes."""
-
-    method: Literal["PUT"] = "PUT"
-    url: str
-    #: The upload must have begun by then.
-    expires_at: datetime
-
-
-class PresignedUpload(BaseModel):
-    """A job that waits for its recording, and where that is put."""
-
-    job: JobView
-    upload: PresignedPut
-    #: Whether it was announced before, under the same idempotency key; a header says so.
-    replayed: Annotated[SkipJsonSchema[bool], Field(exclude=True)] = False
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The answer to an upload; `replayed` and `deduplicated` say why its job was there before (see `Accepted`)."""
-
-    job: JobView
-    replayed: bool
-    deduplicated: bool
 
 
 class JobService:
@@ -80,129 +43,6 @@ class JobService:
         self._chunks = ChunkRepository(jobs.database)
         self._queue = queue
         self._store = store
-        self._submissions = Submissions(settings, jobs, queue, store)
-
-    @logged
-    def close(self) -> None:
-        """End the uploads that are still under way, so that none stays `pending` without anybody at work on it."""
-        self._submissions.close()
-
-    @logged
-    def ensure_acceptable(self, size_bytes: int | None) -> None:
-        """Refuse an upload before its body is read. `size_bytes` is what the client announced, if it did.
-
-        Raises:
-            FileTooLargeError: Over `MAX_UPLOAD_BYTES`.
-            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
-            QueueUnavailableError: Redis does not answer.
-        """
-        self._submissions.ensure_acceptable(size_bytes)
-
-    @logged
-    def too_large(self, size_bytes: int) -> FileTooLargeError:
-        """Return the error for an upload of that size."""
-        return self._submissions.too_large(size_bytes)
-
-    @logged
-    def create_task(self, file: BinaryIO, *, filename: str, size_bytes: int, **wishes: Unpack[Wishes]) -> JobView:
-        """Store a recording, create its job and enqueue it.
-
-        Args:
-            file: The recording, seekable, at its start.
-            filename: The user's name for it; shown, never used as a path or a key.
-            size_bytes: Its length.
-            wishes: What is asked for beside it.
-
-        Raises:
-            EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
-            ModelNotFoundError, UnknownLanguageError, TranslationUnsupportedError: The options are not.
-            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting. Uploads under way at once may exceed it by their number.
-            JobFailedError: The job was cancelled meanwhile; its bytes are removed.
-            TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
-        """
-        # Once it is accepted, what the answer lacks must not make it look refused: chunks are not asked for.
-        return self._view(self._submissions.accept(file, filename, size_bytes, wishes).job, Progress())
-
-    @logged
-    def submit_task(
-        self,
-        file: BinaryIO,
-        *,
-        filename: str,
-        size_bytes: int,
-        idempotency_key: str | None = None,
-        deduplicate: bool = False,
-        source_url: str | None = None,
-        **wishes: Unpack[Wishes],
-    ) -> Submission:
-        """Do as `create_task`, unless there is a job for this request already: then return that.
-
-        Args:
-            file: The recording, seekable, at its start.
-            filename: The user's name for it.
-            size_bytes: Its length.
-            idempotency_key: The client's name for this request, for 24 hours; each owner has names of their own.
-            deduplicate: Take the owner's job of the same bytes and options, unless it failed, was cancelled or deleted.
-            source_url: Where the recording was fetched from: that, not its bytes, is then what the client sent.
-            wishes: What is asked for beside it.
-
-        Raises:
-            IdempotencyMismatchError: The key stands for another request.
-            RequestInProgressError, ConflictError: Another request with this key is being served.
-            SttError: As `create_task` does.
-        """
-        accepted = self._submissions.accept(
-            file,
-            filename,
-            size_bytes,
-            wishes,
-            idempotency_key=idempotency_key,
-            deduplicate=deduplicate,
-            source_url=source_url,
-        )
-        is_new = not (accepted.replayed or accepted.deduplicated)
-        view = self._view(accepted.job, Progress()) if is_new else self.view(accepted.job)
-        return Submission(job=view, replayed=accepted.replayed, deduplicated=accepted.deduplicated)
-
-    @logged
-    def presign_task(
-        self,
-        *,
-        filename: str,
-        size_bytes: int | None = None,
-        idempotency_key: str | None = None,
-        **wishes: Unpack[Wishes],
-    ) -> PresignedUpload:
-        """Create a job whose recording the client puts into the object store itself; `complete_task` queues it.
-
-        Args:
-            filename: The user's name for the recording.
-            size_bytes: Its length, if it is known.
-            idempotency_key: The client's name for this request, as in `submit_task`.
-            wishes: What is asked for beside it.
-
-        Raises:
-            SttError: As `create_task` does, as far as it does not depend on the bytes.
-        """
-        expected, url = self._submissions.expect(filename, size_bytes, wishes, idempotency_key=idempotency_key)
-        job = expected.job
-        put = PresignedPut(url=url, expires_at=job.upload_expires_at or job.created_at)
-        return PresignedUpload(job=self.view(job), upload=put, replayed=expected.replayed)
-
-    @logged
-    def complete_task(self, job_id: str, *, owner: str | None = None) -> JobView:
-        """Queue a job whose recording the client has put into the object store. Repeating it changes nothing.
-
-        Raises:
-            JobNotFoundError: No job has this id.
-            UploadMissingError: Nothing has arrived.
-            EmptyFileError, UnsupportedFormatError, FileTooLargeError: What arrived is not usable. The client may put
-                something else until the URL expires.
-            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
-            JobFailedError: The job was cancelled, or its bytes came too late.
-            TransientError: A server is away; the job waits for the next try.
-        """
-        return self.view(self._submissions.complete(self._jobs.get_job(job_id, owner=owner)))
 
     @logged
     def get_task_status(self, job_id: str, *, owner: str | None = None) -> JobView:
@@ -340,18 +180,13 @@ class JobService:
     @logged
     def view(self, job: JobModel) -> JobView:
         """Return a job as its owner sees it, with its progress and its place in the queue."""
-        # Most of those that are asked for wait, and have no chunks yet: one question less.
-        return self._view(job, self._chunks.get_progress(job.job_id) if job.started_at else Progress())
-
-    def _view(self, job: JobModel, progress: Progress) -> JobView:
-        run_url = f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None
-        return JobView(
-            **job.model_dump(include=_SHARED_FIELDS),
-            progress=progress,
-            model=job.options.model_name,
-            language=job.language or job.options.language,
+        return JobView.of(
+            job,
+            # Most of those that are asked for wait, and have no chunks yet: one question less. And once a recording is
+            # accepted, what the answer lacks must not make it look refused.
+            progress=self._chunks.get_progress(job.job_id) if job.started_at else Progress(),
             queue_position=self._position(job),
-            run_url=run_url,
+            run_url=f"{self._settings.dagster_url}/runs/{job.run_id}" if job.run_id else None,
         )
 
     def _position(self, job: JobModel) -> int | None:
@@ -362,6 +197,3 @@ class JobService:
         except (QueueUnavailableError, QueueRefusedError) as error:
             logger.warning("the place of job {} is not known: {}", job.job_id, error)
             return None
-
-
-_SHARED_FIELDS = set(JobView.model_fields) & set(JobModel.model_fields) - {"language"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, cast
+from typing import BinaryIO, Unpack, cast
 
 from stt_core import object_keys
 from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_format
@@ -58,7 +58,7 @@ _STORING_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Accepted:
+class Submission:
     """A job that was accepted, now or before."""
 
     job: JobModel
@@ -69,7 +69,7 @@ class Accepted:
 
 
 class Submissions:
-    """Takes recordings in: the writing half of `JobService`, which says what each method is for and raises."""
+    """Takes recordings in, whichever way they come."""
 
     def __init__(self, settings: Settings, jobs: JobRepository, queue: JobQueue, store: ObjectStore) -> None:
         self._settings = settings
@@ -104,7 +104,13 @@ class Submissions:
 
     @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
-        """Refuse an upload by its size, where that is known, or where the queue is full."""
+        """Refuse an upload before its body is read. `size_bytes` is what the client announced, if it did.
+
+        Raises:
+            FileTooLargeError: Over `MAX_UPLOAD_BYTES`.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
+            QueueUnavailableError: Redis does not answer.
+        """
         if size_bytes is not None and size_bytes > self._settings.max_upload_bytes:
             raise self.too_large(size_bytes)
         self._queue.ensure_room()
@@ -120,18 +126,37 @@ class Submissions:
         )
 
     @logged
-    def accept(
+    def submit(
         self,
         file: BinaryIO,
+        *,
         filename: str,
         size_bytes: int,
-        wishes: Wishes,
-        *,
         idempotency_key: str | None = None,
         deduplicate: bool = False,
         source_url: str | None = None,
-    ) -> Accepted:
-        """Store a recording and queue its job, unless there is a job for this request already."""
+        **wishes: Unpack[Wishes],
+    ) -> Submission:
+        """Store a recording, create its job and enqueue it, unless there is a job for this request already.
+
+        Args:
+            file: The recording, seekable, at its start.
+            filename: The user's name for it; shown, never used as a path or a key.
+            size_bytes: Its length.
+            idempotency_key: The client's name for this request, for 24 hours; each owner has names of their own.
+            deduplicate: Take the owner's job of the same bytes and options, unless it failed, was cancelled or deleted.
+            source_url: Where the recording was fetched from: that, not its bytes, is then what the client sent.
+            wishes: What is asked for beside it.
+
+        Raises:
+            EmptyFileError, UnsupportedFormatError, FileTooLargeError: The file is not usable.
+            ModelNotFoundError, UnknownLanguageError, TranslationUnsupportedError: The options are not.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting. Uploads under way at once may exceed it by their number.
+            IdempotencyMismatchError: The key stands for another request.
+            RequestInProgressError, ConflictError: Another request with this key is being served.
+            JobFailedError: The job was cancelled meanwhile; its bytes are removed.
+            TransientError: A server is away. Nothing is left behind, unless taking back fails too: then a failed job.
+        """
         if size_bytes == 0:
             raise EmptyFileError(f"{filename!r} is empty.", mend="Send the bytes of a recording.")
         self.ensure_acceptable(size_bytes)
@@ -143,10 +168,10 @@ class Submissions:
         if idempotency_key:
             job_id, job = self._job_of_key(idempotency_key, create, source_url or sha256())
             if job:
-                return Accepted(job, replayed=True)
+                return Submission(job, replayed=True)
             create = create.model_copy(update={"job_id": job_id})
         if deduplicate and (same := self._jobs.find_same(create, sha256())):
-            return Accepted(same, deduplicated=True)
+            return Submission(same, deduplicated=True)
         job = self._jobs.create_job(create)
         self._arriving.add(job.job_id)
         failpoint(Failpoint.JOB_INSERTED)
@@ -162,13 +187,22 @@ class Submissions:
             finally:
                 self._arriving.discard(job.job_id)
             enqueue_job(self._queue, job)
-        return Accepted(job)
+        return Submission(job)
 
     @logged
-    def expect(
-        self, filename: str, size_bytes: int | None, wishes: Wishes, *, idempotency_key: str | None = None
-    ) -> tuple[Accepted, str]:
-        """Create a job whose recording the client puts into the object store itself; return it and the URL for that."""
+    def presign(
+        self,
+        *,
+        filename: str,
+        size_bytes: int | None = None,
+        idempotency_key: str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> tuple[Submission, str]:
+        """Create a job whose recording the client puts into the object store itself; return it and the URL for that.
+
+        `complete` then queues it. What is asked for, and raised, is as in `submit`, as far as it does not depend on the
+        bytes; their number need not be known.
+        """
         self.ensure_acceptable(size_bytes)
         create = job_wished_for(filename, wishes, self._settings)
         known = None
@@ -179,13 +213,21 @@ class Submissions:
         job = known or self._jobs.create_job(create.model_copy(update={"upload_expires_at": expires_at}))
         # An URL that is asked for again ends when the first one does.
         seconds = ((job.upload_expires_at or expires_at) - utc_now()).total_seconds()
-        return Accepted(job, replayed=known is not None), self._store.presign_put(
-            object_keys.incoming(job.job_id), max(seconds, 1.0)
-        )
+        url = self._store.presign_put(object_keys.incoming(job.job_id), max(seconds, 1.0))
+        return Submission(job, replayed=known is not None), url
 
     @logged
     def complete(self, job: JobModel) -> JobModel:
-        """Take over what the client put into the object store, and queue its job; once it is, repeating is no error."""
+        """Take over what the client put into the object store, and queue its job. Repeating it changes nothing.
+
+        Raises:
+            UploadMissingError: Nothing has arrived.
+            EmptyFileError, UnsupportedFormatError, FileTooLargeError: What arrived is not usable. The client may put
+                something else until the URL expires.
+            QueueFullError: `QUEUE_MAX_SIZE` jobs are waiting.
+            JobFailedError: The job was cancelled, or its bytes came too late.
+            TransientError: A server is away; the job waits for the next try.
+        """
         if job.source is not None:
             return job
         if job.status.is_final:
@@ -202,7 +244,7 @@ class Submissions:
             ) from error
 
     def _take_over(self, job: JobModel, incoming: str) -> JobModel:
-        size_bytes = self._store.size(incoming)
+        size_bytes = self._store.version(incoming).size_bytes
         if size_bytes == 0:
             raise EmptyFileError("The object that was put is empty.", mend="PUT the bytes of a recording.")
         self.ensure_acceptable(size_bytes)

@@ -1,47 +1,14 @@
-"""What clients see beside a job itself: pages of jobs, and the chunks of one."""
+"""What clients see beside a job itself: pages of jobs, the chunks of one, and where its recording is put."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel
 
-from stt_core.jobs.job import ChunkModel, ChunkStatus, JobError, JobModel, JobStage, JobStatus, Priority
-from stt_core.jobs.metadata import Metadata
+from stt_core.jobs.job import ChunkModel, ChunkStatus, JobError, JobSummary, JobView
 from stt_core.logs import logged
-
-
-class JobSummary(BaseModel):
-    """A job in a list: what its own document tells, without its progress and its place in the queue."""
-
-    job_id: str
-    status: JobStatus
-    stage: JobStage | None
-    priority: Priority
-    filename: str
-    language: str
-    model: str
-    attempt: int
-    error: JobError | None
-    duration_seconds: float | None = None
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    metadata: Metadata = {}
-
-    @classmethod
-    @logged
-    def of(cls, job: JobModel) -> Self:
-        """Return a job's."""
-        shown = set(cls.model_fields) & set(JobModel.model_fields) - {"language", "metadata"}
-        return cls(
-            **job.model_dump(include=shown),
-            language=job.language or job.options.language,
-            model=job.options.model_name,
-            metadata=job.metadata,
-        )
 
 
 class JobList(BaseModel):
@@ -84,3 +51,19 @@ class ChunkList(BaseModel):
 
     job_id: str
     chunks: list[ChunkView]
+
+
+class PresignedPut(BaseModel):
+    """Where the client puts its recording, with a plain PUT of its bytes."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str
+    #: The upload must have begun by then.
+    expires_at: datetime
+
+
+class PresignedUpload(BaseModel):
+    """A job that waits for its recording, and where that is put."""
+
+    job: JobView
+    upload: PresignedPut

@@ -74,7 +74,7 @@ def job_wished_for(filename: str, wishes: Wishes, settings: Settings) -> JobCrea
             "language": language,
             "languages": languages,
             "model": model,  # as it was asked for: the run resolves it again, and a path has no other name
-            "prompt": _one_line(wishes.get("prompt")),
+            "prompt": one_line(wishes.get("prompt") or "") or None,
         }
     )
     rest = {name: given[name] for name in ("priority", "metadata", "callback_url", "owner") if name in given}
@@ -93,11 +93,6 @@ def ensure_callback_allowed(url: str, settings: Settings) -> None:
     if settings.webhook_secret is None:
         raise InvalidInputError("Webhooks are off.", mend="Leave callback_url out, or set WEBHOOK_SECRET.")
     pin_url(url, allow=settings.webhook_allow)
-
-
-def _one_line(text: str | None) -> str | None:
-    """Return a text as the engine can be told it, None where nothing is left."""
-    return one_line(text or "") or None
 
 
 def _shorten(filename: str) -> str:

@@ -86,19 +86,16 @@ def _deliver(services: Services, deliveries: Deliveries, delivery: Delivery) -> 
     with log_context(job_id=delivery.job_id):
         try:
             job = services.jobs.get_job(delivery.job_id)
+            if job.attempt == delivery.attempt and job.status.is_final and job.callback_url:
+                return _try(services, deliveries, delivery, job, job.callback_url)
+            logger.info("a webhook has nothing to tell any more: the job was sent again")
         except JobNotFoundError as error:
             logger.info("a webhook has nothing to tell any more: {}", error)
-            deliveries.remove(delivery)
-            return None
-        if job.attempt != delivery.attempt or not job.status.is_final or not job.callback_url:
-            logger.info("a webhook has nothing to tell any more: the job was sent again")
-            deliveries.remove(delivery)
-            return None
-        try:
-            return _try(services, deliveries, delivery, job, job.callback_url)
         except ConflictError as error:
             logger.info("somebody else has the delivery: {}", error)
             return None
+        deliveries.remove(delivery)
+        return None
 
 
 def _try(services: Services, deliveries: Deliveries, delivery: Delivery, job: JobModel, url: str) -> DeliveryStatus:

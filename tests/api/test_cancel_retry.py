@@ -64,7 +64,7 @@ def test_retry_when_failed_then_the_next_attempt_waits_at_once_with_all_its_trie
     run = claim(services, job_id)
     services.jobs.modify_job(job_id, lambda _: JobUpdate(failures=3))
     run.fail(NO_MODEL)
-    services.queue.acknowledge(f"{job_id}:1")
+    services.queue.remove(f"{job_id}:1")
     response = post(client, job_id, "retry")
 
     assert response.status_code == 202

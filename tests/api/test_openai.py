@@ -43,7 +43,7 @@ def working(services: Services) -> Iterator[None]:
 
     def work() -> None:
         while not over.wait(0.02):
-            for job in services.jobs.get_pending_jobs():
+            for job in services.jobs.list_jobs(status=JobStatus.QUEUED).jobs:
                 request = run_request(job, services.settings)
                 with DagsterInstance.ephemeral() as instance:
                     defs.get_job_def(request.job_name or "").execute_in_process(

@@ -14,6 +14,7 @@ from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.retention import sweep
 from stt_core.transcript.formats import FORMATS
 from tests.chaos.stack import ChaosStack
+from tests.core.jobs.conftest import count_leases
 
 #: So much may the times of words, and other figures, differ between two hearings of the same sound.
 _SECONDS, _ROUNDING = 0.25, 0.01
@@ -90,7 +91,7 @@ def _left_in_servers(stack: ChaosStack, jobs: list[JobModel]) -> Iterator[str]:
     services = stack.services
     if waiting := services.queue.members():
         yield f"Redis still holds {sorted(waiting)}"
-    if leased := services.queue.statistics().leased:
+    if leased := count_leases(services.queue):
         yield f"Redis still holds {leased} leases"
     if signs := services.heartbeats.signs():
         yield f"MongoDB still holds signs of life of {sorted(signs)}"

@@ -53,7 +53,7 @@ def test_kinds_when_named_then_no_two_share_a_name() -> None:
 
 
 def test_kinds_when_listed_then_the_package_shows_each() -> None:
-    assert {kind.__name__ for kind in KINDS} | {SttError.__name__} == set(errors.__all__)
+    assert all(getattr(errors, kind.__name__) is kind for kind in [SttError, *KINDS])
 
 
 def test_callers_mistakes_when_answered_then_they_are_4xx_and_expected() -> None:

@@ -90,9 +90,9 @@ class System:
     def upload(self) -> str:
         """Upload the recording through the core, as the API does."""
         data = RECORDING.read_bytes()
-        return self.services.tasks.create_task(
+        return self.services.submissions.submit(
             io.BytesIO(data), filename="talk.ogg", size_bytes=len(data), language="en"
-        ).job_id
+        ).job.job_id
 
     def work(self, *, clock: float = 0) -> list[int]:
         """Run what was launched, and tell Dagster of processes that died, as its code server does."""

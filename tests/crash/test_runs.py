@@ -10,6 +10,7 @@ from stt_core.failpoints import Failpoint
 from stt_core.jobs.job import JobStatus
 from stt_core.retention import sweep
 from tests.conftest import wait_until
+from tests.core.jobs.conftest import count_leases
 from tests.crash.conftest import KILLED, System
 
 #: In the order in which a run comes by.
@@ -44,7 +45,7 @@ def assert_nothing_else_is_left(system: System, job_id: str, prefix: str) -> Non
 
     def swept() -> bool:
         assert system.order("recover") == 0 and system.order("launch") == 0
-        return not system.services.queue.members() and not system.services.queue.statistics().leased
+        return not system.services.queue.members() and not count_leases(system.services.queue)
 
     wait_until(swept, "the queue being empty of entries and leases")
     sweep(system.services)

@@ -98,8 +98,8 @@ def upload(services: Services) -> Upload:
     def upload(recording: bytes | str, **options: object) -> str:
         data = (DATA / recording).read_bytes() if isinstance(recording, str) else recording
         name = recording if isinstance(recording, str) else "bytes.wav"
-        view = services.tasks.create_task(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]
-        return view.job_id
+        submission = services.submissions.submit(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]
+        return submission.job.job_id
 
     return upload
 

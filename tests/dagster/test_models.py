@@ -48,7 +48,7 @@ def services(settings: Settings, model_file: Path, monkeypatch: pytest.MonkeyPat
 
 def upload(services: Services) -> str:
     data = (DATA / "sample-01.mp3").read_bytes()
-    return services.tasks.create_task(io.BytesIO(data), filename="a.mp3", size_bytes=len(data)).job_id
+    return services.submissions.submit(io.BytesIO(data), filename="a.mp3", size_bytes=len(data)).job.job_id
 
 
 @pytest.mark.parametrize("model_file", ["ggml-my model.v2", "base.bin", "Model ü"], indirect=True)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from stt_core.access.api_key import Scope
 from stt_core.access.keys import ApiKeys
 from stt_core.errors import InvalidInputError, KeyNotFoundError
-from stt_core.settings import Settings
 from stt_core.stores.database import Database
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings)
-    yield database
-    database.close()
 
 
 @pytest.fixture

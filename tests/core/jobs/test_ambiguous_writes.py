@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +11,7 @@ from stt_core.jobs.job import JobCreate, JobOptions, JobUpdate
 from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
 from stt_core.stores.database import Database
-from tests.core.jobs.wire import Wire
+from tests.core.wire import Wire
 
 CREATE = JobCreate(filename="talk.mp3", options=JobOptions(model="demo"))
 #: How the commands are named on the wire.
@@ -27,21 +27,11 @@ def wired_jobs(settings: Settings, wire: Wire) -> Iterator[JobRepository]:
     database.close()
 
 
-def test_create_job_when_the_server_wrote_and_never_answered_succeeds_once(
-    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
+@pytest.mark.parametrize("cut", [Wire.cut_after, Wire.cut_before])
+def test_create_job_when_the_server_dies_before_or_after_it_wrote_succeeds_once(
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository, cut: Callable[[Wire, bytes], None]
 ) -> None:
-    wire.cut_after(INSERT)
-
-    job = wired_jobs.create_job(CREATE)
-
-    assert wire.cuts == 1
-    assert jobs.list_jobs().jobs == [job]
-
-
-def test_create_job_when_the_server_died_before_it_wrote_succeeds_once(
-    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository
-) -> None:
-    wire.cut_before(INSERT)
+    cut(wire, INSERT)
 
     job = wired_jobs.create_job(CREATE)
 
@@ -51,10 +41,10 @@ def test_create_job_when_the_server_died_before_it_wrote_succeeds_once(
 
 @pytest.mark.parametrize("cut", [Wire.cut_after, Wire.cut_before])
 def test_update_job_when_the_answer_is_lost_writes_once_and_says_so(
-    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository, cut: object
+    wired_jobs: JobRepository, wire: Wire, jobs: JobRepository, cut: Callable[[Wire, bytes], None]
 ) -> None:
     job = jobs.create_job(CREATE)
-    cut(wire, UPDATE)  # type: ignore[operator]
+    cut(wire, UPDATE)
 
     written = wired_jobs.update_job(job, JobUpdate(language="de"))
 

@@ -17,6 +17,7 @@ from stt_core.jobs.queue import JobQueue
 from stt_core.settings import Settings
 from stt_core.stores.redis_server import redis_errors
 from tests.conftest import wait_until
+from tests.core.jobs.conftest import count_leases
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -71,7 +72,7 @@ def test_enqueue_when_the_member_is_there_changes_nothing(queue: JobQueue) -> No
     assert not queue.enqueue("a:1", Priority.HIGH, _at(5))
 
     assert queue.peek(9) == ["a:1", "b:1"]
-    assert queue.statistics().by_priority == {Priority.HIGH: 0, Priority.NORMAL: 2, Priority.LOW: 0}
+    assert queue.sizes() == {Priority.HIGH: 0, Priority.NORMAL: 2, Priority.LOW: 0}
 
 
 def test_enqueue_when_the_queue_is_full_refuses_new_ones_only(settings: Settings) -> None:
@@ -102,7 +103,7 @@ def test_enqueue_when_many_come_at_once_never_exceeds_the_size(settings: Setting
         accepted = list(threads.map(add, range(60)))
 
     assert sum(accepted) == 17
-    assert queue.statistics().total == 17
+    assert sum(queue.sizes().values()) == 17
     queue.close()
 
 
@@ -114,7 +115,7 @@ def test_lease_when_many_want_it_one_gets_it(queue: JobQueue) -> None:
 
     assert sum(got) == 1
     assert queue.peek(5) == []
-    assert queue.statistics().leased == 1
+    assert count_leases(queue) == 1
 
 
 def test_lease_when_it_runs_out_the_member_is_seen_again(settings: Settings) -> None:
@@ -129,15 +130,15 @@ def test_lease_when_it_runs_out_the_member_is_seen_again(settings: Settings) -> 
     queue.close()
 
 
-def test_acknowledge_removes_the_member_and_its_lease(queue: JobQueue) -> None:
+def test_remove_takes_the_member_and_its_lease(queue: JobQueue) -> None:
     queue.enqueue("a:1", Priority.LOW, NOON)
     queue.lease("a:1", "me")
 
-    queue.acknowledge("a:1")
-    queue.acknowledge("a:1")
+    queue.remove("a:1")
+    queue.remove("a:1")
 
     assert queue.members() == set()
-    assert queue.statistics().leased == 0
+    assert count_leases(queue) == 0
 
 
 def test_remove_says_whether_the_member_was_waiting(queue: JobQueue) -> None:
@@ -158,14 +159,12 @@ def test_position_counts_every_job_before_it(queue: JobQueue) -> None:
     assert queue.position("nobody:1") is None
 
 
-def test_statistics_count_by_priority(queue: JobQueue) -> None:
+def test_sizes_count_by_priority(queue: JobQueue) -> None:
     for index, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.LOW]):
         queue.enqueue(f"j{index}:1", priority, NOON)
 
-    statistics = queue.statistics()
-
-    assert statistics.by_priority == {Priority.HIGH: 1, Priority.NORMAL: 0, Priority.LOW: 2}
-    assert (statistics.total, statistics.leased) == (3, 0)
+    assert queue.sizes() == {Priority.HIGH: 1, Priority.NORMAL: 0, Priority.LOW: 2}
+    assert count_leases(queue) == 0
 
 
 def test_two_queues_of_different_names_on_one_redis_see_nothing_of_each_other(settings: Settings) -> None:
@@ -174,7 +173,7 @@ def test_two_queues_of_different_names_on_one_redis_see_nothing_of_each_other(se
     mine.lease("a:1", "me")
 
     assert other.members() == set()
-    assert other.statistics().leased == 0
+    assert count_leases(other) == 0
     mine.close()
     other.close()
 
@@ -272,7 +271,7 @@ def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(setti
     for operation in (
         queue.ping,
         queue.ensure_room,
-        queue.statistics,
+        queue.sizes,
         queue.members,
         lambda: queue.peek(1),
         lambda: queue.position("a:1"),

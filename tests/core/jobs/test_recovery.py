@@ -19,7 +19,7 @@ from stt_core.jobs.repository import JobRepository
 from stt_core.settings import Settings
 from stt_core.stores.database import Database
 from stt_core.stores.documents import utc_now
-from tests.core.jobs.conftest import store_job
+from tests.core.jobs.conftest import count_leases, store_job
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ def claim(jobs: JobRepository, database: Database, queue: JobQueue) -> Claim:
     job = store_job(database, status="queued", attempt=1, queued_at=NOON)
     enqueue_job(queue, job)
     claim = ensure_claim(jobs, job.job_id, "run-1", attempt=1)
-    queue.acknowledge(job.member)
+    queue.remove(job.member)
     return claim
 
 
@@ -251,7 +251,7 @@ def test_restore_queue_when_the_queue_is_full_takes_accepted_jobs_all_the_same(
     _store_waiting(database, 3)
 
     assert restore_queue(jobs, queue) == 3
-    assert queue.statistics().total == 3
+    assert sum(queue.sizes().values()) == 3
     queue.close()
 
 
@@ -278,7 +278,7 @@ def test_restore_queue_when_entries_are_of_finished_or_unknown_jobs_removes_them
 
     assert restore_queue(jobs, queue) == 1
     assert queue.members() == {waiting.member}
-    assert queue.statistics().leased == 0
+    assert count_leases(queue) == 0
 
 
 def test_jobs_of_the_backfill_lane_when_they_wait_are_never_in_the_queue(

@@ -48,9 +48,9 @@ class Recordings:
     def plan(self, name: str, *, slots: int, **options: object) -> tuple[Claim, list[ChunkBatch]]:
         """Upload a recording, claim its job, cut it up, and spread the chunks over steps."""
         data = (DATA / name).read_bytes()
-        job = self.services.tasks.create_task(
+        job = self.services.submissions.submit(
             io.BytesIO(data), filename=name, size_bytes=len(data), model=MODEL, **options
-        )  # type: ignore[arg-type]
+        ).job  # type: ignore[arg-type]
         claim = ensure_claim(self.services.jobs, job.job_id, f"run-of-{job.job_id}", attempt=None)
         plan = plan_recording(self.services, claim, prepare_recording(self.services, claim), parallel=slots)
         return claim, batches_of(plan, slots=slots)

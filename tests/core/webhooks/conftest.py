@@ -73,12 +73,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
-    changed = settings.model_copy(update={"webhook_secret": SecretStr(SECRET), "webhook_allow": ("127.0.0.1",)})
-    services = Services.open(changed)
-    services.database.ensure_indexes()
-    yield services
-    services.close()
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"webhook_secret": SecretStr(SECRET), "webhook_allow": ("127.0.0.1",)})
 
 
 def create_job(services: Services, url: str | None) -> JobModel:

@@ -31,9 +31,10 @@ from stt_core.errors import (
     SttError,
 )
 from stt_core.settings import Settings
-from stt_core.stores.object_store import PART_SIZE, ObjectStore, store_errors
+from stt_core.stores.object_store import PART_SIZE, ObjectStore
+from stt_core.stores.s3_errors import store_errors
 from tests.conftest import start_server
-from tests.core.jobs.wire import Wire
+from tests.core.wire import Wire
 
 MEGABYTE = 1024**2
 
@@ -135,7 +136,7 @@ def test_put_stream_when_a_file_is_large_holds_less_than_a_part_of_it(store: Obj
     tracemalloc.stop()
 
     assert peak < PART_SIZE / 2
-    assert store.size("big") == 3 * PART_SIZE
+    assert store.version("big").size_bytes == 3 * PART_SIZE
 
 
 def test_put_stream_when_the_stream_is_shorter_than_announced_writes_nothing(store: ObjectStore) -> None:

@@ -14,7 +14,6 @@ from stt_core.errors import JobDeletedError, JobNotFoundError
 from stt_core.jobs.job import ChunkModel, JobError, JobModel, JobOptions, JobResult, JobStatus, Source
 from stt_core.retention import SweepReport, sweep
 from stt_core.services import Services
-from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 
 FINAL = [status for status in JobStatus if status.is_final]
@@ -22,14 +21,6 @@ UNFINISHED = [status for status in JobStatus if not status.is_final]
 
 #: `after(days, **settings)`: sweep as if so many days had gone by.
 After = Callable[..., SweepReport]
-
-
-@pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
-    opened = Services.open(settings)
-    opened.prepare()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
