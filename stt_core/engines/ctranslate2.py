@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +26,7 @@ from stt_core.errors import EngineError, ExecutableNotFoundError
 from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import one_line
 from stt_core.whisper.models import WhisperModel
@@ -111,8 +111,8 @@ class CTranslate2(Engine):
         self, wavs: Sequence[Path], options: dict[str, object], slot: Path | None, should_stop: ShouldStop | None
     ) -> Generator[ChunkTranscript]:
         seconds = [wav_seconds(wav) for wav in wavs]
-        with TemporaryDirectory(prefix="stt-whisper-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("whisper") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
                 self._watch(wavs, outputs, options, sum(seconds), slot, should_stop),
                 outputs,
@@ -137,8 +137,8 @@ class CTranslate2(Engine):
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, all of them for each; see `Engine.detect_languages`."""
         self.model.check()
-        with TemporaryDirectory(prefix="stt-language-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("language") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             options = {"only_languages": True, "threads": threads}
             words_of(self._watch(wavs, outputs, options, _WINDOW_SECONDS * len(wavs), slot, should_stop))
             return [_read(output, wav, _Languages).languages for output, wav in zip(outputs, wavs, strict=True)]

@@ -14,7 +14,6 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from stt_core.engines.base import Decoding, Engine, Patience, ShouldStop
 from stt_core.engines.process import find_executable, read_while_written, words_of
@@ -24,6 +23,7 @@ from stt_core.engines.whisper_cpp_output import read_languages, read_output
 from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
@@ -90,8 +90,8 @@ class WhisperCpp(Engine):
         self, wavs: Sequence[Path], flags: Sequence[str], slot: Path | None, should_stop: ShouldStop | None
     ) -> Generator[ChunkTranscript]:
         seconds = [wav_seconds(wav) for wav in wavs]
-        with TemporaryDirectory(prefix="stt-whisper-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("whisper") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             arguments = [*flags, "-ojf"]
             for wav, output in zip(wavs, outputs, strict=True):
                 arguments += ["-f", str(wav), "-of", str(output.with_suffix(""))]
@@ -141,8 +141,8 @@ class WhisperCpp(Engine):
         slot: Path | None,
         should_stop: ShouldStop | None,
     ) -> list[dict[str, float]]:
-        with TemporaryDirectory(prefix="stt-language-") as folder:
-            bases = [Path(folder) / str(position) for position in range(len(wavs))]
+        with temporary_folder("language") as folder:
+            bases = [folder / str(position) for position in range(len(wavs))]
             files = [word for wav, base in zip(wavs, bases, strict=True) for word in ("-f", str(wav), "-of", str(base))]
             watched = self._watch(executable, [*flags, *files], _WINDOW_SECONDS * len(wavs), slot, should_stop)
             stderr = words_of(watched)
