@@ -6,7 +6,7 @@ appear only at the borders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -100,6 +100,16 @@ class Chunk(BaseModel):
                 return span.start + position - begin
             previous_end = span.end
         return previous_end
+
+
+@logged
+def covered_samples(spans: Iterable[Span]) -> int:
+    """Return how many samples spans hold together, in order of their starts; those of an overlap count once."""
+    covered = reached = 0
+    for span in spans:
+        covered += max(0, span.end - max(span.start, reached))
+        reached = max(reached, span.end)
+    return covered
 
 
 class AudioTrack(BaseModel):

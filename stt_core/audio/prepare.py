@@ -24,7 +24,7 @@ from stt_core.audio.chunking import OVERLAP_PRICE, cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span, covered_samples
 from stt_core.audio.rumble import RumbleFilter
 from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs, to_spans
 from stt_core.audio.vad import Voice, VoiceMeter
@@ -228,10 +228,7 @@ def _is_heard(chunk: Chunk, speech: list[Span]) -> bool:
 
 def _describe(chunks: list[Chunk], total_samples: int) -> ChunkStatistics:
     seconds = [chunk.length / SAMPLE_RATE for chunk in chunks]
-    covered = covered_until = 0
-    for span in (span for chunk in chunks for span in chunk.spans):
-        covered += max(0, span.end - max(span.start, covered_until))
-        covered_until = max(covered_until, span.end)
+    covered = covered_samples(span for chunk in chunks for span in chunk.spans)
     return ChunkStatistics(
         chunks=len(chunks),
         duration_seconds=total_samples / SAMPLE_RATE,
