@@ -32,7 +32,7 @@ from sounds import DEMO, ROOT, listen
 from stt_core.audio import RecordingStream, plan_recording
 from stt_core.audio.clips import Clip
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
-from stt_core.audio.silence import estimate_threshold, find_speech
+from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans
 from stt_core.engines.transcriber import Transcriber
 from stt_core.engines.whisper_cpp_output import parse_output
 from stt_core.logs import setup_logging
@@ -229,9 +229,9 @@ def count_windows_needed(stream: RecordingStream, settings: Settings) -> int:
         stream.energies,
         threshold_dbfs=estimate_threshold(stream.energies),
         min_silence_ms=settings.silence_min_ms,
-        padding_ms=settings.speech_padding_ms,
     )
-    return math.ceil(sum(span.length for span in spans) / SAMPLE_RATE / WINDOW_SECONDS)
+    padded = pad_spans(spans, settings.speech_padding_ms * SAMPLE_RATE // 1000, stream.energies.total_samples)
+    return math.ceil(sum(span.length for span in padded) / SAMPLE_RATE / WINDOW_SECONDS)
 
 
 def transcribe_whole(path: Path, engine: Engine) -> Transcript:

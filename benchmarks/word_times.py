@@ -159,8 +159,7 @@ def _heard_onset(sentence: Sentence, levels: Levels) -> float | None:
         return sentence.start
     loud = float(np.percentile(spoken, 95))
     over = _is_over(spoken, float(np.median(before)), loud)
-    firsts, ends = runs(over, bridge=_ALONE_FRAMES)
-    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+    for first, end in runs(over, bridge=_ALONE_FRAMES):
         if end - first < _CLICK_FRAMES:
             over[first:end] = False
     heard = _heard(over[: _frame(_LATEST_SECONDS)])

@@ -81,7 +81,7 @@ def usable_cores() -> list[int]:
 def cores_folder(named: Path | None) -> Path:
     """Return the folder of the leases, made if need be: the named one, or that of this host and user.
 
-    It must not depend on TMPDIR, which differs from run to run (`stt_core.temp_dirs`).
+    It must not depend on TMPDIR, which may differ between the stacks that share its cores.
 
     Raises:
         ConfigurationError: It cannot be made, or is not this user's own.

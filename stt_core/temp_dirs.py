@@ -1,7 +1,7 @@
-"""The temporary files of one process and its children, in a folder of their own that does not outlive them.
+"""Temporary folders that do not outlive the process that made them, however that ends.
 
 What a killed process leaves behind, another must remove, and a pid in a name would not tell which: containers share
-folders, and know different processes by the same number. So the folder holds a file that its owner locks, and whoever
+folders, and know different processes by the same number. So a folder holds a file that its owner locks, and whoever
 else needs it. The kernel frees the lock however they end, and whoever can have it alone deletes the folder.
 """
 
@@ -13,41 +13,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.util import Finalize
 from pathlib import Path
 
 from stt_core.logs import get_logger, logged
 
 logger = get_logger(__name__)
 
-#: Short, since `multiprocessing` makes sockets below, whose paths may have 107 characters (macOS: 103).
 _PREFIX = "stt-"
 _LOCK = ".stt-owner"
 
 
 @contextmanager
-def own_temporary_folder() -> Iterator[Path]:
-    """Put every temporary file of this process, and of those it starts in the block, into one new folder.
-
-    The folder is removed when the process ends.
-    """
-    remove_abandoned_folders()
-    before = {"TMPDIR": os.environ.get("TMPDIR"), "tempdir": tempfile.tempdir}
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Make a folder, named for its purpose, that is removed with the block; after a kill others remove it."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-"))
     lock = os.open(folder / "draft", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
         (folder / "draft").rename(folder / _LOCK)  # nobody sees it before it is locked
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         yield folder
     finally:
-        tempfile.tempdir = before["tempdir"]
-        if before["TMPDIR"] is None:
-            os.environ.pop("TMPDIR", None)
-        else:
-            os.environ["TMPDIR"] = before["TMPDIR"]
-        # At the process's end, after `multiprocessing` has removed its own folder in there.
-        Finalize(None, _remove, (folder, lock), exitpriority=-1000)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 @contextmanager
@@ -64,11 +51,6 @@ def shared_temporary_folder(folder: Path) -> Iterator[None]:
     finally:
         os.close(lock)
         remove_abandoned_folders()
-
-
-def _remove(folder: Path, lock: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(lock)
 
 
 @logged

@@ -182,9 +182,8 @@ def _find_pauses(interval: Span, levels: npt.NDArray[np.float32], frame: int, bl
         low = max(float(np.percentile(part, 1)), high - _GREATEST_RANGE_DB)
         if high - low < _LEAST_RANGE_DB:
             continue
-        firsts, ends = runs(part < low + (high - low) / 4, bridge=1)
-        lengths = ends - firsts
-        for begin, length in zip(firsts.tolist(), lengths.tolist(), strict=True):
+        for begin, stop in runs(part < low + (high - low) / 4, bridge=1):
+            length = stop - begin
             middle = (start + begin) * frame + length * frame // 2
             if length * frame * 1000 >= _PAUSE_MS * SAMPLE_RATE and interval.start < middle < interval.end:
                 pauses.append((middle, length * frame / SAMPLE_RATE))

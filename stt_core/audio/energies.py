@@ -19,8 +19,8 @@ from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
 
-#: Length of a frame, ms: fine enough for an onset, coarse enough for hours.
-FRAME_MS = 10
+#: Length of a frame, 10 ms: fine enough for an onset, coarse enough for hours.
+_FRAME_SAMPLES = SAMPLE_RATE // 100
 #: Full scale of a 16-bit sample: 0 dBFS as pydub counts it.
 FULL_SCALE = 32_768.0
 #: What a frame without any sound is said to have, dBFS: below the quietest sound (one bit in one
@@ -94,14 +94,9 @@ class FrameEnergies:
 
 
 class EnergyMeter:
-    """Gathers the energies of a recording from blocks of its samples, of any size.
+    """Gathers the energies of a recording from blocks of its samples, of any size."""
 
-    Args:
-        frame_ms: Length of a frame, ms.
-    """
-
-    def __init__(self, frame_ms: int = FRAME_MS) -> None:
-        self._frame_samples = frame_ms * SAMPLE_RATE // 1000
+    def __init__(self) -> None:
         self._sums = array("q")
         self._rest = b""
         self._total_bytes = 0
@@ -111,12 +106,12 @@ class EnergyMeter:
         """Take the next block: signed 16 bit little endian mono, cut anywhere."""
         self._total_bytes += len(pcm)
         data = self._rest + pcm if self._rest else pcm
-        frame_bytes = self._frame_samples * 2
+        frame_bytes = _FRAME_SAMPLES * 2
         usable = len(data) - len(data) % frame_bytes
         slice_bytes = frame_bytes * max(1, _SLICE_BYTES // frame_bytes)
         for begin in range(0, usable, slice_bytes):
             samples = np.frombuffer(data, "<i2", min(slice_bytes, usable - begin) // 2, begin)
-            self._sums.frombytes(self._sum_squares(samples).tobytes())
+            self._sums.frombytes(_sum_squares(samples).tobytes())
         self._rest = data[usable:]
 
     @logged
@@ -124,20 +119,21 @@ class EnergyMeter:
         """Return the energies of everything taken, once; an odd byte at the end is dropped."""
         rest = np.frombuffer(self._rest, "<i2", len(self._rest) // 2)
         if len(rest):
-            filled = np.pad(rest, (0, self._frame_samples - len(rest)))
-            self._sums.append(int(self._sum_squares(filled)[0]))
-        return FrameEnergies(np.array(self._sums, np.int64, copy=False), self._frame_samples, self._total_bytes // 2)
-
-    def _sum_squares(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
-        # float64 is exact up to 2**53; a 10 ms frame sums to 2**38 at most.
-        frames = samples.reshape(-1, self._frame_samples).astype(np.float64)
-        sums: npt.NDArray[np.int64] = np.einsum("ij,ij->i", frames, frames).astype(np.int64)
-        return sums
+            filled = np.pad(rest, (0, _FRAME_SAMPLES - len(rest)))
+            self._sums.append(int(_sum_squares(filled)[0]))
+        return FrameEnergies(np.array(self._sums, np.int64, copy=False), _FRAME_SAMPLES, self._total_bytes // 2)
 
 
 @logged
-def measure_energies(pcm: bytes, frame_ms: int = FRAME_MS) -> FrameEnergies:
+def measure_energies(pcm: bytes) -> FrameEnergies:
     """Return the energies of samples that are in memory."""
-    meter = EnergyMeter(frame_ms)
+    meter = EnergyMeter()
     meter.add(pcm)
     return meter.finish()
+
+
+def _sum_squares(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    # float64 is exact up to 2**53; a 10 ms frame sums to 2**38 at most.
+    frames = samples.reshape(-1, _FRAME_SAMPLES).astype(np.float64)
+    sums: npt.NDArray[np.int64] = np.einsum("ij,ij->i", frames, frames).astype(np.int64)
+    return sums

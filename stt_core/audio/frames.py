@@ -7,6 +7,7 @@ ISO 14496-3, (E-)AC-3 by ETSI TS 102 366, GSM 06.10 as RFC 3551 packs it, transp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from stt_core.logs import logged
@@ -40,12 +41,9 @@ def find_frames(head: bytes) -> tuple[str, int] | None:
     if _is_gsm(head):
         return "gsm", 0
     for demuxer, measure in _MEASURES:
-        sync = _SYNC_BYTES[demuxer]
-        position = head.find(sync, start)
-        while position >= 0:
-            if _is_chain(head, position, measure, _FRAMES_BEHIND_JUNK):
-                return demuxer, position
-            position = head.find(sync, position + 1)
+        for match in re.compile(_SYNC_BYTES[demuxer]).finditer(head, start):
+            if _is_chain(head, match.start(), measure, _FRAMES_BEHIND_JUNK):
+                return demuxer, match.start()
     return None
 
 
@@ -80,20 +78,12 @@ def _find_packets(head: bytes) -> int | None:
 
 def _find_packs(head: bytes) -> int | None:
     """Return where the first of two packs of an MPEG program stream begins, in one that was cut or wrapped."""
-    found = [at for at in _occurrences(head, b"\0\0\x01\xba") if _is_pack(head[at + 4 : at + 5])]
+    found = [match.start() for match in re.finditer(rb"\0\0\x01\xba", head) if _is_pack(head[match.end() :][:1])]
     return found[0] if len(found) > 1 else None
 
 
 def _is_pack(first: bytes) -> bool:
     return bool(first) and (first[0] & 0xC4 == 0x44 or first[0] & 0xF1 == 0x21)
-
-
-def _occurrences(head: bytes, wanted: bytes) -> list[int]:
-    found, position = [], head.find(wanted)
-    while position >= 0:
-        found.append(position)
-        position = head.find(wanted, position + 1)
-    return found
 
 
 def _is_gsm(head: bytes) -> bool:

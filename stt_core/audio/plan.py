@@ -6,7 +6,7 @@ appear only at the borders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,35 +84,32 @@ class Chunk(BaseModel):
             position += span.length + self.joint
 
     @logged
-    def to_source(self, position: int, edge: Literal["nearest", "start", "end"] = "nearest") -> int:
+    def to_source(self, position: int, edge: Literal["start", "end"]) -> int:
         """Map a position in the chunk to the source, in samples.
 
-        Monotonic, exact inside spans, and the inverse of `to_chunk` there. A position outside the chunk is clamped to
-        it, since whisper's own end times are not (29.0 s out of a 10 s file was seen). A joint is no place in the
-        source, and the border of two spans is two places; `edge` says which one is meant:
-
-        * `start`: the position begins something: the start of the next span;
-        * `end`: the position ends something: the end of the previous span;
-        * `nearest`: the nearer border of the two.
+        Monotonic, and exact inside spans. A position outside the chunk is clamped to it, since whisper's own end times
+        are not (29.0 s out of a 10 s file was seen). A joint is no place in the source, and the border of two spans is
+        two places: where the position begins something (`start`), it is the start of the next span, else the end of the
+        previous one.
         """
         previous_end = self.spans[0].start
         for begin, span in self.pieces():
             if position < begin or (position == begin and edge == "end"):  # in the joint before this span, or its rim
-                if edge == "nearest":
-                    return span.start if begin - position <= self.joint / 2 else previous_end
                 return span.start if edge == "start" else previous_end
             if position < begin + span.length:
                 return span.start + position - begin
             previous_end = span.end
         return previous_end
 
-    @logged
-    def to_chunk(self, source: int) -> int | None:
-        """Map a source sample to its position in the chunk, or None where the chunk does not hold it."""
-        for begin, span in self.pieces():
-            if span.start <= source < span.end:
-                return begin + source - span.start
-        return None
+
+@logged
+def covered_samples(spans: Iterable[Span]) -> int:
+    """Return how many samples spans hold together, in order of their starts; those of an overlap count once."""
+    covered = reached = 0
+    for span in spans:
+        covered += max(0, span.end - max(span.start, reached))
+        reached = max(reached, span.end)
+    return covered
 
 
 class AudioTrack(BaseModel):

@@ -24,9 +24,9 @@ from stt_core.audio.chunking import OVERLAP_PRICE, cut_fixed, plan_chunks
 from stt_core.audio.decode import BLOCK_BYTES, PcmStream
 from stt_core.audio.energies import EnergyMeter, FrameEnergies
 from stt_core.audio.formats import AudioFormat
-from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, Span, covered_samples
 from stt_core.audio.rumble import RumbleFilter
-from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs
+from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs, to_spans
 from stt_core.audio.vad import Voice, VoiceMeter
 from stt_core.logs import get_logger, logged
 from stt_core.options import Strategy
@@ -128,7 +128,7 @@ def plan_recording(
     auto = settings.silence_threshold_dbfs == "auto"
     threshold = estimate_threshold(energies) if auto else float(settings.silence_threshold_dbfs)
     limits = {"max_seconds": settings.chunk_max_seconds, "overlap_seconds": settings.chunk_overlap_seconds}
-    loud = find_speech(energies, threshold_dbfs=threshold, min_silence_ms=settings.silence_min_ms, padding_ms=0)
+    loud = find_speech(energies, threshold_dbfs=threshold, min_silence_ms=settings.silence_min_ms)
     sure = voice.spans(min_silence_ms=settings.silence_min_ms)
     missed = _uncovered(sure, pad_spans(loud, _NEAR_SAMPLES, energies.total_samples), energies)
     standing_out = pad_spans(sorted([*loud, *missed], key=lambda span: span.start), 0, energies.total_samples)
@@ -179,12 +179,9 @@ def _uncovered(spans: list[Span], by: list[Span], energies: FrameEnergies) -> li
             covered[span.start // frame : -(-span.end // frame)] = True
         return covered
 
-    firsts, ends = runs(frames(spans) & ~frames(by), bridge=1)
-    return [
-        Span(start=first * frame, end=min(end * frame, energies.total_samples))
-        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
-        if (end - first) * energies.frame_ms >= _SYLLABLE_MS
-    ]
+    found = runs(frames(spans) & ~frames(by), bridge=1)
+    long_enough = [(first, end) for first, end in found if (end - first) * energies.frame_ms >= _SYLLABLE_MS]
+    return to_spans(long_enough, frame, energies.total_samples)
 
 
 def _doubts(missed: list[Span]) -> Iterator[RecordingWarning]:
@@ -231,10 +228,7 @@ def _is_heard(chunk: Chunk, speech: list[Span]) -> bool:
 
 def _describe(chunks: list[Chunk], total_samples: int) -> ChunkStatistics:
     seconds = [chunk.length / SAMPLE_RATE for chunk in chunks]
-    covered = covered_until = 0
-    for span in (span for chunk in chunks for span in chunk.spans):
-        covered += max(0, span.end - max(span.start, covered_until))
-        covered_until = max(covered_until, span.end)
+    covered = covered_samples(span for chunk in chunks for span in chunk.spans)
     return ChunkStatistics(
         chunks=len(chunks),
         duration_seconds=total_samples / SAMPLE_RATE,

@@ -97,10 +97,9 @@ def find_stretches(chunk: Chunk, samples: Samples) -> list[Stretch]:
 def _heard_between(begin: int, end: int, over: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return where speech is heard between two joints, samples."""
     first = begin // _FRAME
-    firsts, ends = runs(over[first : -(-end // _FRAME)], bridge=_PAUSE_FRAMES)
     return [
         (max((first + start) * _FRAME, begin), min((first + stop) * _FRAME, end))
-        for start, stop in zip(firsts.tolist(), ends.tolist(), strict=True)
+        for start, stop in runs(over[first : -(-end // _FRAME)], bridge=_PAUSE_FRAMES)
         if stop - start >= _CLICK_FRAMES
     ]
 

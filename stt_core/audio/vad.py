@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Span
-from stt_core.audio.silence import runs
+from stt_core.audio.silence import runs, to_spans
 from stt_core.audio.silero import WINDOW_SAMPLES, SileroNetwork
 from stt_core.errors import InvalidInputError
 from stt_core.logs import get_logger, logged
@@ -49,17 +49,12 @@ class Voice:
         """
         begins_at, goes_on_at = (_FAINT, _FAINT) if faint else (_BEGINS_AT, _GOES_ON_AT)
         likely = self.probabilities > goes_on_at
-        firsts, ends = runs(likely, bridge=1)
-        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        for first, end in runs(likely, bridge=1):
             part = self.probabilities[first:end]
             if end - first < _LEAST_WINDOWS or part.max() < begins_at:
                 likely[first:end] = False
         bridge = -(-min_silence_ms * SAMPLE_RATE // (1000 * WINDOW_SAMPLES))
-        firsts, ends = runs(likely, bridge=max(1, bridge))
-        return [
-            Span(start=first * WINDOW_SAMPLES, end=min(end * WINDOW_SAMPLES, self.total_samples))
-            for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
-        ]
+        return to_spans(runs(likely, bridge=max(1, bridge)), WINDOW_SAMPLES, self.total_samples)
 
     @logged
     def likelihood(self, span: Span) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar, Unpack
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +26,7 @@ from stt_core.errors import EngineError, ExecutableNotFoundError
 from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import one_line
 from stt_core.whisper.models import WhisperModel
@@ -99,8 +99,8 @@ class CTranslate2(Engine):
         self.model.check()
         options = self._options(decoding, language)
         seconds = [wav_seconds(wav) for wav in wavs]
-        with TemporaryDirectory(prefix="stt-whisper-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("whisper") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
                 self._watch(wavs, outputs, options, sum(seconds), call),
                 outputs,
@@ -119,8 +119,8 @@ class CTranslate2(Engine):
     ) -> list[dict[str, float]]:
         """Return what languages are heard in sounds, all of them for each; see `Engine.detect_languages`."""
         self.model.check()
-        with TemporaryDirectory(prefix="stt-language-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("language") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             words_of(self._watch(wavs, outputs, {"only_languages": True}, _WINDOW_SECONDS * len(wavs), call))
             return [_read(output, wav, _Languages).languages for output, wav in zip(outputs, wavs, strict=True)]
 

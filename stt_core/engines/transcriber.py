@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Unpack
 
 from stt_core.engines.base import Call, Decoding, Engine
@@ -22,6 +21,7 @@ from stt_core.engines.choice import engine_for
 from stt_core.engines.wavs import wav_seconds, write_rest
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.loops import find_loops, flag_loops, segment_of_word
 from stt_core.whisper.models import WhisperModel
@@ -128,8 +128,8 @@ class Transcriber:
         before = first.segments[:position]
         begin = max(first.segments[position].start - _RUN_UP_SECONDS, before[-1].end if before else 0.0)
         logger.warning("the text of {} repeats itself from {:.2f} s: decoding it again", wav.name, begin)
-        with TemporaryDirectory(prefix="stt-loop-") as folder:
-            rest = Path(folder) / wav.name
+        with temporary_folder("loop") as folder:
+            rest = folder / wav.name
             write_rest(wav, begin, rest)
             decoding = replace(self.decoding, temperature=_RETRY_TEMPERATURE)
             [again] = hear([rest], decoding)

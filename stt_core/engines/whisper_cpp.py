@@ -14,7 +14,6 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Unpack
 
 from stt_core.engines.base import Call, Decoding, Engine, Patience
@@ -25,6 +24,7 @@ from stt_core.engines.whisper_cpp_output import read_languages, read_output
 from stt_core.languages import ENGLISH, check_language
 from stt_core.logs import get_logger, logged
 from stt_core.settings import Settings
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
 
@@ -82,8 +82,8 @@ class WhisperCpp(Engine):
         self.model.check()  # the engine itself answers a cut-off model's nonsense with exit code 0
         flags = [*self._flags(decoding, language), "-ojf"]
         seconds = [wav_seconds(wav) for wav in wavs]
-        with TemporaryDirectory(prefix="stt-whisper-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("whisper") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             yield from read_while_written(
                 self._watch(self.executable, flags, wavs, outputs, sum(seconds), call),
                 outputs,
@@ -115,8 +115,8 @@ class WhisperCpp(Engine):
         return heard
 
     def _detect(self, executable: Path, wavs: Sequence[Path], call: Call) -> list[dict[str, float]]:
-        with TemporaryDirectory(prefix="stt-language-") as folder:
-            outputs = [Path(folder) / f"{position}.json" for position in range(len(wavs))]
+        with temporary_folder("language") as folder:
+            outputs = [folder / f"{position}.json" for position in range(len(wavs))]
             seconds = _WINDOW_SECONDS * len(wavs)
             stderr = words_of(self._watch(executable, ["-dl", "-oj"], wavs, outputs, seconds, call))
             said = [float(number) for number in _SAID.findall(stderr)]

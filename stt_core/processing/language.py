@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from stt_core.audio.clips import Clip
 from stt_core.audio.plan import Chunk, Span
@@ -24,6 +22,7 @@ from stt_core.languages import AUTO, AUTO_PER_CHUNK, ENGLISH, check_languages
 from stt_core.logs import get_logger, logged
 from stt_core.options import JobOptions
 from stt_core.processing.texts import ChunkTexts
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.formats import clock
 from stt_core.warnings import RecordingWarning, WarningName
 
@@ -177,8 +176,8 @@ def _listen(
 def _detect(
     claim: Claim, texts: ChunkTexts, clips: Sequence[Clip], allowed: Sequence[str], parallel: int
 ) -> list[dict[str, float]]:
-    with TemporaryDirectory(prefix="stt-language-") as folder:
-        wavs = [Path(folder) / f"place-{number}.wav" for number in range(len(clips))]
+    with temporary_folder("language") as folder:
+        wavs = [folder / f"place-{number}.wav" for number in range(len(clips))]
         for clip, wav in zip(clips, wavs, strict=True):
             clip.write_wav(wav)
         try:
@@ -210,8 +209,8 @@ def _language_of_text(claim: Claim, texts: ChunkTexts, chunk: Chunk) -> str:
     clip = texts.render(chunk)
     transcript = texts.find(key := texts.key(clip, AUTO))
     if transcript is None:
-        with TemporaryDirectory(prefix="stt-language-") as folder:
-            wav = Path(folder) / "chunk.wav"
+        with temporary_folder("language") as folder:
+            wav = folder / "chunk.wav"
             clip.write_wav(wav)
             try:
                 with texts.cores(should_stop=claim.is_lost) as cores:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 from stt_core import object_keys
@@ -21,6 +20,7 @@ from stt_core.options import Channels
 from stt_core.processing.handover import PreparedAudio, Track
 from stt_core.processing.loading import engines_loading
 from stt_core.services import Services
+from stt_core.temp_dirs import temporary_folder
 
 logger = get_logger(__name__)
 
@@ -45,8 +45,8 @@ def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     dequeue_job(services.queue, job)
     failpoint(Failpoint.ENTRY_ACKNOWLEDGED)
     split = job.options.channels is Channels.SPLIT
-    with engines_loading(services, claim), TemporaryDirectory(prefix="stt-source-") as folder:
-        path = Path(folder) / "source"
+    with engines_loading(services, claim), temporary_folder("source") as folder:
+        path = folder / "source"
         services.store.in_bucket(job.source.bucket).download(job.source.key, path, etag=job.source.etag)
         with path.open("rb") as file:
             audio_format = detect_file_format(file)

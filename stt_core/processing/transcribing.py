@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import TypeVar
 
@@ -27,6 +26,7 @@ from stt_core.processing.planning import chunk_document
 from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
 from stt_core.stores.documents import utc_now
+from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.formats import clock
 from stt_core.transcript.placing import place_words
@@ -82,8 +82,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     model = resolve_model(asked_for, services.settings, digest=batch.model_digest)
     texts = ChunkTexts.open(services, batch.tracks, model, job)
     run = _BatchRun(services, claim, batch, texts)
-    with TemporaryDirectory(prefix="stt-chunks-") as folder:
-        waiting = run.take_known(Path(folder))
+    with temporary_folder("chunks") as folder:
+        waiting = run.take_known(folder)
         started, cpu_before = time.monotonic() - waited_seconds(), engine_cpu_seconds()
         groups = [*run.calls(waiting)][::-1]
         while groups:
@@ -98,7 +98,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
                 run.give_up(left[0].document, error, accept=batch.allow_partial and is_last_try)
         if waiting and job.lane is Lane.BACKFILL:
             started += let_uploads_pass(services.jobs)
-        run.settle(Path(folder))
+        run.settle(folder)
     return BatchResult(
         job_id=batch.job_id,
         outcomes=[run.outcomes[chunk.index] for chunk in batch.chunks],

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO, Unpack, cast
 
 from stt_core import object_keys
@@ -49,6 +47,7 @@ from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 from stt_core.tasks.idempotency import IdempotencyKeys, KeyRecord
 from stt_core.tasks.wishes import Wishes, job_wished_for
+from stt_core.temp_dirs import temporary_folder
 
 logger = get_logger(__name__)
 
@@ -250,8 +249,8 @@ class Submissions:
         self.ensure_acceptable(size_bytes)
         detected = self._detect_stored(incoming, size_bytes)
         if job.options.track is not None:
-            with TemporaryDirectory(prefix="stt-track-") as folder:
-                copy = Path(folder) / "source"
+            with temporary_folder("track") as folder:
+                copy = folder / "source"
                 with disk_errors(f"for a recording of {size_bytes} bytes in {folder}", mend="Free space there."):
                     self._store.download(incoming, copy)
                 with copy.open("rb") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import merge
+from operator import attrgetter
 
 from stt_core.errors import InvalidInputError
 from stt_core.logs import logged
@@ -82,7 +83,7 @@ def _vtt(transcript: Transcript, layout: CueLayout) -> str:
 def _tsv(transcript: Transcript, _: CueLayout) -> str:
     """Whisper's own: start and end in milliseconds, and the text."""
     rows = (
-        f"{_milliseconds(segment.start)}\t{_milliseconds(segment.end)}\t{_spoken(segment)}\n"
+        f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{_spoken(segment)}\n"
         for segment in _shown(transcript)
     )
     return "start\tend\ttext\n" + "".join(rows)
@@ -99,6 +100,7 @@ _WRITERS: dict[str, Callable[[Transcript, CueLayout], str]] = {
 
 def _shown(transcript: Transcript) -> Iterator[Segment]:
     """Yield what a reader sees, by start: the segments, and a line in the place of each part that has no text."""
+    by_start = attrgetter("start")
     lines = (
         Segment(
             index=len(transcript.segments),
@@ -109,11 +111,7 @@ def _shown(transcript: Transcript) -> Iterator[Segment]:
         )
         for gap in transcript.gaps
     )
-    return merge(transcript.segments, sorted(lines, key=_start), key=_start)
-
-
-def _start(segment: Segment) -> float:
-    return segment.start
+    return merge(transcript.segments, sorted(lines, key=by_start), key=by_start)
 
 
 def _spoken(segment: Segment) -> str:
@@ -131,10 +129,6 @@ def _voice(speaker: str | None) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
 
 
 def _clock(milliseconds: int, point: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 
-from stt_core.audio.plan import SAMPLE_RATE, Chunk
+from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span, covered_samples
 from stt_core.audio.vad import Voice
 from stt_core.errors import MissingChunksError
 from stt_core.logs import get_logger, logged
@@ -221,21 +221,13 @@ def _segments(
 
 def _statistics(plan: Sequence[Chunk], segments: Sequence[Segment], doubled: int) -> TranscriptStatistics:
     probabilities = [word.probability for segment in segments for word in segment.words]
+    spans: dict[int | None, list[Span]] = defaultdict(list)  # channels add up
+    for chunk in plan:
+        spans[chunk.channel].extend(chunk.spans)
     return TranscriptStatistics(
         words=sum(len(segment.words) or len(segment.text.split()) for segment in segments),
-        speech_seconds=round(_speech_samples(plan) / SAMPLE_RATE, 3),
+        speech_seconds=round(sum(map(covered_samples, spans.values())) / SAMPLE_RATE, 3),
         chunks=len(plan),
         confidence=round(fmean(probabilities), 4) if probabilities else None,
         duplicate_words_removed=doubled,
     )
-
-
-def _speech_samples(plan: Sequence[Chunk]) -> int:
-    """Samples of the source that some chunk holds, overlaps counted once; channels add up."""
-    total = 0
-    reached: dict[int | None, int] = defaultdict(int)
-    for chunk in plan:
-        for span in chunk.spans:
-            total += max(0, span.end - max(span.start, reached[chunk.channel]))
-            reached[chunk.channel] = max(reached[chunk.channel], span.end)
-    return total

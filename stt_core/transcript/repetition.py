@@ -36,7 +36,7 @@ def find_repetitions(words: Sequence[str]) -> list[Repetition]:
     Args:
         words: The words of one chunk or text.
     """
-    spoken = _normalise(words)
+    spoken = [bare(word) for word in words]
     found: list[Repetition] = []
     for period in range(1, min(MAX_PERIOD, len(spoken) // 2) + 1):
         needed = _SHORT_PERIODS.get(period, _OTHER_PERIODS) * period
@@ -47,22 +47,10 @@ def find_repetitions(words: Sequence[str]) -> list[Repetition]:
 
 
 @logged
-def count_echoes(words: Sequence[str]) -> int:
-    """Return the most words in a row that equal those said just before them ("in the city in the park": 2)."""
-    heard = _normalise(words)
-    periods = range(1, min(MAX_PERIOD, len(heard) - 1) + 1)
-    return max((end - start - period for period in periods for start, end in _runs(heard, period)), default=0)
-
-
-@logged
 def compression_ratio(text: str) -> float:
     """Return the length of a text over that of the text compressed: high where it repeats itself."""
     plain = text.encode()
     return len(plain) / len(zlib.compress(plain))
-
-
-def _normalise(words: Sequence[str]) -> list[str]:
-    return [bare(word) for word in words]
 
 
 def _runs(words: Sequence[str], period: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, Word
-from stt_core.transcript.text import find_words
+from stt_core.transcript.text import split_at_words
 from stt_core.transcript.timeline import BREAK_SAMPLES
 
 #: Segments last so long, seconds, where text and pauses allow.
@@ -64,13 +64,8 @@ _GAINS = {Border.SENTENCE: 1.0, Border.SEGMENT: 0.2, Border.PART: 0.2, Border.CA
 def spoken_words(segment: ChunkSegment, number: int) -> list[Spoken]:
     """Return the words of a segment, each with the spacing and punctuation that follow it there."""
     words = [word for word in segment.words if word.text.strip()]
-    starts = find_words(segment.text, (word.text for word in words))
-    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
-        return [Spoken(word, f"{word.text} ", number) for word in words]
-    edges = [0, *starts[1:], len(segment.text)]
-    return [
-        Spoken(word, segment.text[begin:end], number) for word, (begin, end) in zip(words, pairwise(edges), strict=True)
-    ]
+    texts = split_at_words(segment.text, [word.text for word in words])
+    return [Spoken(word, text, number) for word, text in zip(words, texts, strict=True)]
 
 
 @logged

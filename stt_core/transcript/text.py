@@ -7,7 +7,8 @@ younger than this Python's Unicode. Only spaces, and control characters, which w
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rich.cells import cell_len
 
@@ -47,6 +48,15 @@ def find_words(text: str, words: Iterable[str]) -> list[int] | None:
         starts.append(cursor)
         cursor += len(word)
     return starts
+
+
+@logged
+def split_at_words(text: str, words: Sequence[str]) -> list[str]:
+    """Return each word with the spacing and punctuation that follow it in a text (and precede it, for the first)."""
+    starts = find_words(text, words)
+    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
+        return [f"{word} " for word in words]
+    return [text[left:right] for left, right in pairwise([0, *starts[1:], len(text)])] if words else []
 
 
 def _is_bare(character: str) -> bool:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
-from stt_core.transcript.text import find_words
+from stt_core.transcript.text import split_at_words
 
 #: A line with words on both sides of a dropped silence this long is broken there, in samples. After one second a
 #: reader expects a new subtitle; shorter pauses stay inside a sentence.
@@ -66,7 +66,7 @@ def without_words(line: Line, dropped: Collection[int]) -> Line:
     if len(kept) == len(line.words):
         return line
     words = [line.words[position] for position in kept]
-    texts = _text_of_words(line)
+    texts = split_at_words(line.text, [word.text for word in line.words])
     return Line(
         start=line.start if 0 in kept or not words else words[0].start,
         end=line.end if len(line.words) - 1 in kept or not words else words[-1].end,
@@ -162,11 +162,3 @@ def _inside(piece: Piece, position: int) -> int:
 
 def _samples(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE)
-
-
-def _text_of_words(line: Line) -> list[str]:
-    """Return each word with the spacing and punctuation that follow it in the line (and precede it, for the first)."""
-    starts = find_words(line.text, (word.text for word in line.words))
-    if starts is None:  # the engine's words are not its text: spaces between them are the best guess
-        return [f"{word.text} " for word in line.words]
-    return [line.text[left:right] for left, right in pairwise([0, *starts[1:], len(line.text)])]

@@ -24,7 +24,7 @@ from dagster._core.execution.retries import RetryMode
 
 from stt_core.backfill.opening import is_short_object
 from stt_core.logs import logged
-from stt_core.temp_dirs import own_temporary_folder
+from stt_core.temp_dirs import remove_abandoned_folders
 from stt_dagster.resources import SttResource
 from stt_dagster.runtime.fork_server import shared_fork_server
 from stt_dagster.runtime.names import PARTITION
@@ -38,12 +38,13 @@ class _BeatingExecutor(Executor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         services, run = SttResource().services, plan_context.dagster_run
         executes_run()
+        remove_abandoned_folders()
         partition = run.tags.get(PARTITION)
         if partition and "execution" not in run.run_config:  # people launch these, and give no config
             slots = 1 if is_short_object(services, partition) else services.settings.max_concurrent_steps
             [(kind, fields)] = spread_over(slots).items()
             self._inner = self._create({kind: {**fields, "retries": {"enabled": {}}}})
-        with shared_fork_server(), services.heartbeats.beating(plan_context.run_id), own_temporary_folder():
+        with shared_fork_server(), services.heartbeats.beating(plan_context.run_id):
             for event in self._inner.execute(plan_context, execution_plan):
                 yield event
                 if event.is_step_failure and _is_canceling(plan_context):

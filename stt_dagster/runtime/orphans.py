@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
 from stt_core.logs import get_logger, logged
-from stt_core.temp_dirs import own_temporary_folder
 
 logger = get_logger(__name__)
 
@@ -33,17 +32,13 @@ def executes_run() -> None:
 
 @contextmanager
 def step_process() -> Iterator[None]:
-    """Execute a step in the block: in the process of its run, or in one that ends with that and has its own folder.
-
-    A process of its own does not inherit what its run has set for itself, the folder for temporary files among it.
-    """
+    """Execute a step in the block: in the process of its run, or in one that ends with that."""
     parent = multiprocessing.parent_process()
     if parent is None or _run_process == os.getpid():
         yield
         return
     threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
-    with own_temporary_folder():
-        yield
+    yield
 
 
 @logged

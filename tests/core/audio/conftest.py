@@ -91,11 +91,14 @@ def run_ffmpeg() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def make_recording(tmp_path_factory: pytest.TempPathFactory, run_ffmpeg: Callable[..., None]) -> MakeRecording:
-    """Make `name` from the 10 s sample with ffmpeg's output arguments; the same name is made once."""
+    """Make `name` from the 10 s sample with these arguments of ffmpeg, or those in `FORMATS`; one name is made once."""
     folder = tmp_path_factory.mktemp("recordings")
+
+    known = {name: arguments for name, arguments, _ in FORMATS}
 
     def make(name: str, *arguments: str | Path, source: Path = DATA / "sample-08.ogg") -> Path:
         path = folder / name
+        arguments = arguments or known.get(name, ())
         if not path.exists():
             run_ffmpeg("-i", source, *arguments, path)
         return path

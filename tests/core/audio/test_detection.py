@@ -14,6 +14,8 @@ from stt_core.audio.detection import HEAD_BYTES, detect_file_format, detect_form
 from stt_core.errors import EmptyFileError, UnsupportedFormatError
 from tests.core.audio.conftest import DATA, FORMATS, RAW_FRAMES, MakeRecording, ape_tag, id3_tag
 
+FORMAT_OF = {name: expected for name, _, expected in FORMATS}
+
 
 @pytest.mark.parametrize(("name", "arguments", "expected"), FORMATS, ids=[item[0] for item in FORMATS])
 def test_detect_format_of_a_real_file_names_it(
@@ -74,26 +76,23 @@ def test_detect_format_of_no_bytes_says_the_file_is_empty() -> None:
 def test_detect_format_behind_a_tag_of_any_length_finds_the_recording(
     make_recording: MakeRecording, name: str, size: int
 ) -> None:
-    [(arguments, expected)] = [(arguments, expected) for known, arguments, expected in FORMATS if known == name]
-    data = id3_tag(size) + make_recording(name, *arguments).read_bytes()
-    assert detect_file_format(io.BytesIO(data)).name == expected
-    assert detect_file_format(io.BytesIO(id3_tag(20) + ape_tag(3000) + data)).name == expected
+    data = id3_tag(size) + make_recording(name).read_bytes()
+    assert detect_file_format(io.BytesIO(data)).name == FORMAT_OF[name]
+    assert detect_file_format(io.BytesIO(id3_tag(20) + ape_tag(3000) + data)).name == FORMAT_OF[name]
 
 
 @pytest.mark.parametrize("name", ["raw-frames.mp3", "adts.aac", "dolby.ac3", "dolby.eac3", "radio.loas", "layer2.mp3"])
 def test_detect_format_of_frames_behind_junk_finds_them(make_recording: MakeRecording, name: str) -> None:
-    [(arguments, expected)] = [(arguments, expected) for known, arguments, expected in FORMATS if known == name]
-    data = make_recording(name, *arguments).read_bytes()
+    data = make_recording(name).read_bytes()
     for junk in (b"", bytes(500), bytes(40_000), random.Random(5).randbytes(20_000), b"ICY 200 OK\r\n\r\n"):
-        assert detect_format(junk + data).name == expected
-        assert detect_format(junk + data[77:]).name == expected
+        assert detect_format(junk + data).name == FORMAT_OF[name]
+        assert detect_format(junk + data[77:]).name == FORMAT_OF[name]
 
 
 @pytest.mark.parametrize("name", ["broadcast.ts", "mpeg-2.vob", "mpeg-1.mpg", "camera.m2ts"])
 def test_detect_format_of_a_stream_cut_anywhere_names_it(make_recording: MakeRecording, name: str) -> None:
-    [(arguments, expected)] = [(arguments, expected) for known, arguments, expected in FORMATS if known == name]
-    data = make_recording(name, *arguments).read_bytes()
-    assert detect_format(data[31_001:]).name == expected
+    data = make_recording(name).read_bytes()
+    assert detect_format(data[31_001:]).name == FORMAT_OF[name]
 
 
 def test_detect_format_of_a_tag_whose_length_is_wrong_finds_the_frames(make_recording: MakeRecording) -> None:

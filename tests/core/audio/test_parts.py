@@ -60,7 +60,7 @@ def test_decode_of_a_file_joined_with_itself_gives_both_and_no_warning(
 def test_decode_of_files_joined_that_differ_gives_both_and_no_warning(
     make_recording: MakeRecording, tmp_path: Path, settings: Settings, name: str, arguments: tuple[str, ...]
 ) -> None:
-    [first] = [make_recording(known, *given) for known, given, _ in FORMATS if known == name]
+    first = make_recording(name)
     second = make_recording(f"{'-'.join(arguments[-5:]).replace('/', '-')}-{name}", *arguments)
     assert_joined(tmp_path / name, first, second, settings)
     assert_joined(tmp_path / f"reversed-{name}", second, first, settings)
@@ -95,7 +95,7 @@ def test_decode_of_mp3s_joined_with_tags_between_has_no_warning(
 def test_decode_behind_a_tag_with_a_large_cover_gives_the_sound(
     make_recording: MakeRecording, tmp_path: Path, settings: Settings, name: str
 ) -> None:
-    [path] = [make_recording(known, *given) for known, given, _ in FORMATS if known == name]
+    path = make_recording(name)
     tagged = tmp_path / name
     tagged.write_bytes(id3_tag(300_000) + path.read_bytes())
     stream, pcm = decode(tagged, settings)
@@ -107,7 +107,7 @@ def test_decode_behind_a_tag_with_a_large_cover_gives_the_sound(
 def test_decode_of_frames_behind_junk_gives_the_sound(
     make_recording: MakeRecording, tmp_path: Path, settings: Settings, name: str
 ) -> None:
-    [path] = [make_recording(known, *given) for known, given, _ in FORMATS if known == name]
+    path = make_recording(name)
     for junk in (bytes(30_000), np.random.default_rng(1).bytes(20_000)):
         behind = tmp_path / name
         behind.write_bytes(junk + path.read_bytes())
@@ -120,7 +120,7 @@ def test_decode_of_frames_behind_junk_gives_the_sound(
 def test_decode_of_a_film_cut_out_of_a_stream_is_not_damaged_by_its_picture(
     make_recording: MakeRecording, tmp_path: Path, settings: Settings, name: str
 ) -> None:
-    [path] = [make_recording(known, *given) for known, given, _ in FORMATS if known == name]
+    path = make_recording(name)
     cut = tmp_path / name
     cut.write_bytes(path.read_bytes()[31_001:])
     stream, _ = decode(cut, settings)

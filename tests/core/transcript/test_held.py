@@ -52,6 +52,13 @@ def test_word_when_it_is_far_inside_a_sentence_then_the_words_before_it_stay() -
     assert [word.start for word in after] == pytest.approx([0.0, 0.4, 0.8, 1.2, 4.2, 4.6])
 
 
+def test_word_when_another_segment_has_no_words_then_that_stays_as_it_is() -> None:
+    bare = ChunkSegment(start=5.0, end=6.0, text="Without words.")
+    held = said(("The", 0.5, 0.7), ("end.", 0.7, 4.0))
+    after = release_held(held.model_copy(update={"segments": [*held.segments, bare]}))
+    assert after.segments[1] == bare and after.segments[0] != held.segments[0]
+
+
 def test_words_when_none_is_held_then_they_stay_as_they_are() -> None:
     before = said(("extraordinarily", 0.0, 1.1), ("long", 1.1, 2.2))
     assert release_held(before) is before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_core.transcript.repetition import Repetition, count_echoes, find_repetitions
+from stt_core.transcript.repetition import Repetition, find_repetitions
 
 
 def found(text: str) -> list[tuple[str, int]]:
@@ -56,11 +56,3 @@ def test_repetitions_are_in_order_apart_and_true(words: list[str]) -> None:
 def test_repetition_of_a_whole_phrase_is_found_whole(phrase: list[int], times: int) -> None:
     words = [f"w{number}" for number in phrase] * times
     assert find_repetitions(words) == [Repetition(0, len(words), len(phrase))]
-
-
-@pytest.mark.parametrize(
-    ("text", "echoes"),
-    [("In the city, in the park.", 2), ("one one one", 2), ("every word is another", 0), ("", 0), ("again Again", 1)],
-)
-def test_echoes_when_words_equal_those_just_before_then_are_counted(text: str, echoes: int) -> None:
-    assert count_echoes(text.split()) == echoes
