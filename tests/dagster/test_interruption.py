@@ -53,7 +53,7 @@ class Workers:
         if slots > 1:
             executor = {"multiprocess": {"max_concurrent": slots, "start_method": {"forkserver": {}}}}
             config |= {"execution": {"config": executor}}
-        job = defs.get_job_def(request.job_name or "")
+        job = defs.resolve_job_def(request.job_name or "")
         run = self.instance.create_run_for_job(job, run_config=config, tags=dict(request.tags))
         assert self.starter.stdin and self.starter.stdout
         self.starter.stdin.write(f"{run.run_id}\n")

@@ -21,7 +21,7 @@ from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
-from tests.dagster.conftest import DATA, Configure, RunJob, script
+from tests.dagster.conftest import DATA, Configure, RunJob, Transcribe, script
 from tests.multilingual_model import make_multilingual_model
 
 DEMO = CATALOG["demo"].bundled
@@ -53,10 +53,9 @@ def upload(services: Services) -> str:
 
 @pytest.mark.parametrize("model_file", ["ggml-my model.v2", "base.bin", "Model ü"], indirect=True)
 def test_run_when_the_model_is_a_path_completes_and_shows_the_name_of_the_file(
-    services: Services, run_job: RunJob, model_file: Path
+    services: Services, transcribe: Transcribe, model_file: Path
 ) -> None:
-    job_id = upload(services)
-    assert run_job(job_id).success
+    job_id = transcribe(services)
     transcript, view = services.tasks.get_task_result(job_id), services.tasks.get_task_status(job_id)
     assert transcript.text.split() == (DATA / "sample-01.txt").read_text().split()
     name = model_file.name.removeprefix("ggml-").removesuffix(".bin")
@@ -126,7 +125,7 @@ def test_step_when_the_path_is_gone_fails_for_good_with_the_mend_and_a_retry_com
 
 
 def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_the_jobs_with_a_warning(
-    services: Services, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: Services, transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def as_it_was(core: Services, claim: Claim, batch: ChunkBatch, **more: bool) -> BatchResult:
         old = batch.model_copy(update={"model": "my model.v2"}).model_dump(exclude={"model_digest", "parallel"})
@@ -134,7 +133,6 @@ def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_
 
     stand_in: Callable[..., BatchResult] = as_it_was
     monkeypatch.setattr("stt_dagster.ops.transcribe_batch", stand_in)
-    job_id = upload(services)
-    assert run_job(job_id).success
+    job_id = transcribe(services)
     warnings = services.tasks.get_task_result(job_id).warnings
     assert [warning.name for warning in warnings] == [WarningName.MODEL_UNPINNED]
