@@ -13,10 +13,9 @@ from dagster import DagsterInstance, DefaultSensorStatus, SensorEvaluationContex
 from stt_core.backfill.discovery import DiscoveredPage, Round, discover_next, record_page
 from stt_core.logs import get_logger, logged
 from stt_core.settings import get_settings
-from stt_dagster.partitions import BUCKET_OBJECTS
+from stt_dagster.partitions import BUCKET_OBJECTS, observe_object
 from stt_dagster.resources import SttResource, open_instance
 from stt_dagster.sensors import noting_outages
-from stt_dagster.versions import observe_object
 
 logger = get_logger(__name__)
 

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
-from pydantic import BaseModel
 
 from stt_core import object_keys
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.claims import MEND_SWEPT
 from stt_core.logs import get_logger, logged
+from stt_core.processing.handover import StepOutput
 from stt_dagster.jobs import job_of
 from stt_dagster.resources import SttResource
 
 logger = get_logger(__name__)
 
 
-class _StepOutput(Protocol):
-    job_id: str
-
-    def model_dump_json(self) -> str: ...
-
-
 class JsonIOManager(ConfigurableIOManager):
-    """Writes each output, a pydantic model, to `runs/<job>/<run>/<step>/<output>.json` and reads it as its own type."""
+    """Writes each output to `runs/<job>/<run>/<step>/<output>.json` and reads it as its own type."""
 
     stt: SttResource
 
     @logged
-    def handle_output(self, context: OutputContext, obj: _StepOutput) -> None:
+    def handle_output(self, context: OutputContext, obj: StepOutput) -> None:
         """Write a step's output."""
         self.stt.services.store.put_bytes(
             _key(obj.job_id, context), obj.model_dump_json().encode(), content_type="application/json"
         )
 
     @logged
-    def load_input(self, context: InputContext) -> BaseModel:
+    def load_input(self, context: InputContext) -> StepOutput:
         """Read the output of the step before, which another run may have written: one of the same job.
 
         Raises:
@@ -53,8 +45,7 @@ class JsonIOManager(ConfigurableIOManager):
         except ObjectNotFoundError as error:
             logger.error("input {}: {}", context.name, error)
             raise Failure(f"{error} {MEND_SWEPT}", allow_retries=False) from error
-        model = upstream.dagster_type.typing_type
-        parsed: BaseModel = model.model_validate_json(stored)
+        parsed: StepOutput = upstream.dagster_type.typing_type.model_validate_json(stored)
         return parsed
 
 

@@ -34,11 +34,10 @@ from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.transcript.quality import CHECKS
 from stt_dagster.metadata import describe_audio, describe_checks, describe_transcript
-from stt_dagster.partitions import TRANSCRIPTS
+from stt_dagster.partitions import TRANSCRIPTS, observe_object
 from stt_dagster.resources import SttResource
 from stt_dagster.steps import RETRY_POLICY, is_last_try, job_step
 from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL
-from stt_dagster.versions import observe_object
 
 
 class JobConfig(Config):

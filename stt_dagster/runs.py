@@ -1,37 +1,25 @@
-"""Dagster's runs, held to the truth about their jobs: what the end of one means, and which will never end."""
+"""Dagster's runs, held to the truth about their jobs: what the end of one means, and which will never end.
+
+Dagster's own run monitoring cannot tell the latter: its default launcher does not know whether a run's process lives,
+and its timeouts end a slow run as they do a dead one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dagster import (
-    AssetCheckEvaluation,
-    AssetMaterialization,
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    RunRequest,
-    RunsFilter,
-)
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
-from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_known_object
-from stt_core.errors import JobNotFoundError, PartitionNotFoundError, PermanentError, TransientError
-from stt_core.failpoints import Failpoint, failpoint
+from stt_core.errors import JobNotFoundError, PartitionNotFoundError, TransientError
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
-from stt_core.jobs.job import JobError, JobModel, JobStatus, JobUpdate
-from stt_core.jobs.leasing import is_held_back
+from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, logged
 from stt_core.services import Services
-from stt_dagster.assets import bucket_transcripts
 from stt_dagster.failures import why_run_ended
-from stt_dagster.jobs import is_transcription, job_of, partition_request, transcribe_recording
-from stt_dagster.metadata import describe_checks, describe_transcript
-from stt_dagster.partitions import BUCKET_OBJECTS
-from stt_dagster.resources import SttResource
-from stt_dagster.runtime.names import AT_WORK, PARTITION, RUN_KEY, SENSOR, UNFINISHED
-from stt_dagster.runtime.run_events import report_in_name_of_run
+from stt_dagster.jobs import is_transcription, job_of, transcribe_recording
+from stt_dagster.runtime.names import AT_WORK, PARTITION, RUN_KEY, UNFINISHED
 from stt_dagster.tags import MODEL, UNTOLD
 
 logger = get_logger(__name__)
@@ -39,10 +27,8 @@ logger = get_logger(__name__)
 #: A run that gives signs of life, and claims no job, is ended after so many times `START_TIMEOUT_SECONDS`: it is not
 #: dead but slow, on a machine under load, and what it has done would be done again.
 _LIVING_PATIENCE = 10
-#: Runs for waiting jobs of objects that are asked for beyond the capacity, so that it has always some to go on with.
-_RUNS_AHEAD = 8
-#: The sensor that asks for them.
-BACKFILL_SENSOR = "backfill_sensor"
+#: Failed runs that are settled at one look.
+_MOST_UNTOLD = 8
 #: Jobs that are looked after together; more are never processing at once.
 _MOST_JOBS = 1000
 
@@ -74,8 +60,8 @@ def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -
 def settle_untold_runs(instance: DagsterInstance, services: Services) -> None:
     """Settle failed runs for objects whose end nobody could be told of, unless their object had another run since."""
     untold = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags={UNTOLD: "true"})
-    for run in instance.get_runs(untold, limit=_RUNS_AHEAD):
-        latest = _latest_run(instance, run.tags[PARTITION])
+    for run in instance.get_runs(untold, limit=_MOST_UNTOLD):
+        latest = latest_run(instance, run.tags[PARTITION])
         if latest is not None and latest.run_id == run.run_id:
             _open_job(instance, services, run)
         instance.add_run_tags(run.run_id, {UNTOLD: "false"})
@@ -172,92 +158,8 @@ def end_run(instance: DagsterInstance, services: Services, run: DagsterRun, reas
 
 
 @logged
-def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]:
-    """Return requests for the jobs of objects that wait for a run, never many more than there is capacity for.
-
-    A job whose object has no partition any more is cancelled.
-    """
-    asked_for = {SENSOR: BACKFILL_SENSOR}
-    unfinished = instance.get_runs_count(RunsFilter(tags=asked_for, statuses=UNFINISHED))
-    free = services.settings.max_concurrent_backfills + _RUNS_AHEAD - unfinished
-    requests: list[RunRequest] = []
-    for job in services.jobs.find_waiting_backfills() if free > 0 else []:
-        if len(requests) == free:
-            break
-        if not instance.has_dynamic_partition(BUCKET_OBJECTS.name or "", job.partition or ""):
-            logger.warning("job {} is cancelled: {} is gone", job.job_id, job.partition)
-            cancel_job(services.jobs, job.job_id)
-        elif not is_held_back(job) and may_launch(instance, services, job):
-            requests.append(partition_request(job, _run_before(instance, job)))
-    return requests
-
-
-@logged
-def release_transcripts(
-    instance: DagsterInstance, services: Services, cursor: str | None = None
-) -> tuple[int, str | None]:
-    """Pass on the transcripts of jobs whose run ended after it had completed them, and before it had.
-
-    Their partitions then are materialised by no run. The others have been told of by their runs. One that cannot be
-    passed on, since its output is not there or refuses its name, is tried again when its turn comes round, and keeps
-    back no other.
-
-    Returns:
-        How many were passed on, and where the next look goes on: its `cursor`.
-    """
-    page = services.jobs.find_jobs_to_release(cursor)
-    run_ids = [job.run_id or "" for job in page.jobs]
-    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=run_ids))} if run_ids else {}
-    released = 0
-    for job in page.jobs:
-        run = runs.get(job.run_id or "")
-        if run is not None and not run.is_finished:
-            continue
-        if run is None or run.status is not DagsterRunStatus.SUCCESS:
-            logger.warning("job {} completed, and its run {} ended before it had told", job.job_id, job.run_id)
-            try:
-                is_current = release_transcript(services, job)
-            except PermanentError as error:
-                log_exception(logger, f"passing on the transcript of job {job.job_id}", error)
-                continue
-            _report(instance, job, is_current)
-            failpoint(Failpoint.CHECKS_TOLD)
-            released += 1
-        services.jobs.modify_job(job.job_id, lambda _: JobUpdate(release_due=False))
-    return released, page.next_cursor
-
-
-def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
-    """Tell Dagster of a transcript and its checks, in the name of the run that completed the job.
-
-    Without a run, Dagster takes what a check found of a partition once, and refuses it for ever after.
-    """
-    run_id = job.run_id or ""
-    shown = describe_transcript(job, SttResource()) | {"current": is_current}
-    transcript = AssetMaterialization(bucket_transcripts.key, partition=job.partition, metadata=shown)
-    report_in_name_of_run(instance, run_id, transcript)
-    failpoint(Failpoint.TRANSCRIPT_TOLD)
-    for check in describe_checks(job):
-        evaluation = AssetCheckEvaluation(
-            asset_key=bucket_transcripts.key,
-            check_name=check.check_name or "",
-            passed=check.passed,
-            metadata=check.metadata,
-            severity=check.severity,
-            description=check.description,
-            partition=job.partition,
-        )
-        report_in_name_of_run(instance, run_id, evaluation)
-
-
-def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:
-    """Return the run of the job's latest attempt; where none had claimed it, the latest for its object."""
-    if job.attempts:
-        return instance.get_run_by_id(job.attempts[-1].run_id)
-    return _latest_run(instance, job.partition or "")
-
-
-def _latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
+def latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
+    """Return the latest run for an object."""
     return next(iter(instance.get_runs(RunsFilter(tags={PARTITION: partition}), limit=1)), None)
 
 

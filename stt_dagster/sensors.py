@@ -37,16 +37,14 @@ from stt_core.settings import get_settings
 from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.webhooks.sending import send_due_webhooks
 from stt_dagster.assets import bucket_transcripts
+from stt_dagster.backfill_runs import BACKFILL_SENSOR, next_runs, release_transcripts
 from stt_dagster.jobs import run_request, transcribe_recording
 from stt_dagster.resources import SttResource, open_instance
 from stt_dagster.runs import (
-    BACKFILL_SENSOR,
     count_unfinished_runs,
     end_useless_runs,
     look_after_jobs,
     may_launch,
-    next_runs,
-    release_transcripts,
     settle_run,
     settle_untold_runs,
 )

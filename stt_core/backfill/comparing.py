@@ -7,7 +7,7 @@ changed, not which of the two is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
@@ -98,7 +98,7 @@ def compare_versions(
     places = [(bucket, prefix)] if bucket else [(one.bucket, one.prefix) for one in services.settings.backfill_sources]
     pairs = (pair for place in places for pair in _pairs(services, *place, model))
     for item, current, other in islice(pairs, limit):
-        before, after = (_words(_read(services, version)) for version in (current, other))
+        before, after = (_words(services, version) for version in (current, other))
         found.append(Difference(item.partition, current, other, _changed(before, after), len(before)))
     logger.info("compared {} versions of objects in {}/{}", len(found), bucket or "all sources", prefix)
     return found
@@ -109,20 +109,16 @@ def summarize(differences: list[Difference]) -> list[ModelFigures]:
     """Return the figures of every model: first those of the current versions, then the others, by name."""
     rows = []
     for is_current in (True, False):
-        versions: dict[str, dict[str, Version]] = {}
-        for difference in differences:
-            version = difference.current if is_current else difference.other
-            versions.setdefault(version.model, {})[version.job_id] = version
-        for model, by_job in sorted(versions.items()):
+        for model, versions in by_model(one.current if is_current else one.other for one in differences):
             compared = [] if is_current else [one for one in differences if one.other.model == model]
-            results = [version.result for version in by_job.values()]
+            results = [version.result for version in versions]
             heard = [result for result in results if result.cpu_seconds]
             seconds = sum(result.duration_seconds for result in heard)
             sure = [result.confidence for result in results if result.confidence is not None]
             rows.append(
                 ModelFigures(
                     model=model,
-                    objects=len(by_job),
+                    objects=len(versions),
                     word_difference=sum(one.changed for one in compared) / max(1, sum(one.words for one in compared))
                     if compared
                     else None,
@@ -132,6 +128,15 @@ def summarize(differences: list[Difference]) -> list[ModelFigures]:
                 )
             )
     return rows
+
+
+@logged
+def by_model(versions: Iterable[Version]) -> list[tuple[str, list[Version]]]:
+    """Return the versions of each model, by name, each of them once."""
+    models: dict[str, dict[str, Version]] = {}
+    for version in versions:
+        models.setdefault(version.model, {})[version.job_id] = version
+    return [(model, list(by_job.values())) for model, by_job in sorted(models.items())]
 
 
 def _pairs(
@@ -163,13 +168,10 @@ def _version(job: JobModel) -> Version:
     return Version(job.job_id, job.options.model_name, job.result)
 
 
-def _read(services: Services, version: Version) -> Transcript:
-    stored = services.store.get_bytes(object_keys.transcript(version.result.prefix, "json"))
-    return Transcript.model_validate_json(stored)
-
-
-def _words(transcript: Transcript) -> list[str]:
+def _words(services: Services, version: Version) -> list[str]:
     """Return the words without case and punctuation; characters where a language does not part its words."""
+    stored = services.store.get_bytes(object_keys.transcript(version.result.prefix, "json"))
+    transcript = Transcript.model_validate_json(stored)
     spoken = bare(transcript.text)
     is_spaced = transcript.language not in UNSPACED or transcript.task == "translate"
     return spoken.split() if is_spaced else list("".join(spoken.split()))

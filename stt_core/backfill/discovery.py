@@ -158,10 +158,14 @@ def discover_page(services: Services, source: BackfillSource, after: str, limit:
         return last is None or key <= last
 
     known_keys = {item.key for item in known}
-    present = {key: item for key, item in found.items() if is_in_page(key)}
+    present = {partition_key(source.bucket, key): item for key, item in found.items() if is_in_page(key)}
     return DiscoveredPage(
-        present=[partition_key(source.bucket, key) for key in present],
-        new=[_new(item, source) for key, item in present.items() if key not in known_keys],
+        present=list(present),
+        new=[
+            BucketObject.found(partition, item.key, source, item)
+            for partition, item in present.items()
+            if item.key not in known_keys
+        ],
         changed=[change for key, change in changed.items() if is_in_page(key)],
         vanished=[partition for key, partition in vanished.items() if is_in_page(key)],
         listed=sum(is_in_page(item.key) for item in listed),
@@ -193,18 +197,6 @@ def _removed_page(services: Services, name: str, after: str) -> DiscoveredPage:
     return DiscoveredPage(
         vanished=[item.partition for item in known if item.source == name],
         next_after=known[-1].key if len(known) == PAGE_CHANGES else None,
-    )
-
-
-def _new(item: StoredObject, source: BackfillSource) -> BucketObject:
-    return BucketObject(
-        partition=partition_key(source.bucket, item.key),
-        bucket=source.bucket,
-        key=item.key,
-        etag=item.etag,
-        size_bytes=item.size_bytes,
-        last_modified=item.modified_at,
-        source=source.name,
     )
 
 

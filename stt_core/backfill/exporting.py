@@ -68,15 +68,15 @@ def export_current(services: Services, job: JobModel) -> JobModel:
 
 
 @logged
-def export_transcript(services: Services, job: JobModel) -> str:
-    """Copy a completed job's transcript, in every format, to the output of its object's source; return where to.
+def export_transcript(services: Services, job: JobModel) -> None:
+    """Copy a completed job's transcript, in every format, to the output of its object's source.
 
     Raises:
         StoreRefusedError: The output's bucket is not there, or not ours to write to.
     """
     bucket, key = split_partition_key(job.partition or "")
-    source = find_source(services.settings.backfill_sources, bucket, key)
     settings = services.settings
+    source = find_source(settings.backfill_sources, bucket, key)
     to_bucket, prefix = (source or BackfillSource(bucket=bucket)).output_place(
         settings.minio_bucket, settings.backfill_output_prefix
     )
@@ -86,7 +86,6 @@ def export_transcript(services: Services, job: JobModel) -> str:
             transcript = object_keys.transcript(job.result.prefix, extension)
             output.copy_from(services.store, transcript, object_keys.exported(prefix, bucket, key, extension))
             failpoint(Failpoint.FORMAT_EXPORTED)
-    return f"{to_bucket}/{object_keys.exported(prefix, bucket, key, 'json')}"
 
 
 def _succeeds(services: Services, item: BucketObject, job: JobModel, etag: str | None) -> bool:

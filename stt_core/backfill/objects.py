@@ -7,10 +7,9 @@ change is a compare-and-set on the version, as a job's is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,8 +20,10 @@ from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.jobs.repository import JobRepository
 from stt_core.logs import get_logger, logged
 from stt_core.services import Services
+from stt_core.sources import BackfillSource
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import Document
+from stt_core.stores.object_store import StoredObject
 from stt_core.stores.writes import DUPLICATE_KEY, replace_as_read, until_won
 
 logger = get_logger(__name__)
@@ -62,6 +63,20 @@ class BucketObject(Document):
     version: int = 0
     write_id: str = Field(default_factory=lambda: uuid4().hex)
 
+    @classmethod
+    @logged
+    def found(cls, partition: str, key: str, source: BackfillSource, there: StoredObject) -> Self:
+        """Return an object that was not known, as a source has it."""
+        return cls(
+            partition=partition,
+            bucket=source.bucket,
+            key=key,
+            etag=there.etag,
+            size_bytes=there.size_bytes,
+            last_modified=there.modified_at,
+            source=source.name,
+        )
+
     @logged
     def state(self, latest: JobModel | None) -> ObjectState:
         """Return the state, given its latest job as it is now (None where there is none, or it was deleted)."""
@@ -91,14 +106,6 @@ class ObjectUpdate(BaseModel):
     current_job_id: str | None = None
     current_etag: str | None = None
     latest_job_id: str | None = None
-
-
-@dataclass(frozen=True)
-class ObjectPage:
-    """Some objects with their states, in the order of their keys, and the cursor of the next (None after the last)."""
-
-    objects: list[tuple[BucketObject, ObjectState]]
-    next_cursor: str | None
 
 
 class BucketObjects:
@@ -200,22 +207,21 @@ class BucketObjects:
     @logged
     def list_page(
         self, bucket: str, prefix: str = "", *, state: ObjectState | None = None, cursor: str = "", limit: int = 50
-    ) -> ObjectPage:
-        """Return up to `limit` objects under a prefix, of any state or one. `cursor` is the page before's.
+    ) -> tuple[list[BucketObject], str | None]:
+        """Return up to `limit` objects under a prefix, of any state or one, and the next cursor (None: the last).
 
         A page of one state can be short, or empty, and have a cursor: it stands for a bounded number of objects.
         """
-        page: list[tuple[BucketObject, ObjectState]] = []
+        page: list[BucketObject] = []
         for _ in range(_BATCHES):
             found = self.find_range(bucket, prefix, after=cursor, limit=_PAGE)
             latest = {job.job_id: job for job in self._jobs.get_jobs(item.latest_job_id or "" for item in found)}
             for item in found:
-                its = item.state(latest.get(item.latest_job_id or ""))
-                if state in (None, its):
+                if state in (None, item.state(latest.get(item.latest_job_id or ""))):
                     if len(page) == limit:
-                        return ObjectPage(page, page[-1][0].key)
-                    page.append((item, its))
+                        return page, page[-1].key
+                    page.append(item)
             if len(found) < _PAGE:
-                return ObjectPage(page, None)
+                return page, None
             cursor = found[-1].key
-        return ObjectPage(page, cursor)
+        return page, cursor

@@ -137,17 +137,8 @@ def _known(services: Services, partition: str, source: BackfillSource, there: St
         return BucketObjects.of(services).get(partition)
     except PartitionNotFoundError as error:
         logger.info("{}", error)
-    bucket, key = split_partition_key(partition)
-    unknown = BucketObject(
-        partition=partition,
-        bucket=bucket,
-        key=key,
-        etag=there.etag,
-        size_bytes=there.size_bytes,
-        last_modified=there.modified_at,
-        source=source.name,
-    )
-    BucketObjects.of(services).add_many([unknown])
+    _, key = split_partition_key(partition)
+    BucketObjects.of(services).add_many([BucketObject.found(partition, key, source, there)])
     return BucketObjects.of(services).get(partition)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from stt_core.backfill.comparing import Difference, ModelFigures, Version, summarize
+from stt_core.backfill.comparing import Difference, ModelFigures, Version, by_model, summarize
 from stt_core.logs import logged
 
 #: What may mean something in Markdown or HTML; an object's key is somebody's text.
@@ -46,10 +46,6 @@ def plot(differences: Sequence[Difference]) -> bytes:
     import pygal  # of the runs that plot; every process of the code server would have it otherwise
     from pygal.style import CleanStyle
 
-    versions: dict[str, dict[str, Version]] = {}
-    for difference in differences:
-        for version in (difference.current, difference.other):
-            versions.setdefault(version.model, {})[version.job_id] = version
     chart = pygal.XY(
         stroke=False,
         js=[],  # an image loads none
@@ -63,8 +59,8 @@ def plot(differences: Sequence[Difference]) -> bytes:
         y_title="Confidence",
         no_data_text="No version with a cost and a confidence",
     )
-    for model, by_job in sorted(versions.items()):
-        dots = [(version.cpu_factor, version.result.confidence) for version in by_job.values()]
+    for model, versions in by_model(version for one in differences for version in (one.current, one.other)):
+        dots = [(version.cpu_factor, version.result.confidence) for version in versions]
         chart.add(model, [dot for dot in dots if None not in dot])
     image: bytes = chart.render()
     return image

@@ -121,13 +121,13 @@ def list_objects(
         BucketNotConfiguredError: No source is in that bucket.
     """
     ensure_source(services, bucket)
-    page = BucketObjects.of(services).list_page(bucket, prefix, state=state, cursor=cursor, limit=limit)
+    items, next_cursor = BucketObjects.of(services).list_page(bucket, prefix, state=state, cursor=cursor, limit=limit)
     jobs: dict[str | None, list[JobModel]] = {}
-    for job in services.jobs.find_versions(item.partition for item, _ in page.objects):
+    for job in services.jobs.find_versions(item.partition for item in items):
         jobs.setdefault(job.partition, []).append(job)
     url = services.settings.dagster_url
-    views = [ObjectView.of(item, jobs.get(item.partition, []), url) for item, _ in page.objects]
-    return ObjectList(objects=views, next_cursor=page.next_cursor)
+    views = [ObjectView.of(item, jobs.get(item.partition, []), url) for item in items]
+    return ObjectList(objects=views, next_cursor=next_cursor)
 
 
 @logged

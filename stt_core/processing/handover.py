@@ -18,18 +18,22 @@ class Track(BaseModel):
     voice_key: str | None = None
 
 
-class PreparedAudio(BaseModel):
-    """A decoded recording: one track, or one for each channel."""
+class StepOutput(BaseModel):
+    """What a step of a job's run leaves for the next ones."""
 
     job_id: str
+
+
+class PreparedAudio(StepOutput):
+    """A decoded recording: one track, or one for each channel."""
+
     tracks: list[Track]
     audio: AudioInfo
 
 
-class RecordingPlan(BaseModel):
+class RecordingPlan(StepOutput):
     """How a recording is cut, and what it is transcribed with."""
 
-    job_id: str
     tracks: list[Track]
     audio: AudioInfo
     chunks: list[Chunk]
@@ -47,10 +51,9 @@ class RecordingPlan(BaseModel):
     cpu_seconds: float = 0.0
 
 
-class ChunkBatch(BaseModel):
+class ChunkBatch(StepOutput):
     """The chunks that one step transcribes, on its share of the cores where `parallel` such steps run at once."""
 
-    job_id: str
     tracks: list[Track]
     chunks: list[Chunk]
     model: str
@@ -71,13 +74,12 @@ class ChunkOutcome(BaseModel):
     cached: bool = False
 
 
-class BatchResult(BaseModel):
+class BatchResult(StepOutput):
     """The outcomes of one batch, and what the engine took for those it transcribed.
 
     Engine seconds are of wall time, CPU seconds those of its processes on all cores.
     """
 
-    job_id: str
     outcomes: list[ChunkOutcome]
     audio_seconds: float
     engine_seconds: float
@@ -85,10 +87,9 @@ class BatchResult(BaseModel):
     warnings: RecordingWarnings = []
 
 
-class MergedTranscript(BaseModel):
+class MergedTranscript(StepOutput):
     """A merged transcript, written under `prefix` and not yet visible to anybody."""
 
-    job_id: str
     prefix: str
     chunks: int
     words: int

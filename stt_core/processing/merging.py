@@ -51,10 +51,10 @@ def merge_recording(
         warnings=[*plan.warnings, *unpinned[:1]],
         voices={track.channel: voice_of(services.store, track) for track in plan.tracks},
     )
-    transcript = transcript.model_copy(update={"audio": plan.audio.model_copy(update={"warnings": []})})
     options = claim.job().options
-    if options.translate:
-        transcript = transcript.model_copy(update={"task": "translate"})
+    audio = plan.audio.model_copy(update={"warnings": []})
+    task = "translate" if options.translate else transcript.task
+    transcript = transcript.model_copy(update={"audio": audio, "task": task})
     searched = (options.strategy or services.settings.chunk_strategy) != "fixed"
     checks = check_quality(transcript, plan.chunks if searched else None, errors=services.settings.quality_errors)
     transcript = transcript.model_copy(update={"checks": checks})

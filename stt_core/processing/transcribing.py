@@ -31,7 +31,7 @@ from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.formats import clock
 from stt_core.transcript.placing import place_words
 from stt_core.warnings import RecordingWarning, WarningName
-from stt_core.whisper.models import WhisperModel, resolve_model
+from stt_core.whisper.models import resolve_model
 
 logger = get_logger(__name__)
 _T = TypeVar("_T")
@@ -80,6 +80,7 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
     # Of a batch from before, the model is a short name, which of a path leads nowhere, or to another file.
     asked_for = job.options.model if batch.model_digest is None else batch.model
     model = resolve_model(asked_for, services.settings, digest=batch.model_digest)
+    unpinned = f"The run began before runs named the digest of their model: {model.name} was taken as it is now."
     texts = ChunkTexts.open(services, batch.tracks, model, job)
     run = _BatchRun(services, claim, batch, texts)
     with temporary_folder("chunks") as folder:
@@ -105,15 +106,8 @@ def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_
         audio_seconds=sum(one.document.speech_seconds for one in waiting),
         engine_seconds=round(time.monotonic() - waited_seconds() - started, 3),
         cpu_seconds=round(engine_cpu_seconds() - cpu_before, 3),
-        warnings=list(_unpinned(batch, model)),
+        warnings=[] if batch.model_digest else [RecordingWarning(name=WarningName.MODEL_UNPINNED, message=unpinned)],
     )
-
-
-def _unpinned(batch: ChunkBatch, model: WhisperModel) -> Iterator[RecordingWarning]:
-    """Say so where it is not known with which model the run began."""
-    if batch.model_digest is None:
-        text = f"The run began before runs named the digest of their model: {model.name} was taken as it is now."
-        yield RecordingWarning(name=WarningName.MODEL_UNPINNED, message=text)
 
 
 @dataclass(frozen=True)

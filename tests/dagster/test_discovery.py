@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from dagster import AssetKey, DagsterInstance, SkipReason, build_sensor_context
+from dagster import DagsterInstance, SkipReason, build_sensor_context
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
@@ -15,32 +14,15 @@ from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import StoreUnavailableError
 from stt_core.services import Services
-from stt_core.sources import BackfillSource
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 from tests.conftest import wait_until
-from tests.dagster.conftest import DATA, Configure
-from tests.multilingual_model import MODEL
+from tests.dagster.conftest import DATA, RECORDING, TRANSCRIPTS, Materialize, raising
 
 #: Legal keys that Dagster's own syntax, JSON, SQL or GraphQL could trip over.
 ODD_KEYS = ["a ...b.wav", 'it\'s "q", [ü] | {x}: 50%.wav', "nested/日本/😀.mp3", "tab\tand\nline.wav"]
 
-RECORDING = (DATA / "sample-08.ogg").read_bytes()
-
-
-@pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as own:
-        yield own
-
-
-@pytest.fixture
-def bucket(services: Services, configure: Configure) -> ObjectStore:
-    """The one source: a bucket of somebody else's recordings."""
-    store = services.store.in_bucket(f"{services.settings.minio_bucket}-calls")
-    store.ensure_bucket()
-    configure(backfill_sources=(BackfillSource(bucket=store.bucket, model=MODEL),))
-    return store
+SHORT = (DATA / "sample-08.ogg").read_bytes()
 
 
 def tick(instance: DagsterInstance, cursor: str | None = None) -> tuple[str, str]:
@@ -64,18 +46,9 @@ def staleness(instance: DagsterInstance, partition: str) -> tuple[str, list[str]
 
     graph = defs.get_repository_def().asset_graph
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    key = AssetKey("bucket_transcripts")
-    causes = resolver.get_stale_root_causes(key, partition)
+    causes = resolver.get_stale_root_causes(TRANSCRIPTS, partition)
     reasons = [f"{cause.asset_key.to_user_string()} {cause.reason}" for cause in causes]
-    return resolver.get_status(key, partition).value, reasons
-
-
-def transcribe(instance: DagsterInstance, partition: str) -> None:
-    from stt_dagster.definitions import defs
-
-    job = defs.get_implicit_global_asset_job_def()
-    selection = [AssetKey("bucket_transcripts")]
-    assert job.execute_in_process(instance=instance, asset_selection=selection, partition_key=partition).success
+    return resolver.get_status(TRANSCRIPTS, partition).value, reasons
 
 
 def test_sensor_when_objects_come_and_go_then_so_do_their_partitions(
@@ -119,7 +92,7 @@ def test_sensor_when_it_dies_between_dagster_and_mongodb_then_the_next_tick_find
 ) -> None:
     bucket.put_bytes("a.wav", b"1")
     with monkeypatch.context() as death:  # the fault itself: nothing after this line runs
-        death.setattr("stt_dagster.backfill_sensors.record_page", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        death.setattr("stt_dagster.backfill_sensors.record_page", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             tick(instance)
     assert partitions_of(instance) == [f"{bucket.bucket}/a.wav"]
@@ -167,19 +140,11 @@ def test_sensor_when_a_round_took_long_then_it_rests_before_the_next(
 
 
 def test_sensor_when_the_store_is_away_then_it_says_so_and_keeps_its_place(
-    bucket: ObjectStore,
-    instance: DagsterInstance,
-    configure: Configure,
-    services: Services,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: ObjectStore, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put_bytes("a.wav", b"1")
     _, cursor = tick(instance)
-
-    def away(*_: object, **__: object) -> None:
-        raise StoreUnavailableError("The object store is not reachable.")
-
-    monkeypatch.setattr(ObjectStore, "list_page", away)
+    monkeypatch.setattr(ObjectStore, "list_page", raising(StoreUnavailableError("The object store is not reachable.")))
     message, after = tick(instance, cursor)
 
     assert message.startswith("The object store is not reachable.")
@@ -188,29 +153,29 @@ def test_sensor_when_the_store_is_away_then_it_says_so_and_keeps_its_place(
 
 
 def test_partition_when_its_object_changes_then_it_is_stale_until_it_is_transcribed_again(
-    bucket: ObjectStore, instance: DagsterInstance, multilingual_model: None
+    bucket: ObjectStore, instance: DagsterInstance, materialize: Materialize
 ) -> None:
-    bucket.put_bytes("a ü.ogg", RECORDING)
+    bucket.put_bytes("a ü.ogg", SHORT)
     partition = f"{bucket.bucket}/a ü.ogg"
     _, cursor = tick(instance)
     assert staleness(instance, partition) == ("MISSING", [])
-    transcribe(instance, partition)
+    assert materialize(partition).success
     _, cursor = tick(instance, cursor)
     assert staleness(instance, partition) == ("FRESH", [])
 
-    bucket.put_bytes("a ü.ogg", (DATA / "sample-01.mp3").read_bytes())
+    bucket.put_bytes("a ü.ogg", RECORDING)
     message, cursor = tick(instance, cursor)
 
     assert "0 new, 1 changed, 0 gone." in message
     assert staleness(instance, partition) == ("STALE", ["bucket_objects has a new data version"])
-    bucket.put_bytes("a ü.ogg", RECORDING)  # as it was
+    bucket.put_bytes("a ü.ogg", SHORT)  # as it was
     _, cursor = tick(instance, cursor)
     assert staleness(instance, partition) == ("FRESH", [])
 
-    bucket.put_bytes("a ü.ogg", (DATA / "sample-01.mp3").read_bytes())
+    bucket.put_bytes("a ü.ogg", RECORDING)
     _, cursor = tick(instance, cursor)
     assert staleness(instance, partition) == ("STALE", ["bucket_objects has a new data version"])
-    transcribe(instance, partition)
+    assert materialize(partition).success
     assert staleness(instance, partition) == ("FRESH", [])
     assert "0 changed" in tick(instance, cursor)[0]
     assert staleness(instance, partition) == ("FRESH", [])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from dagster import DagsterInstance
 
@@ -12,21 +10,14 @@ from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobStatus
 from stt_core.services import Services
 from stt_core.settings import get_settings
-from tests.dagster.conftest import RunJob, Upload
+from tests.dagster.conftest import RunJob, Upload, raising, run_of
 from tests.dagster.test_graph import silence
-
-
-@pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as own:
-        yield own
 
 
 def settle(instance: DagsterInstance, services: Services, run_id: str) -> None:
     from stt_dagster.runs import settle_run
 
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
+    run = run_of(instance, run_id)
     settle_run(instance, services, run)
 
 
@@ -35,11 +26,7 @@ def test_failed_run_when_its_job_could_not_be_told_that_it_fails_for_good_tells_
 ) -> None:
     job_id = upload(silence(0))
     with monkeypatch.context() as patch:
-
-        def away(*_: object) -> None:
-            raise DatabaseUnavailableError("MongoDB is away.")
-
-        patch.setattr(Claim, "fail", away)
+        patch.setattr(Claim, "fail", raising(DatabaseUnavailableError("MongoDB is away.")))
         result = run_job(job_id, instance=instance)
     assert services.jobs.get_job(job_id).status is JobStatus.PROCESSING
 
@@ -58,11 +45,8 @@ def test_failed_run_when_an_output_could_not_be_stored_is_an_outage(
     services: Services, upload: Upload, run_job: RunJob, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = upload("sample-01.mp3")
-
-    def away(*_: object, **__: object) -> None:
-        raise StoreUnavailableError("The object store is away.", mend="Start it.")
-
-    monkeypatch.setattr("stt_dagster.io_manager.JsonIOManager.handle_output", away)
+    away = StoreUnavailableError("The object store is away.", mend="Start it.")
+    monkeypatch.setattr("stt_dagster.io_manager.JsonIOManager.handle_output", raising(away))
     result = run_job(job_id, instance=instance)
     assert not result.success
 

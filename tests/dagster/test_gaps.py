@@ -12,7 +12,7 @@ from stt_core.engines.process import find_executable
 from stt_core.jobs.job import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import recover_failed_run
 from stt_core.services import Services
-from tests.dagster.conftest import Configure, EngineCalls, RunJob, Upload, read_calls, script
+from tests.dagster.conftest import Configure, EngineCalls, RunJob, Transcribe, Upload, read_calls, script
 from tests.multilingual_model import LANGUAGE, MODEL
 
 pytestmark = pytest.mark.usefixtures("multilingual_model")
@@ -59,10 +59,9 @@ def test_run_when_a_chunk_fails_for_good_fails_and_names_the_chunk_and_its_time(
 
 
 def test_run_when_gaps_are_allowed_keeps_every_other_text_and_names_the_gap(
-    services: Services, upload: Upload, run_job: RunJob, bad_chunk: EngineCalls
+    services: Services, transcribe: Transcribe, bad_chunk: EngineCalls
 ) -> None:
-    job_id = upload("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)
-    assert run_job(job_id).success
+    job_id = transcribe("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)
     chunks = services.chunks.get_chunks(job_id)
     others = [chunk.index for chunk in chunks if chunk.index != BAD]
     assert len(others) > 1
@@ -101,13 +100,12 @@ def test_run_when_a_chunk_fails_tries_it_by_itself_and_repeats_no_other(
 
 
 def test_run_when_a_gap_was_left_transcribes_only_that_the_next_time(
-    services: Services, upload: Upload, run_job: RunJob, bad_chunk: EngineCalls, request: pytest.FixtureRequest
+    services: Services, transcribe: Transcribe, bad_chunk: EngineCalls, request: pytest.FixtureRequest
 ) -> None:
-    assert run_job(upload("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)).success
+    transcribe("noisy.ogg", model=MODEL, language=LANGUAGE, allow_partial=True)
     calls: EngineCalls = request.getfixturevalue("engine_calls")  # a sound engine from here on
     before = len(calls())
-    whole = upload("noisy.ogg", model=MODEL, language=LANGUAGE)
-    assert run_job(whole).success
+    whole = transcribe("noisy.ogg", model=MODEL, language=LANGUAGE)
     assert chunks_of(calls()[before:]) == [[BAD]]
     assert services.tasks.get_task_result(whole).gaps == []
 

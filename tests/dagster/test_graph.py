@@ -17,7 +17,7 @@ from stt_core.jobs.job import ChunkStatus, JobStatus
 from stt_core.jobs.recovery import cancel_job
 from stt_core.services import Services
 from stt_core.transcript.document import ChunkTranscript
-from tests.dagster.conftest import DATA, Configure, RunJob, Upload, script
+from tests.dagster.conftest import DATA, Configure, RunJob, Transcribe, Upload, script
 
 
 def wav(pcm: bytes) -> bytes:
@@ -42,11 +42,8 @@ def bursts(seconds: float, *loud: tuple[float, float]) -> bytes:
     return wav((np.random.default_rng(1).normal(0, 1, len(level)) * level).astype("<i2").tobytes())
 
 
-def test_run_when_recording_is_sound_publishes_every_format(
-    services: Services, upload: Upload, run_job: RunJob
-) -> None:
-    job_id = upload("sample-01.mp3")
-    assert run_job(job_id).success
+def test_run_when_recording_is_sound_publishes_every_format(services: Services, transcribe: Transcribe) -> None:
+    job_id = transcribe("sample-01.mp3")
     job = services.jobs.get_job(job_id)
     assert job.status is JobStatus.COMPLETED and job.result is not None
     spoken = services.tasks.get_task_result(job_id).text
@@ -61,7 +58,7 @@ def test_run_when_chunks_are_spread_over_steps_gives_the_same_text_but_for_what_
     services: Services, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stt_core.processing.planning._MIN_CHUNKS_PER_STEP", 1)
-    one, many = upload("pauses.ogg"), upload("pauses.ogg")
+    one, many = upload("noisy.ogg"), upload("noisy.ogg")
     assert run_job(one).success
     result = run_job(many, slots=2)
     assert result.success
@@ -72,19 +69,17 @@ def test_run_when_chunks_are_spread_over_steps_gives_the_same_text_but_for_what_
 
 
 def test_run_when_same_recording_was_transcribed_before_does_not_run_the_engine(
-    services: Services, upload: Upload, run_job: RunJob, configure: Configure
+    services: Services, transcribe: Transcribe, configure: Configure
 ) -> None:
-    first = upload("sample-01.mp3")
-    assert run_job(first).success
-    second = upload("sample-01.mp3")
+    first = transcribe("sample-01.mp3")
     configure(whisper_cpp_executable="/bin/false")
-    assert run_job(second).success
+    second = transcribe("sample-01.mp3")
     assert all(chunk.cached for chunk in services.chunks.get_chunks(second))
     assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(second).text
 
 
 def test_run_when_the_engine_hears_words_beside_the_sound_places_them_and_those_it_heard_before(
-    services: Services, upload: Upload, run_job: RunJob, tmp_path: Path, configure: Configure
+    services: Services, transcribe: Transcribe, tmp_path: Path, configure: Configure
 ) -> None:
     words = [(" One.", 0, 500), (" Two.", 500, 3000)]
     tokens = [{"text": text, "p": 1, "offsets": {"from": start, "to": end}} for text, start, end in words]
@@ -95,8 +90,7 @@ def test_run_when_the_engine_hears_words_beside_the_sound_places_them_and_those_
     texts = []
     for engine in (script(tmp_path / "engine", body), "/bin/false"):
         configure(whisper_cpp_executable=engine)
-        job_id = upload(recording, language="en")
-        assert run_job(job_id).success
+        job_id = transcribe(recording, language="en")
         [chunk] = services.chunks.get_chunks(job_id)
         assert chunk.result_key is not None
         texts.append(ChunkTranscript.model_validate_json(services.store.get_bytes(chunk.result_key)))
@@ -108,10 +102,9 @@ def test_run_when_the_engine_hears_words_beside_the_sound_places_them_and_those_
 
 
 def test_run_when_recording_is_silent_completes_with_empty_transcript(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
-    job_id = upload(silence(3))
-    assert run_job(job_id).success
+    job_id = transcribe(silence(3))
     transcript = services.tasks.get_task_result(job_id)
     assert (transcript.text, transcript.segments, transcript.duration_seconds) == ("", [], 3.0)
 
@@ -174,9 +167,9 @@ def test_run_when_another_run_has_the_job_gives_up(services: Services, upload: U
 
 
 def test_run_leaves_no_temporary_folder(
-    upload: Upload, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upload: Upload, run_job: RunJob, transcribe: Transcribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert run_job(upload("sample-01.mp3")).success
+    transcribe("sample-01.mp3")
     assert not run_job(upload(silence(0))).success
     assert list(tmp_path.glob("stt-*")) == []

@@ -26,7 +26,7 @@ from stt_core.services import Services
 from stt_core.settings import Settings
 from tests.api.conftest import environment_of
 from tests.conftest import wait_until
-from tests.dagster.conftest import RunJob, Upload, script
+from tests.dagster.conftest import RunJob, Upload, run_of, script
 
 #: What a cancelled job started ends within this, seconds.
 PROMISED_SECONDS = 5.0
@@ -53,7 +53,7 @@ class Workers:
         if slots > 1:
             executor = {"multiprocess": {"max_concurrent": slots, "start_method": {"forkserver": {}}}}
             config |= {"execution": {"config": executor}}
-        job = defs.get_job_def(request.job_name or "")
+        job = defs.resolve_job_def(request.job_name or "")
         run = self.instance.create_run_for_job(job, run_config=config, tags=dict(request.tags))
         assert self.starter.stdin and self.starter.stdout
         self.starter.stdin.write(f"{run.run_id}\n")
@@ -75,16 +75,14 @@ class Workers:
         return found[0]
 
     def status(self, run_id: str) -> DagsterRunStatus:
-        run = self.instance.get_run_by_id(run_id)
-        assert run is not None
-        return run.status
+        return run_of(self.instance, run_id).status
 
     def settle(self, run_id: str) -> None:
         """Do what the sensor of a run's end does."""
         from stt_dagster.runs import settle_run
 
-        run = self.instance.get_run_by_id(run_id)
-        assert run is not None and run.is_finished
+        run = run_of(self.instance, run_id)
+        assert run.is_finished
         settle_run(self.instance, self.services, run)
 
 
@@ -125,17 +123,38 @@ def services(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Services:
     return workers.services
 
 
+@dataclass(frozen=True)
+class HangingRun:
+    """A run on its way, with a program that hangs below its process."""
+
+    workers: Workers
+    job_id: str
+    run_id: str
+    worker: psutil.Process
+    program: psutil.Process
+
+    def ends_as_cancelled(self) -> None:
+        """Wait for its end, in the time that is promised, and do what the sensor of that does."""
+        wait_until(ended(self.program), "the end of the program", PROMISED_SECONDS)
+        wait_until(ended(self.worker), "the end of the run's process")
+        assert self.workers.status(self.run_id) is DagsterRunStatus.CANCELED
+        self.workers.settle(self.run_id)
+
+
 @pytest.fixture
-def hanging_at(request: pytest.FixtureRequest, workers: Workers) -> Iterator[int]:
-    """Let a program hang in the stage that the test names; gives the slots of the run that it hangs in."""
-    if request.param == "decoding":
+def run(request: pytest.FixtureRequest, workers: Workers, upload: Upload) -> Iterator[HangingRun]:
+    """Start a run that hangs in the stage that the test names, or in its engine."""
+    stage = getattr(request, "param", "transcribing")
+    if stage == "decoding":
         workers.decoder_hangs.touch()
-    yield 2 if request.param == STEP_PROCESS else 1
+    job_id = upload("sample-01.mp3")
+    run_id, worker = workers.launch(job_id, slots=2 if stage == STEP_PROCESS else 1)
+    yield HangingRun(workers, job_id, run_id, worker, workers.hanging(worker))
     workers.decoder_hangs.unlink(missing_ok=True)
 
 
 def stages(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("hanging_at", names, indirect=True)
+    return pytest.mark.parametrize("run", names, indirect=True)
 
 
 def _has_ended(process: psutil.Process) -> bool:
@@ -154,114 +173,78 @@ def ended(*processes: psutil.Process) -> Callable[[], bool]:
 
 @stages("decoding", "transcribing", STEP_PROCESS)
 def test_job_when_cancelled_ends_its_processes_in_time_and_its_run_as_cancelled(
-    workers: Workers, upload: Upload, hanging_at: int
+    workers: Workers, run: HangingRun
 ) -> None:
-    job_id = upload("sample-01.mp3")
-    run_id, worker = workers.launch(job_id, slots=hanging_at)
-    program = workers.hanging(worker)
+    cancel_job(workers.services.jobs, run.job_id)
 
-    cancel_job(workers.services.jobs, job_id)
-
-    wait_until(ended(program), "the end of the program", PROMISED_SECONDS)
-    wait_until(ended(worker), "the end of the run's process")
-    assert workers.status(run_id) is DagsterRunStatus.CANCELED
-    workers.settle(run_id)
-    assert workers.services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+    run.ends_as_cancelled()
+    assert workers.services.jobs.get_job(run.job_id).status is JobStatus.CANCELLED
 
 
 @stages("decoding", "transcribing")
-def test_job_when_deleted_ends_its_run_as_cancelled_and_leaves_no_object(
-    workers: Workers, upload: Upload, hanging_at: int
-) -> None:
-    job_id = upload("sample-01.mp3")
-    run_id, worker = workers.launch(job_id)
-    program = workers.hanging(worker)
+def test_job_when_deleted_ends_its_run_as_cancelled_and_leaves_no_object(workers: Workers, run: HangingRun) -> None:
+    workers.services.tasks.delete_task(run.job_id)
 
-    workers.services.tasks.delete_task(job_id)
-
-    wait_until(ended(program), "the end of the program", PROMISED_SECONDS)
-    wait_until(ended(worker), "the end of the run's process")
-    assert workers.status(run_id) is DagsterRunStatus.CANCELED
-    workers.settle(run_id)
+    run.ends_as_cancelled()
     sweep(workers.services)
-    assert [key for key in workers.services.store.list_keys("") if job_id in key] == []
+    assert [key for key in workers.services.store.list_keys("") if run.job_id in key] == []
 
 
 @stages("decoding")
-def test_run_when_terminated_in_the_ui_ends_in_time_and_cancels_its_job(
-    workers: Workers, upload: Upload, hanging_at: int
-) -> None:
-    job_id = upload("sample-01.mp3")
-    run_id, worker = workers.launch(job_id, slots=hanging_at)
-    program = workers.hanging(worker)
-    run = workers.instance.get_run_by_id(run_id)
-    assert run is not None
+def test_run_when_terminated_in_the_ui_ends_in_time_and_cancels_its_job(workers: Workers, run: HangingRun) -> None:
+    # as the launcher does, which then interrupts the process
+    workers.instance.report_run_canceling(run_of(workers.instance, run.run_id))
+    run.worker.send_signal(signal.SIGINT)
 
-    workers.instance.report_run_canceling(run)  # as the launcher does, which then interrupts the process
-    worker.send_signal(signal.SIGINT)
-
-    wait_until(ended(program), "the end of the program", PROMISED_SECONDS)
-    wait_until(ended(worker), "the end of the run's process")
-    assert workers.status(run_id) is DagsterRunStatus.CANCELED
-    workers.settle(run_id)
-    assert workers.services.jobs.get_job(job_id).status is JobStatus.CANCELLED
+    run.ends_as_cancelled()
+    assert workers.services.jobs.get_job(run.job_id).status is JobStatus.CANCELLED
 
 
 @stages("transcribing")
 def test_run_when_its_host_is_stopped_hands_its_job_back_and_burns_no_attempt(
-    workers: Workers, upload: Upload, hanging_at: int
+    workers: Workers, run: HangingRun
 ) -> None:
-    job_id = upload("sample-01.mp3")
-    run_id, worker = workers.launch(job_id, slots=hanging_at)
-    program = workers.hanging(worker)
+    run.worker.terminate()
 
-    worker.terminate()
-
-    wait_until(ended(program, worker), "the end of the program and of the run's process", 10)
-    assert workers.status(run_id) is DagsterRunStatus.FAILURE
-    workers.settle(run_id)
-    job = workers.services.jobs.get_job(job_id)
+    wait_until(ended(run.program, run.worker), "the end of the program and of the run's process", 10)
+    assert workers.status(run.run_id) is DagsterRunStatus.FAILURE
+    workers.settle(run.run_id)
+    job = workers.services.jobs.get_job(run.job_id)
     assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 0)
     assert job.error is not None and job.error.kind == "run-interrupted"
 
 
 @stages("decoding", STEP_PROCESS)
-def test_run_when_its_process_is_killed_leaves_no_process(workers: Workers, upload: Upload, hanging_at: int) -> None:
-    _, worker = workers.launch(upload("sample-01.mp3"), slots=hanging_at)
-    program = workers.hanging(worker)
-    others = worker.children(recursive=True)
+def test_run_when_its_process_is_killed_leaves_no_process(run: HangingRun) -> None:
+    others = run.worker.children(recursive=True)
 
-    worker.kill()
+    run.worker.kill()
 
-    wait_until(ended(program, *others), "the end of the program", PROMISED_SECONDS)
+    wait_until(ended(run.program, *others), "the end of the program", PROMISED_SECONDS)
 
 
 def test_run_when_stopped_and_woken_after_the_next_attempt_changes_nothing_and_ends(
-    workers: Workers, upload: Upload, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, run: HangingRun, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = workers.services
-    job_id = upload("sample-01.mp3")
-    run_id, worker = workers.launch(job_id)
-    program = workers.hanging(worker)
-    worker.suspend()
-    run = workers.instance.get_run_by_id(run_id)
-    assert run is not None
-    workers.instance.report_run_failed(run, "It gave no sign of life any more.")  # as the reconciler does
-    workers.settle(run_id)
+    run.worker.suspend()
+    # as the reconciler does
+    workers.instance.report_run_failed(run_of(workers.instance, run.run_id), "It gave no sign of life any more.")
+    workers.settle(run.run_id)
     real = services.settings.model_copy(
         update={"whisper_cpp_executable": str(find_executable("stt-whisper-cli")), "ffmpeg_executable": None}
     )
     monkeypatch.setattr("stt_dagster.resources.open_services", lambda: replace(services, settings=real))
-    assert run_job(job_id).success
-    done = services.jobs.get_job(job_id)
-    results = services.store.list_keys(f"results/{job_id}/")
+    assert run_job(run.job_id).success
+    done = services.jobs.get_job(run.job_id)
+    results = services.store.list_keys(f"results/{run.job_id}/")
 
-    program.kill()  # its text would be there the moment the run wakes
-    worker.resume()
+    run.program.kill()  # its text would be there the moment the run wakes
+    run.worker.resume()
 
-    wait_until(ended(worker), "the end of the run's process")
+    wait_until(ended(run.worker), "the end of the run's process")
     assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
-    assert services.jobs.get_job(job_id) == done
-    assert services.store.list_keys(f"results/{job_id}/") == results
-    assert workers.status(run_id) is DagsterRunStatus.FAILURE
-    assert services.tasks.get_task_result(job_id).text
+    assert services.jobs.get_job(run.job_id) == done
+    assert services.store.list_keys(f"results/{run.job_id}/") == results
+    assert workers.status(run.run_id) is DagsterRunStatus.FAILURE
+    assert services.tasks.get_task_result(run.job_id).text

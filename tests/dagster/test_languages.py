@@ -13,7 +13,7 @@ from stt_core.engines.process import find_executable
 from stt_core.services import Services
 from stt_core.transcript.document import Transcript
 from stt_core.warnings import WarningName
-from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Upload, script
+from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Transcribe, Upload, script
 from tests.multilingual_model import LANGUAGE, MODEL
 
 pytestmark = pytest.mark.usefixtures("multilingual_model")
@@ -44,10 +44,9 @@ def languages_of(calls: list[list[str]]) -> list[tuple[str, int]]:
 
 
 def test_run_when_language_is_auto_listens_in_several_places_and_holds_it(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("noisy.ogg", model=MODEL)
-    assert run_job(job_id).success
+    job_id = transcribe("noisy.ogg", model=MODEL)
     chunks = services.chunks.get_chunks(job_id)
     assert len(chunks) > 1
     assert languages_of(engine_calls()) == [("-dl", min(4, len(chunks))), (LANGUAGE, len(chunks))]
@@ -57,22 +56,20 @@ def test_run_when_language_is_auto_listens_in_several_places_and_holds_it(
 
 
 def test_run_when_language_was_held_before_transcribes_nothing_again(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    first, second, named = (upload("sample-08.ogg", model=MODEL, language=one) for one in ("auto", "auto", LANGUAGE))
-    assert run_job(first).success
+    first = transcribe("sample-08.ogg", model=MODEL)
     before = len(engine_calls())
-    assert run_job(second).success
-    assert run_job(named).success
+    transcribe("sample-08.ogg", model=MODEL)
+    named = transcribe("sample-08.ogg", model=MODEL, language=LANGUAGE)
     assert (before, len(engine_calls())) == (1, 1)
     assert services.tasks.get_task_result(first).text == services.tasks.get_task_result(named).text
 
 
 def test_run_when_language_is_auto_per_chunk_lets_each_chunk_detect_its_own(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("noisy.ogg", model=MODEL, language="auto-per-chunk")
-    assert run_job(job_id).success
+    job_id = transcribe("noisy.ogg", model=MODEL, language="auto-per-chunk")
     chunks = services.chunks.get_chunks(job_id)
     assert languages_of(engine_calls()) == [("auto", len(chunks))]
     assert {chunk.language for chunk in chunks} == {LANGUAGE}
@@ -80,52 +77,48 @@ def test_run_when_language_is_auto_per_chunk_lets_each_chunk_detect_its_own(
 
 
 def test_run_when_channels_are_split_holds_one_language_for_both(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("call.ogg", model=MODEL, channels="split")
-    assert run_job(job_id).success
+    job_id = transcribe("call.ogg", model=MODEL, channels="split")
     chunks = services.chunks.get_chunks(job_id)
     assert languages_of(engine_calls()) == [("-dl", min(4, len(chunks))), (LANGUAGE, len(chunks))]
 
 
 @pytest.mark.parametrize("asked", ["auto", "auto-per-chunk"])
 def test_run_when_model_speaks_english_only_asks_the_engine_for_english(
-    upload: Upload, run_job: RunJob, engine_calls: EngineCalls, asked: str
+    transcribe: Transcribe, engine_calls: EngineCalls, asked: str
 ) -> None:
-    assert run_job(upload("sample-08.ogg", language=asked)).success
+    transcribe("sample-08.ogg", language=asked)
     assert languages_of(engine_calls()) == [("en", 1)]
 
 
 def test_run_when_languages_are_limited_chooses_the_most_probable_of_them_and_listens_once(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    first, second = (upload("noisy.ogg", model=MODEL, languages=["fr", "en", "es"]) for _ in range(2))
-    assert run_job(first).success
+    first = transcribe("noisy.ogg", model=MODEL, languages=["fr", "en", "es"])
     chosen = services.tasks.get_task_result(first).language
     assert chosen in {"fr", "en", "es"}  # and never LANGUAGE, which this model hears in every sound
     chunks = services.chunks.get_chunks(first)
     calls = languages_of(engine_calls())
     assert calls == [("-dl", min(4, len(chunks))), (chosen, len(chunks))]
-    assert run_job(second).success
+    second = transcribe("noisy.ogg", model=MODEL, languages=["fr", "en", "es"])
     assert languages_of(engine_calls()) == calls
     assert services.tasks.get_task_result(second).language == chosen
 
 
 def test_run_when_languages_are_limited_and_there_is_one_chunk_listens_before_it_transcribes(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
-    job_id = upload("sample-08.ogg", model=MODEL, languages=["fr", "en"])
-    assert run_job(job_id).success
+    job_id = transcribe("sample-08.ogg", model=MODEL, languages=["fr", "en"])
     chosen = services.tasks.get_task_result(job_id).language
     assert chosen in {"fr", "en"}
     assert languages_of(engine_calls()) == [("-dl", 1), (chosen, 1)]
 
 
 def test_run_when_music_comes_first_listens_to_the_voice_after_it(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls, music_then_speech: bytes
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls, music_then_speech: bytes
 ) -> None:
-    job_id = upload(music_then_speech, model=MODEL, strategy="fixed")
-    assert run_job(job_id).success
+    job_id = transcribe(music_then_speech, model=MODEL, strategy="fixed")
     chunks = services.chunks.get_chunks(job_id)
     assert len(chunks) == 3
     assert languages_of(engine_calls()) == [("-dl", 1), (LANGUAGE, 3)]
@@ -134,25 +127,23 @@ def test_run_when_music_comes_first_listens_to_the_voice_after_it(
 @pytest.mark.skipif("STT_TEST_BASE_MODEL" not in os.environ, reason="STT_TEST_BASE_MODEL names no ggml file of base")
 @pytest.mark.parametrize("languages", [[], ["sv", "en"]], ids=str)
 def test_run_when_music_comes_first_and_the_weights_are_real_hears_what_is_spoken(
-    services: Services, upload: Upload, run_job: RunJob, music_then_speech: bytes, languages: list[str]
+    services: Services, transcribe: Transcribe, music_then_speech: bytes, languages: list[str]
 ) -> None:
     own = services.settings.whisper_models_dir / "ggml-own-base.bin"
     own.unlink(missing_ok=True)
     own.symlink_to(os.environ["STT_TEST_BASE_MODEL"])
-    job_id = upload(music_then_speech, model="own-base", strategy="fixed", languages=languages)
-    assert run_job(job_id).success
+    job_id = transcribe(music_then_speech, model="own-base", strategy="fixed", languages=languages)
     transcript = services.tasks.get_task_result(job_id)
     assert (transcript.language, has_doubt(transcript)) == ("en", False)
 
 
 def test_run_when_the_engine_fails_on_places_together_listens_to_each_by_itself(
-    services: Services, upload: Upload, run_job: RunJob, configure: Configure, tmp_path: Path
+    services: Services, transcribe: Transcribe, configure: Configure, tmp_path: Path
 ) -> None:
     real = find_executable("stt-whisper-cli")
     several = 'case "$*" in *-dl*" -f "*" -f "*) kill -KILL $$;; esac'
     configure(whisper_cpp_executable=script(tmp_path / "weak", f'{several}\nexec {real} "$@"'))
-    job_id = upload("noisy.ogg", model=MODEL)
-    assert run_job(job_id).success
+    job_id = transcribe("noisy.ogg", model=MODEL)
     transcript = services.tasks.get_task_result(job_id)
     assert (transcript.language, has_doubt(transcript)) == (LANGUAGE, False)
 

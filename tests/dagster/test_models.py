@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from stt_core.services import Services
 from stt_core.settings import Settings
 from stt_core.warnings import WarningName
 from stt_core.whisper.catalog import CATALOG
-from tests.dagster.conftest import DATA, Configure, RunJob, script
+from tests.dagster.conftest import DATA, Configure, RunJob, Transcribe, Upload, script
 from tests.multilingual_model import make_multilingual_model
 
 DEMO = CATALOG["demo"].bundled
@@ -46,17 +45,11 @@ def services(settings: Settings, model_file: Path, monkeypatch: pytest.MonkeyPat
     opened.close()
 
 
-def upload(services: Services) -> str:
-    data = (DATA / "sample-01.mp3").read_bytes()
-    return services.submissions.submit(io.BytesIO(data), filename="a.mp3", size_bytes=len(data)).job.job_id
-
-
 @pytest.mark.parametrize("model_file", ["ggml-my model.v2", "base.bin", "Model ü"], indirect=True)
 def test_run_when_the_model_is_a_path_completes_and_shows_the_name_of_the_file(
-    services: Services, run_job: RunJob, model_file: Path
+    services: Services, transcribe: Transcribe, model_file: Path
 ) -> None:
-    job_id = upload(services)
-    assert run_job(job_id).success
+    job_id = transcribe("sample-01.mp3")
     transcript, view = services.tasks.get_task_result(job_id), services.tasks.get_task_status(job_id)
     assert transcript.text.split() == (DATA / "sample-01.txt").read_text().split()
     name = model_file.name.removeprefix("ggml-").removesuffix(".bin")
@@ -66,7 +59,7 @@ def test_run_when_the_model_is_a_path_completes_and_shows_the_name_of_the_file(
 
 
 def test_step_when_the_model_was_replaced_after_the_plan_fails_and_a_retry_completes(
-    services: Services, run_job: RunJob, model_file: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, upload: Upload, run_job: RunJob, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def plan_and_replace(*arguments: Any, **options: Any) -> Any:
         plan = plan_recording(*arguments, **options)
@@ -75,7 +68,7 @@ def test_step_when_the_model_was_replaced_after_the_plan_fails_and_a_retry_compl
         model_file.write_bytes(data)
         return plan
 
-    job_id = upload(services)
+    job_id = upload("sample-01.mp3")
     with monkeypatch.context() as patch:
         patch.setattr("stt_dagster.ops.plan_recording", plan_and_replace)
         assert not run_job(job_id).success
@@ -89,14 +82,14 @@ def test_step_when_the_model_was_replaced_after_the_plan_fails_and_a_retry_compl
 
 
 def test_step_when_the_model_is_replaced_while_the_engine_hears_keeps_no_text_and_a_retry_completes(
-    services: Services, run_job: RunJob, model_file: Path, configure: Configure, tmp_path: Path
+    services: Services, upload: Upload, run_job: RunJob, model_file: Path, configure: Configure, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     make_multilingual_model(other)
     real = find_executable("stt-whisper-cli")
     configure(whisper_cpp_executable=script(tmp_path / "engine", f'{real} "$@" && cp {other} "{model_file}"'))
     before = set(services.store.list_keys(object_keys.CHUNK_RESULTS))
-    job_id = upload(services)
+    job_id = upload("sample-01.mp3")
     assert not run_job(job_id).success
     view = services.tasks.get_task_status(job_id)
     assert view.error is not None and (view.status, view.error.kind) == (JobStatus.FAILED, "model-changed")
@@ -108,9 +101,9 @@ def test_step_when_the_model_is_replaced_while_the_engine_hears_keeps_no_text_an
 
 @pytest.mark.parametrize("is_set", [True, False])
 def test_step_when_the_path_is_gone_fails_for_good_with_the_mend_and_a_retry_completes(
-    services: Services, run_job: RunJob, model_file: Path, configure: Configure, is_set: bool
+    services: Services, upload: Upload, run_job: RunJob, model_file: Path, configure: Configure, is_set: bool
 ) -> None:
-    job_id = upload(services)
+    job_id = upload("sample-01.mp3")
     hidden = model_file.rename(model_file.with_name("hidden")) if is_set else None
     configure(whisper_model=str(model_file) if is_set else "demo")
     assert not run_job(job_id).success
@@ -126,7 +119,7 @@ def test_step_when_the_path_is_gone_fails_for_good_with_the_mend_and_a_retry_com
 
 
 def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_the_jobs_with_a_warning(
-    services: Services, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: Services, transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def as_it_was(core: Services, claim: Claim, batch: ChunkBatch, **more: bool) -> BatchResult:
         old = batch.model_copy(update={"model": "my model.v2"}).model_dump(exclude={"model_digest", "parallel"})
@@ -134,7 +127,6 @@ def test_batch_that_was_planned_before_runs_named_their_model_is_transcribed_by_
 
     stand_in: Callable[..., BatchResult] = as_it_was
     monkeypatch.setattr("stt_dagster.ops.transcribe_batch", stand_in)
-    job_id = upload(services)
-    assert run_job(job_id).success
+    job_id = transcribe("sample-01.mp3")
     warnings = services.tasks.get_task_result(job_id).warnings
     assert [warning.name for warning in warnings] == [WarningName.MODEL_UNPINNED]

@@ -15,7 +15,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from stt_core.audio.chunking import cut_fixed
 from stt_core.services import Services
 from stt_core.transcript.formats import render
-from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Upload
+from tests.dagster.conftest import DATA, Configure, EngineCalls, RunJob, Transcribe, Upload
 from tests.multilingual_model import LANGUAGE, MODEL, WORDS
 
 
@@ -43,10 +43,9 @@ def words(text: str) -> list[str]:
 
 
 def test_run_when_channels_are_split_gives_each_sentence_to_its_channel(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
-    job_id = upload("call.ogg", channels="split")
-    assert run_job(job_id).success
+    job_id = transcribe("call.ogg", channels="split")
     transcript = services.tasks.get_task_result(job_id)
     truth = json.loads((DATA / "call.json").read_text())["segments"]
     for channel in (0, 1):
@@ -63,23 +62,18 @@ def test_run_when_channels_are_split_gives_each_sentence_to_its_channel(
 
 
 def test_run_when_a_recording_with_one_channel_is_split_gives_what_the_mix_gives(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
-    mixed, split = upload("sample-08.ogg"), upload("sample-08.ogg", channels="split")
-    assert run_job(mixed).success
-    assert run_job(split).success
+    mixed, split = transcribe("sample-08.ogg"), transcribe("sample-08.ogg", channels="split")
     assert all(chunk.cached for chunk in services.chunks.get_chunks(split))
     segments = services.tasks.get_task_result(split).segments
     assert segments == services.tasks.get_task_result(mixed).segments
     assert {segment.speaker for segment in segments} == {None}
 
 
-def test_run_when_three_channels_are_split_transcribes_each(
-    services: Services, upload: Upload, run_job: RunJob
-) -> None:
+def test_run_when_three_channels_are_split_transcribes_each(services: Services, transcribe: Transcribe) -> None:
     recording = wav(samples("sample-01.mp3"), np.zeros(16_000, np.int16), samples("sample-08.ogg"))
-    job_id = upload(recording, channels="split")
-    assert run_job(job_id).success
+    job_id = transcribe(recording, channels="split")
     said = {0: "", 2: ""}
     for segment in services.tasks.get_task_result(job_id).segments:
         assert segment.channel is not None
@@ -89,11 +83,11 @@ def test_run_when_three_channels_are_split_transcribes_each(
 
 
 def test_run_when_all_channels_together_are_too_long_fails_for_good(
-    services: Services, upload: Upload, run_job: RunJob, configure: Configure
+    services: Services, transcribe: Transcribe, upload: Upload, run_job: RunJob, configure: Configure
 ) -> None:
     configure(max_audio_seconds=30.0)
-    mixed, split = upload("call.ogg"), upload("call.ogg", channels="split")
-    assert run_job(mixed).success
+    transcribe("call.ogg")
+    split = upload("call.ogg", channels="split")
     assert not run_job(split).success
     error = services.jobs.get_job(split).error
     assert error is not None
@@ -102,24 +96,23 @@ def test_run_when_all_channels_together_are_too_long_fails_for_good(
 
 @pytest.mark.usefixtures("multilingual_model")
 def test_run_when_channels_were_split_before_transcribes_nothing_again(
-    upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
     asked = {"channels": "split", "model": MODEL, "language": LANGUAGE}
-    assert run_job(upload("call.ogg", **asked)).success
+    transcribe("call.ogg", **asked)
     before = len(engine_calls())
-    assert run_job(upload("call.ogg", **asked)).success
+    transcribe("call.ogg", **asked)
     assert (before, len(engine_calls())) == (1, 1)
 
 
 @pytest.mark.usefixtures("multilingual_model")
 def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
-    services: Services, upload: Upload, run_job: RunJob, configure: Configure, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, configure: Configure, engine_calls: EngineCalls
 ) -> None:
     seconds = 57.0
     configure(chunk_max_seconds=5.0)  # with pauses of up to 9 s there are windows without a word
     recording = wav(samples("pauses.ogg")[: int(seconds * 16_000)])
-    job_id = upload(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
-    assert run_job(job_id).success
+    job_id = transcribe(recording, strategy="fixed", model=MODEL, language=LANGUAGE)
     chunks = services.chunks.get_chunks(job_id)
     windows = len(cut_fixed(int(seconds * 16_000), max_seconds=5.0))
     assert sum(call.count("-f") for call in engine_calls()) == len(chunks) < windows
@@ -133,11 +126,8 @@ def test_run_when_cuts_are_fixed_sends_no_chunk_without_speech_to_the_engine(
 
 @pytest.mark.usefixtures("multilingual_model")
 @pytest.mark.parametrize("strategy", ["vad", "fixed"])
-def test_run_when_a_strategy_is_asked_for_cuts_by_it(
-    services: Services, upload: Upload, run_job: RunJob, strategy: str
-) -> None:
-    job_id = upload("sample-08.ogg", strategy=strategy, model=MODEL, language=LANGUAGE)
-    assert run_job(job_id).success
+def test_run_when_a_strategy_is_asked_for_cuts_by_it(services: Services, transcribe: Transcribe, strategy: str) -> None:
+    job_id = transcribe("sample-08.ogg", strategy=strategy, model=MODEL, language=LANGUAGE)
     [chunk] = services.chunks.get_chunks(job_id)
     duration = services.tasks.get_task_result(job_id).duration_seconds
     assert (chunk.end_seconds - chunk.start_seconds == pytest.approx(duration, abs=1e-3)) is (strategy == "fixed")
@@ -148,13 +138,11 @@ def test_run_when_a_strategy_is_asked_for_cuts_by_it(
 
 @pytest.mark.usefixtures("multilingual_model")
 def test_run_when_decoding_options_are_asked_for_tells_the_engine_and_keeps_their_texts_apart(
-    services: Services, upload: Upload, run_job: RunJob, engine_calls: EngineCalls
+    services: Services, transcribe: Transcribe, engine_calls: EngineCalls
 ) -> None:
     asked = {"model": MODEL, "language": LANGUAGE}
     wished = asked | {"prompt": "Ada", "translate": True, "temperature": 0.2, "word_timestamps": False}
-    plain, job_id = upload("sample-08.ogg", **asked), upload("sample-08.ogg", **wished)
-    assert run_job(plain).success
-    assert run_job(job_id).success
+    plain, job_id = transcribe("sample-08.ogg", **asked), transcribe("sample-08.ogg", **wished)
     before, call = engine_calls()
     assert not {"--prompt", "-tr", "-tp"} & set(before)
     assert call[call.index("--prompt") + 1] == "Ada"

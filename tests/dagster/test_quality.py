@@ -6,14 +6,13 @@ from pathlib import Path
 
 from stt_core.services import Services
 from stt_core.transcript.quality import LEAST_COVERAGE
-from tests.dagster.conftest import Configure, RunJob, Upload, script
+from tests.dagster.conftest import Configure, Transcribe, mute_engine
 
 
 def test_run_when_it_published_then_transcript_and_job_tell_its_checks_and_its_cost(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
-    job_id = upload("sample-08.ogg")
-    assert run_job(job_id).success
+    job_id = transcribe("sample-08.ogg")
     transcript, result = services.tasks.get_task_result(job_id), services.jobs.get_job(job_id).result
     assert result is not None
     assert result.checks == transcript.checks
@@ -25,22 +24,16 @@ def test_run_when_it_published_then_transcript_and_job_tell_its_checks_and_its_c
     assert result.speech_seconds == transcript.statistics.speech_seconds
     assert result.engine_seconds > 0.1 and result.cpu_seconds > 0.1
 
-    again = upload("sample-08.ogg")
-    assert run_job(again).success
+    again = transcribe("sample-08.ogg")
     known = services.jobs.get_job(again).result
     assert known is not None and known.cpu_seconds == 0
 
 
 def test_run_when_the_engine_says_almost_nothing_then_the_checks_say_so_by_the_setting(
-    services: Services, configure: Configure, upload: Upload, run_job: RunJob, tmp_path: Path
+    services: Services, configure: Configure, transcribe: Transcribe, tmp_path: Path
 ) -> None:
-    heard = (
-        """'{"result":{"language":"en"},"transcription":[{"text":" Hm.","offsets":{"from":0,"to":400},"tokens":[]}]}'"""
-    )
-    body = f'while [ $# -gt 0 ]; do [ "$1" = -of ] && printf %s {heard} > "$2.json"; shift; done'
-    configure(whisper_cpp_executable=script(tmp_path / "mute", body), quality_errors=("speech_coverage",))
-    job_id = upload("sample-08.ogg")
-    assert run_job(job_id).success
+    configure(whisper_cpp_executable=mute_engine(tmp_path), quality_errors=("speech_coverage",))
+    job_id = transcribe("sample-08.ogg")
     result = services.jobs.get_job(job_id).result
     assert result is not None
     [failed] = [check for check in result.checks if not check.passed]
@@ -48,10 +41,9 @@ def test_run_when_the_engine_says_almost_nothing_then_the_checks_say_so_by_the_s
 
 
 def test_run_when_speech_was_not_looked_for_then_its_coverage_is_not_measured(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
-    job_id = upload("sample-08.ogg", strategy="fixed")
-    assert run_job(job_id).success
+    job_id = transcribe("sample-08.ogg", strategy="fixed")
     coverage, *others = services.tasks.get_task_result(job_id).checks
     assert (coverage.passed, coverage.value) == (True, None)
     assert all(check.passed for check in others)

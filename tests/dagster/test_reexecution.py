@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from stt_core.engines.process import find_executable
 from stt_core.jobs.job import JobStatus
 from stt_core.jobs.recovery import cancel_job, recover_failed_run
 from stt_core.services import Services
-from tests.dagster.conftest import DATA, Configure, EngineCalls, Upload, script
+from tests.dagster.conftest import DATA, Configure, EngineCalls, Upload, raising, run_of, script
 
 Reexecute = Callable[..., JobExecutionResult]
 
@@ -29,13 +29,7 @@ def transcribe_recording() -> JobDefinition:
     """The job as the code server loads it."""
     from stt_dagster.definitions import defs
 
-    return defs.get_job_def("transcribe_recording")
-
-
-@pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as own:
-        yield own
+    return defs.resolve_job_def("transcribe_recording")
 
 
 @pytest.fixture
@@ -58,8 +52,7 @@ def reexecute(instance: DagsterInstance) -> Reexecute:
     """Re-execute a run as the UI does: with the run's own config and tags."""
 
     def reexecute(before: JobExecutionResult, *, from_failure: bool) -> JobExecutionResult:
-        parent = instance.get_run_by_id(before.run_id)
-        assert parent is not None
+        parent = run_of(instance, before.run_id)
         options = ReexecutionOptions.from_failure(parent.run_id, instance)
         return execute_job(
             reconstructable(transcribe_recording),
@@ -76,12 +69,8 @@ def failed_at_merging(
     services: Services, job_id: str, launch: Callable[[str], JobExecutionResult], patch: pytest.MonkeyPatch
 ) -> JobExecutionResult:
     """Run a job to its merge, which fails for good."""
-
-    def broken(*_: object, **__: object) -> None:
-        raise ValueError("a defect")
-
     with patch.context() as broken_merge:
-        broken_merge.setattr("stt_dagster.ops.merge_recording", broken)
+        broken_merge.setattr("stt_dagster.ops.merge_recording", raising(ValueError("a defect")))
         result = launch(job_id)
     assert not result.success
     assert services.jobs.get_job(job_id).status is JobStatus.FAILED
@@ -115,8 +104,7 @@ def test_reexecution_when_the_job_failed_for_good_completes_it_and_transcribes_n
     job = services.jobs.get_job(job_id)
     assert (job.status, job.attempt, job.run_id, job.error) == (JobStatus.COMPLETED, 2, result.run_id, None)
     assert services.tasks.get_task_result(job_id).text.split() == (DATA / "sample-01.txt").read_text().split()
-    run = instance.get_run_by_id(result.run_id)
-    assert run is not None
+    run = run_of(instance, result.run_id)
     assert (run.tags["stt/attempt"], run.tags["stt/lane"]) == ("2", "upload")
 
 
@@ -205,6 +193,5 @@ def test_run_launched_by_hand_with_the_job_id_alone_takes_a_job_that_waits_or_fa
     assert result.success
     assert services.jobs.get_job(job_id).status is JobStatus.COMPLETED
     assert services.queue.members() == set()
-    run = instance.get_run_by_id(result.run_id)
-    assert run is not None
+    run = run_of(instance, result.run_id)
     assert (run.tags["stt/job_id"], run.tags["stt/file"]) == (job_id, "sample-01.mp3")

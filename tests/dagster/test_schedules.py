@@ -6,24 +6,23 @@ from dagster import DagsterInstance, DefaultScheduleStatus, build_schedule_conte
 
 from stt_core import object_keys
 from stt_core.services import Services
-from tests.dagster.conftest import RunJob, Upload
+from tests.dagster.conftest import Transcribe
 
 
 def test_schedule_when_its_tick_comes_runs_a_sweep_that_shows_what_it_did(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services, transcribe: Transcribe
 ) -> None:
     from stt_dagster.definitions import defs
 
-    job_id = upload("sample-08.ogg")
-    assert run_job(job_id).success
+    job_id = transcribe("sample-08.ogg")
     outputs = services.store.list_keys("runs/")
     assert outputs
 
-    schedule = defs.get_schedule_def("nightly_retention")
+    schedule = defs.resolve_schedule_def("nightly_retention")
     assert schedule.default_status is DefaultScheduleStatus.RUNNING
     with DagsterInstance.ephemeral() as instance, build_schedule_context(instance) as context:
         [request] = schedule.evaluate_tick(context).run_requests or []
-        swept = defs.get_job_def(schedule.job_name).execute_in_process(instance=instance, tags=request.tags)
+        swept = defs.resolve_job_def(schedule.job_name).execute_in_process(instance=instance, tags=request.tags)
 
     [output] = [event for event in swept.all_node_events if event.is_successful_output]
     metadata = output.step_output_data.metadata

@@ -25,16 +25,10 @@ from stt_core.jobs.job import JobCreate, JobModel, JobOptions, JobStatus, new_jo
 from stt_core.jobs.recovery import cancel_job, fail_broken_uploads, recover_failed_run
 from stt_core.services import Services
 from stt_core.stores.documents import utc_now
-from tests.dagster.conftest import RunJob, Upload
+from tests.dagster.conftest import Upload, run_of
 
 if TYPE_CHECKING:
     from loguru import Record
-
-
-@pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as own:
-        yield own
 
 
 @pytest.fixture
@@ -87,7 +81,8 @@ def test_queue_sensor_when_every_slot_is_taken_launches_nothing(
 
 
 def test_failed_run_when_it_had_the_job_brings_the_next_attempt(
-    services: Services, upload: Upload, run_job: RunJob
+    services: Services,
+    upload: Upload,
 ) -> None:
     job_id = upload("sample-01.mp3")
     ensure_claim(services.jobs, job_id, "run-1", attempt=1)
@@ -149,8 +144,7 @@ def launch(
 
 
 def status_of(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
+    run = run_of(instance, run_id)
     return run.status
 
 
@@ -290,8 +284,7 @@ def test_sensors_when_mongodb_is_away_skip_with_one_warning_each_and_settle_the_
     job_id, waiting = upload("sample-01.mp3"), upload("sample-01.mp3")
     run_id = launch(services, instance, job_id)
     ensure_claim(services.jobs, job_id, run_id, attempt=1)
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
+    run = run_of(instance, run_id)
     event = instance.report_run_failed(run, "It broke.")
     lines.clear()  # the first upload of a process may warn of its model
     with monkeypatch.context() as patch:

@@ -152,9 +152,8 @@ def test_list_page_when_filtered_by_state_then_pages_hold_these_alone_and_each_o
         found: list[str] = []
         cursor: str | None = ""
         while cursor is not None:
-            page = BucketObjects.of(services).list_page("calls", prefix, state=state, cursor=cursor, limit=2)
-            found += [item.key for item, _ in page.objects]
-            cursor = page.next_cursor
+            page, cursor = BucketObjects.of(services).list_page("calls", prefix, state=state, cursor=cursor, limit=2)
+            found += [item.key for item in page]
         return found
 
     assert keys_of(None) == sorted(states)
