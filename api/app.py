@@ -31,7 +31,7 @@ from api.readiness import Readiness
 from api.routes import backfill, events, health, results, tasks
 from api.schemas import Problem
 from api.uploads import routes as uploads
-from stt_core.logs import get_logger, logged, setup_logging
+from stt_core.logs import get_logger, setup_logging
 from stt_core.services import Services
 from stt_core.settings import Settings, load_settings
 
@@ -53,7 +53,6 @@ Every other error is a problem document (RFC 9457, `application/problem+json`) w
 """
 
 
-@logged
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the app.
 

@@ -38,7 +38,7 @@ from stt_core.errors import (
     TooManyUploadsError,
     UnauthorizedError,
 )
-from stt_core.logs import get_logger, log_context, logged
+from stt_core.logs import get_logger, log_context
 from stt_core.services import Services
 from stt_core.settings import Settings
 
@@ -75,7 +75,6 @@ class Caller:
         """Whose jobs the caller sees; None for everybody's."""
         return None if self.may(KeyScope.ADMIN) else self.key_id
 
-    @logged
     def may(self, scope: KeyScope) -> bool:
         """Tell whether the caller has that scope; `admin` includes every other."""
         return self.key is None or scope in self.key.scopes or KeyScope.ADMIN in self.key.scopes
@@ -90,7 +89,6 @@ class FreshKeys:
         self._old_at = 0.0
         self._reading: asyncio.Task[None] | None = None
 
-    @logged
     async def ring(self) -> KeyRing:
         """Return the keys.
 
@@ -144,14 +142,12 @@ class Protection:
             await self._app(scope, receive, send_marked)
 
 
-@logged
 def warn_of_openness(settings: Settings) -> None:
     """Say at the start who may use the API, where that is more than one might think."""
     if settings.api_keys == "off" and not _is_loopback(settings.stt_api_host):
         logger.warning("whoever reaches {} may use the API: API_KEYS is off", settings.stt_api_host)
 
 
-@logged
 def describe_protection(document: dict[str, Any]) -> None:
     """Say in the OpenAPI document where a key is asked for; none is where keys are off, so it is optional there."""
     document["components"]["securitySchemes"] = {

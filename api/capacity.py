@@ -22,7 +22,7 @@ from api.auth import Caller
 from stt_core.access.api_key import ApiKey
 from stt_core.access.limits import PLACE_SECONDS, Limits
 from stt_core.errors import BusyError, SttError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -129,7 +129,6 @@ class Capacity:
         threads.total_tokens = _STORE_PLACES + _UPLOAD_PLACES + _OTHER_THREADS
 
 
-@logged
 async def upload_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places that the caller's key has for uploads, in Redis: all processes of the API count together.
 

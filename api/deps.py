@@ -10,37 +10,31 @@ from fastapi import Depends, Header, Path, Request
 from api.auth import Caller
 from api.capacity import upload_place
 from stt_core.jobs.job import JOB_ID_PATTERN
-from stt_core.logs import logged
 from stt_core.services import Services
 from stt_core.tasks.service import JobService
 
 
-@logged
 async def get_services(request: Request) -> Services:
     """Return the core that the app opened."""
     return cast("Services", request.app.state.services)
 
 
-@logged
 async def get_tasks(request: Request) -> JobService:
     """Return the use cases of a job's owner."""
     return (await get_services(request)).tasks
 
 
-@logged
 async def get_caller(request: Request) -> Caller:
     """Return who sends the request."""
     return cast("Caller", request.state.caller)
 
 
-@logged
 async def take_store_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that need the object store, while the route is at work."""
     async with request.app.state.capacity.store.taken():
         yield
 
 
-@logged
 async def take_waiting_place(request: Request) -> AsyncIterator[None]:
     """Hold one of the places of requests that wait for their jobs, until the answer is sent."""
     async with request.app.state.capacity.waiting.taken((await get_caller(request)).key_id):

@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from api.examples import FILES
 from stt_core.errors import InvalidInputError, NotAcceptableError
-from stt_core.logs import logged
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import CONTENT_TYPES, SUBTITLES, render
 from stt_core.transcript.subtitles import CueLayout
@@ -76,7 +75,6 @@ CONTENT_OF_ANSWERS: dict[str, Any] = {
 }
 
 
-@logged
 def transcript_response(transcript: Transcript, wanted: ResultQuery, form: ResultFormat) -> Response:
     """Return a transcript in the form that is wanted."""
     words = wanted.word_timestamps
@@ -90,7 +88,6 @@ def transcript_response(transcript: Transcript, wanted: ResultQuery, form: Resul
     return Response(body, headers={"Content-Type": form.content_type, "Vary": "Accept"})
 
 
-@logged
 def choose_format(wanted: ResultQuery, accept: str) -> ResultFormat:
     """Return the form to answer in, before anything is read.
 

@@ -25,7 +25,7 @@ from fastapi.concurrency import run_in_threadpool
 from api.capacity import Places
 from stt_core.errors import BusyError, SttError, TransientError
 from stt_core.jobs.job import JobStatus, JobView
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.tasks.live_text import ChunkText, take_new_texts
 
@@ -52,7 +52,6 @@ class SharedJob:
         self._texts: list[ChunkText] = []
         self._heard: set[int] = set()
 
-    @logged
     def look(self) -> JobView:
         """Return the job as it is, or was a moment ago.
 
@@ -67,7 +66,6 @@ class SharedJob:
                 self._seen_at = now
             return self._view
 
-    @logged
     def listen(self) -> tuple[JobView, list[ChunkText]]:
         """Return the job, and what was heard of it so far, in the order in which it was; raises as `look`.
 
@@ -101,7 +99,6 @@ class Snapshots:
         self._begun: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
         self._coming: dict[tuple[str, str | None], asyncio.Task[JobView]] = {}
 
-    @logged
     async def look(self, job_id: str, owner: str | None) -> JobView:
         """Return the job as it is, by a look that begins from now on; raises as `JobService.get_task_status`."""
         asked = job_id, owner
@@ -137,7 +134,6 @@ class Snapshots:
                 del self._jobs[job_id]
 
 
-@logged
 async def watch(look: Callable[[], T], seconds: float, threads: anyio.CapacityLimiter) -> AsyncIterator[T]:
     """Yield what `look` sees, at once and again and again, the last time when `seconds` have passed.
 

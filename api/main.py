@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 
 from api.app import create_app
-from stt_core.logs import logged, setup_logging
+from stt_core.logs import setup_logging
 
 
-@logged
 def adopt_server_logging() -> None:
     """Send uvicorn's lines through our logging; its access log is off, since every request has a line of ours."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.metrics import BOUNDS, Spread, Tally, count_by_status, measure_backlog
 from stt_core.services import Services
 
@@ -60,7 +60,6 @@ class SystemMetrics(Collector):
         self._metrics: list[Metric] = []
         self._old_at = 0.0
 
-    @logged
     def collect(self) -> Iterable[Metric]:
         """Return every figure that can be had."""
         with self._turn:

@@ -32,7 +32,7 @@ from stt_core.errors import (
     SttError,
     UnexpectedError,
 )
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 
 logger = get_logger(__name__)
 
@@ -49,7 +49,6 @@ OF_A_REPLAY = (IdempotencyMismatchError, RequestInProgressError, JobDeletedError
 _WRONG_SCOPE = 'Bearer error="insufficient_scope"'
 
 
-@logged
 def problem_response(
     request: Request,
     error: SttError,
@@ -91,7 +90,6 @@ def problem_response(
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-@logged
 def unexpected_problem(request: Request) -> Response:
     """Return the answer to an exception that nobody named: nothing of its text leaves the process."""
     error = UnexpectedError(
@@ -100,7 +98,6 @@ def unexpected_problem(request: Request) -> Response:
     return problem_response(request, error)
 
 
-@logged
 def problem_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for its OpenAPI description, from the errors it may raise."""
     documented: dict[int | str, dict[str, Any]] = {}
@@ -114,7 +111,6 @@ def problem_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]
     return documented | {"default": {"description": "Any other error.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}}
 
 
-@logged
 def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of a request a problem document. What nobody named is answered by the middleware."""
     app.add_exception_handler(SttError, answer_error)
@@ -123,7 +119,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
 
 
-@logged
 async def answer_error(request: Request, error: Exception) -> Response:
     """Return the answer to a named error."""
     error = cast("SttError", error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stt_core.errors import SttError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import DependencyHealth, Services
 
 logger = get_logger(__name__)
@@ -17,7 +17,6 @@ class Readiness:
         self._prepared = False
         self._was_ready: bool | None = None
 
-    @logged
     def check(self) -> dict[str, DependencyHealth]:
         """Ask each server for a sign of life; a change is logged with the name of what is missing."""
         try:
@@ -34,7 +33,6 @@ class Readiness:
                 logger.warning("API is up, but not ready: {}", "; ".join(missing))
         return health
 
-    @logged
     def require(self) -> None:
         """Raise the error of a server that does not answer, within seconds; Redis is asked by whoever needs it.
 
@@ -46,7 +44,6 @@ class Readiness:
         self.prepare()
         self._services.store.ping()
 
-    @logged
     def prepare(self) -> None:
         """Create the indexes and the bucket unless this process has done so.
 

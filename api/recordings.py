@@ -14,7 +14,7 @@ from starlette.types import Send
 from api.capacity import Places
 from stt_core.errors import RangeNotSatisfiableError, SttError
 from stt_core.jobs.job import Source
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.services import Services
 from stt_core.stores.object_store import BLOCK_SIZE, ObjectStore
 
@@ -34,7 +34,6 @@ class _Recording(StreamingResponse):
             log_exception(logger, "a recording breaks off", error)
 
 
-@logged
 async def recording_response(
     request: Request, job_id: str, owner: str | None, *, wanted: str, if_range: str
 ) -> Response:
@@ -87,7 +86,6 @@ async def _blocks(store: ObjectStore, source: Source, span: range, places: Place
         yield block
 
 
-@logged
 def parse_range(header: str, size: int) -> range | None:
     """Return the one range that a `Range` header (RFC 9110, 14) asks for; None asks for the whole.
 

@@ -17,7 +17,7 @@ from stt_cli.watching import LaunchedBackfill, count_of, watch_backfill
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import InvalidInputError, ModelNotFoundError, PermanentError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import load_settings
 
 logger = get_logger(__name__)
@@ -66,7 +66,6 @@ Where = Annotated[
 
 
 @app.command()
-@logged
 def run(
     where: Where,
     missing: Annotated[
@@ -114,7 +113,6 @@ def run(
 
 
 @app.command()
-@logged
 def promote(
     where: Where,
     model: Annotated[str, typer.Option(help="Whose transcripts become the current ones.")],

@@ -14,7 +14,7 @@ from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList, ObjectView
 from stt_core.errors import InvalidInputError, PermanentError, TransientError
 from stt_core.jobs.job import JOB_ID_PATTERN, JobView
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import load_settings
 from stt_core.tasks.views import JobList
 from stt_core.transcript.document import Transcript
@@ -76,7 +76,6 @@ class ApiClient:
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
         )
 
-    @logged
     def upload(self, file: BinaryIO, filename: str, **fields: str | float | None) -> JobView:
         """Upload a recording; it is streamed.
 
@@ -92,7 +91,6 @@ class ApiClient:
         data = {name: value for name, value in fields.items() if value is not None}
         return self._ask("POST", f"{_TASKS}/upload", JobView, files={"file": (filename, file)}, data=data)
 
-    @logged
     def job(self, job_id: str) -> JobView:
         """Return a job as it stands.
 
@@ -102,7 +100,6 @@ class ApiClient:
         """
         return self._ask("GET", _path(job_id), JobView)
 
-    @logged
     def transcript(self, job_id: str) -> Transcript:
         """Return the transcript of a completed job.
 
@@ -112,7 +109,6 @@ class ApiClient:
         """
         return self._ask("GET", f"{_path(job_id)}/result", Transcript)
 
-    @logged
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job and return it.
 
@@ -122,7 +118,6 @@ class ApiClient:
         """
         return self._ask("POST", f"{_path(job_id)}/cancel", JobView)
 
-    @logged
     def retry(self, job_id: str) -> JobView:
         """Send a failed job again and return it.
 
@@ -132,7 +127,6 @@ class ApiClient:
         """
         return self._ask("POST", f"{_path(job_id)}/retry", JobView)
 
-    @logged
     def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> JobList:
         """Return a page of jobs, newest first.
 
@@ -149,7 +143,6 @@ class ApiClient:
         params = {name: value for name, value in asked.items() if value is not None}
         return self._ask("GET", _TASKS, JobList, params=params)
 
-    @logged
     def delete(self, job_id: str) -> None:
         """Delete a job with all that belongs to it.
 
@@ -159,7 +152,6 @@ class ApiClient:
         """
         self._send("DELETE", _path(job_id))
 
-    @logged
     def objects(self, *, bucket: str, prefix: str) -> Iterator[ObjectView]:
         """Yield the objects of a bucket that backfills transcribe, in the order of their keys.
 
@@ -175,7 +167,6 @@ class ApiClient:
         for page in _pages(lambda cursor: self._ask("GET", f"{_BACKFILL}/objects", ObjectList, params=asked | cursor)):
             yield from page.objects
 
-    @logged
     def promote(self, *, bucket: str, prefix: str, model: str) -> Iterator[Promotion]:
         """Make the transcripts of a model the current ones, page by page, and yield what became of each page.
 
@@ -191,7 +182,6 @@ class ApiClient:
         asked = {"bucket": bucket, "prefix": prefix, "model": model}
         return _pages(lambda cursor: self._ask("POST", f"{_BACKFILL}/promote", Promotion, json=asked | cursor))
 
-    @logged
     def models(self) -> set[str]:
         """Return the names of the models that are there.
 
@@ -232,7 +222,6 @@ class ApiClient:
         return response
 
 
-@logged
 def open_api(url: str | None) -> ApiClient:
     """Return a client with the key of the settings, of the API at `url` or at their address.
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 from rich.text import Text
 
 from stt_core.errors import SttError
-from stt_core.logs import logged
+from stt_core.logs import unlogged
 
 #: Tables and lists that were asked for.
 out = Console()
@@ -34,13 +34,11 @@ _PART_STYLES = {
 _WIDTH = max(map(len, _PART_STYLES))
 
 
-@logged
 def plain(text: str) -> Text:
     """Return what others wrote, such as names of objects, as it can be shown: all of it is text to the terminal."""
     return Text(_COMMANDS.sub(lambda found: repr(found[0])[1:-1], text))
 
 
-@logged
 def show_error(error: SttError) -> None:
     """Say what is wrong and how to put it right."""
     err.print(Text.assemble(("error: ", "bold red"), plain(error.message)))
@@ -48,13 +46,11 @@ def show_error(error: SttError) -> None:
         err.print(Text.assemble(("  mend: ", "bold green"), plain(error.mend)))
 
 
-@logged
 def note(text: str) -> None:
     """Say something that is not the result."""
     err.print(plain(text))
 
 
-@logged
 def write_result(text: str) -> None:
     """Write a result to standard output exactly as it is."""
     sys.stdout.write(text)
@@ -77,11 +73,8 @@ def progress_bar(
         yield progress, progress.add_task(description, total=total, facts="")
 
 
-# Not a command and called for every line of the log, so without a line of its own for each.
-def _write_log_line(part: str, line: str) -> None:
+@unlogged  # it is what writes the lines
+def write_log_line(part: str, line: str) -> None:
+    """Write a line of a part of the stack: the one coloured log."""
     prefix = Text(f"{part:<{_WIDTH}} │ ", style=_PART_STYLES.get(part, "white"))
     err.print(prefix + Text.from_ansi(line), highlight=False)
-
-
-#: Takes the name of a part of the stack and a line that it wrote: the one coloured log.
-write_log_line = _write_log_line

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from stt_core.errors import PermanentError, TransientError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -110,7 +110,6 @@ class DagsterClient:
         local = httpx.URL(self._url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(timeout=_TIMEOUT, trust_env=not local)
 
-    @logged
     def launch(self, partitions: Sequence[str], *, title: str, model: str | None) -> str:
         """Launch a backfill of those partitions and return its id.
 
@@ -132,7 +131,6 @@ class DagsterClient:
         answer = self._ask("launchPartitionBackfill", "LaunchBackfillSuccess", _LAUNCH, params=params)
         return str(answer["backfillId"])
 
-    @logged
     def under_way(self, model: str | None) -> set[str]:
         """Return the partitions of all backfills that are under way with that model (None: that of their sources).
 
@@ -147,7 +145,6 @@ class DagsterClient:
                 keys.update((backfill["partitionsTargetedForAssetKey"] or {}).get("partitionKeys") or ())
         return keys
 
-    @logged
     def state(self, backfill_id: str) -> BackfillState:
         """Return where a backfill stands.
 
@@ -170,12 +167,10 @@ class DagsterClient:
             error=(answer["error"] or {}).get("message"),
         )
 
-    @logged
     def backfill_url(self, backfill_id: str) -> str:
         """Return where people see a backfill."""
         return f"{self._url}/runs/b/{backfill_id}"
 
-    @logged
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

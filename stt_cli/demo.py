@@ -22,14 +22,13 @@ from stt_cli.local_stack.stack import running_stack
 from stt_cli.samples import Sample, human_sample, own_sample
 from stt_core import object_keys
 from stt_core.jobs.job import JobView
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings, load_settings
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
 
 
-@logged
 def demo(
     file: Annotated[
         Path | None, typer.Argument(help="Your own recording; by default a known one.", exists=True, dir_okay=False)
@@ -49,7 +48,6 @@ def demo(
         _show_facts(settings, sample, job, transcript)
 
 
-@logged
 def word_error_rate(reference: str, transcript: str) -> float:
     """Return the share of the reference's words that are wrong, missing or added, without case and punctuation."""
     return float(jiwer.wer(_words(reference), _words(transcript)))

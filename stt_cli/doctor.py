@@ -21,7 +21,7 @@ from stt_core.engines.choice import engine_for
 from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.queue import JobQueue
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings, load_settings
 from stt_core.stores.database import Database
 from stt_core.stores.object_store import ObjectStore
@@ -49,7 +49,6 @@ class Finding:
     is_problem: bool = False
 
 
-@logged
 def doctor() -> None:
     """Check every setting, server, executable and model, and say how to mend each. Exit status 1 on problems."""
     # A problem found is raised at the end as one ConfigurationError: the table above it has said what and how.
@@ -68,7 +67,6 @@ def doctor() -> None:
     err.print("Everything is fine.")
 
 
-@logged
 def examine() -> list[Finding]:
     """Run every check."""
     python = f"Python {sys.version_info.major}.{sys.version_info.minor} at {sys.executable}"

@@ -11,7 +11,7 @@ from stt_cli.client import ApiClient, ApiUnreachableError
 from stt_cli.console import note, progress_bar
 from stt_core.errors import InvalidInputError, JobFailedError
 from stt_core.jobs.job import JobStatus, JobView
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.whisper.catalog import CATALOG
 
 logger = get_logger(__name__)
@@ -22,7 +22,6 @@ _INTERVAL = 0.25
 _PATIENCE = 60.0
 
 
-@logged
 def upload_and_wait(client: ApiClient, file: Path, **fields: str | float | None) -> JobView:
     """Upload a recording and wait until it is transcribed, with a progress bar on standard error.
 

@@ -15,7 +15,7 @@ from stt_cli.local_stack.stack import reached_settings
 from stt_core.access.api_key import Scope
 from stt_core.access.keys import DEFAULT_CONCURRENT, DEFAULT_RATE, ApiKeys
 from stt_core.errors import InvalidInputError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import load_settings
 from stt_core.stores.database import Database
 
@@ -25,7 +25,6 @@ app = typer.Typer(help="API keys: making them, listing and revoking them.", no_a
 
 
 @app.command()
-@logged
 def create(
     name: Annotated[str, typer.Argument(help="Whose key it is, for people.")],
     scopes: Annotated[
@@ -43,7 +42,6 @@ def create(
 
 
 @app.command("list")
-@logged
 def list_() -> None:
     """List the keys, the revoked ones too."""
     headers = ("ID", "NAME", "SCOPES", "REQUESTS A MINUTE", "UPLOADS AT ONCE", "MADE", "REVOKED")
@@ -56,7 +54,6 @@ def list_() -> None:
 
 
 @app.command()
-@logged
 def revoke(key_id: Annotated[str, typer.Argument(help="Id of the key (`stt keys list`).")]) -> None:
     """End a key for good, within seconds. Its jobs stay."""
     with _keys() as keys:

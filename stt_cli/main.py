@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from stt_cli import backfill, demo, doctor, keys, models, stack, tasks
 from stt_cli.console import show_error
 from stt_core.errors import SttError
-from stt_core.logs import get_logger, logged, setup_logging
+from stt_core.logs import get_logger, setup_logging
 
 logger = get_logger(__name__)
 
@@ -32,7 +32,6 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=
 
 
 @app.callback()
-@logged
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call to standard error.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Column, Table
 
 from stt_cli.console import err, note, out, write_result
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings, WhisperEngine, load_settings
 from stt_core.whisper.download import Source, download_model
 from stt_core.whisper.folders import download_folder
@@ -22,7 +22,6 @@ app = typer.Typer(help="The whisper models: what there is, and fetching one.", n
 
 
 @app.command("list")
-@logged
 def list_() -> None:
     """List every model that can be asked for by name."""
     settings = load_settings()
@@ -35,7 +34,6 @@ def list_() -> None:
 
 
 @app.command()
-@logged
 def download(
     name: Annotated[str, typer.Argument(help="Name of a model, such as base.")],
     source: Annotated[
@@ -53,7 +51,6 @@ def download(
     write_result(f"{fetch_model(name, chosen, source)}\n")
 
 
-@logged
 def fetch_model(name: str, settings: Settings, source: Source = Source.AUTO) -> Path:
     """Fetch a model for `WHISPER_ENGINE` with a progress bar on standard error; return its path."""
     figures = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

@@ -14,7 +14,7 @@ from pathlib import Path
 from stt_cli.console import note
 from stt_cli.models import fetch_model
 from stt_core.errors import ModelDownloadError, PackageUnavailableError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.packages import PackageFile, fetch_package, read_member
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import DEMO
@@ -49,7 +49,6 @@ class Sample:
     reference: str | None = None
 
 
-@logged
 def own_sample(recording: Path, settings: Settings) -> Sample:
     """Return the user's recording, to be heard by the real model, which is fetched where it is not there.
 
@@ -60,7 +59,6 @@ def own_sample(recording: Path, settings: Settings) -> Sample:
     return Sample(recording, REAL_MODEL, str(recording))
 
 
-@logged
 def human_sample(settings: Settings) -> Sample:
     """Return the human voice and the real model; where one cannot be fetched, say so and return the bundled pair.
 

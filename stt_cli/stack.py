@@ -25,7 +25,7 @@ from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.local_stack.supervisor import StartupError
 from stt_core.errors import ConfigurationError, SttError
-from stt_core.logs import get_logger, logged, setup_logging
+from stt_core.logs import get_logger, setup_logging
 from stt_core.settings import Settings, load_settings
 from stt_core.stores.object_store import ObjectStore
 
@@ -44,7 +44,6 @@ class NotRunningError(ConfigurationError):
     kind = "not-running"
 
 
-@logged
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once the stack is ready.")] = False,
 ) -> None:
@@ -58,7 +57,6 @@ def up(
         _run_in_foreground(settings)
 
 
-@logged
 def down() -> None:
     """Stop the stack of this STT_HOME, and whatever a killed one left behind."""
     home = StackHome.at(load_settings().stt_home)
@@ -77,7 +75,6 @@ def down() -> None:
     note(f"Stopped the stack in {home.path}.")
 
 
-@logged
 def ps() -> None:
     """Show what runs. The exit status is 1 when nothing does."""
     home = StackHome.at(load_settings().stt_home)

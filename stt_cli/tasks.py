@@ -14,7 +14,7 @@ from stt_cli.client import open_api
 from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
 from stt_core.jobs.job import JobStatus, JobView, Priority
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import Channels, Strategy
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import SUBTITLES, clock, render
@@ -42,7 +42,6 @@ LineWidth = Annotated[int | None, typer.Option(help="Of subtitles: columns in a 
 LineCount = Annotated[int | None, typer.Option(help="Of subtitles with a width: lines shown at once.", min=1, max=100)]
 
 
-@logged
 def transcribe(
     file: Annotated[Path, typer.Argument(help="The recording: any common audio or video format.", dir_okay=False)],
     priority: Annotated[Priority | None, typer.Option(help="How soon it is wanted.")] = None,
@@ -90,7 +89,6 @@ def transcribe(
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
 
 
-@logged
 def status(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Show where a job stands."""
     with open_api(api_url) as client:
@@ -100,7 +98,6 @@ def status(job_id: JobId, api_url: ApiUrl = None) -> None:
             note(f"Once that is mended, `stt retry {job.job_id}` sends it again.")
 
 
-@logged
 def list_jobs(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this state.")] = None,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20,
@@ -119,7 +116,6 @@ def list_jobs(
         note(f"older ones: --cursor {page.next_cursor}")
 
 
-@logged
 def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Delete a job with its recording and its transcript; one that has not ended is cancelled."""
     with open_api(api_url) as client:
@@ -127,21 +123,18 @@ def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
         note(f"job {job_id} is deleted")
 
 
-@logged
 def cancel(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Cancel a job that has not ended."""
     with open_api(api_url) as client:
         out.print(_table(client.cancel(job_id)))
 
 
-@logged
 def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Send a failed job again; what was transcribed is not repeated."""
     with open_api(api_url) as client:
         out.print(_table(client.retry(job_id)))
 
 
-@logged
 def result(
     job_id: JobId,
     output: OutputOption = Output.TEXT,

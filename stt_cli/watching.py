@@ -20,7 +20,7 @@ from stt_cli.dagster import BackfillState, DagsterClient, DagsterUnreachableErro
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import PermanentError
 from stt_core.jobs.job import JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -82,7 +82,6 @@ class _Left:
     reason: str
 
 
-@logged
 def watch_backfill(backfill: LaunchedBackfill, dagster: DagsterClient, api: ApiClient) -> None:
     """Show how a backfill comes on until nothing more is to come of it, and say what became of its objects.
 
@@ -105,7 +104,6 @@ def watch_backfill(backfill: LaunchedBackfill, dagster: DagsterClient, api: ApiC
     )
 
 
-@logged
 def count_of(objects: int) -> str:
     """Return a number of objects in words."""
     return "1 object" if objects == 1 else f"{objects} objects"

@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from stt_core.errors import ConfigurationError, EngineStoppedError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -63,7 +63,6 @@ class Lease:
         return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 
-@logged
 def usable_cores() -> list[int]:
     """Return the numbers of the cores that this process may use, at least one: of 1.5 CPUs it is one."""
     if sys.platform == "linux":
@@ -77,7 +76,6 @@ def usable_cores() -> list[int]:
     return numbers
 
 
-@logged
 def cores_folder(named: Path | None) -> Path:
     """Return the folder of the leases, made if need be: the named one, or that of this host and user.
 
@@ -135,7 +133,6 @@ def lease_cores(
         yield Lease(numbers, folder, lane)
 
 
-@logged
 def waited_seconds() -> float:
     """Return how long this process has waited for cores, all in all.
 

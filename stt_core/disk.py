@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stt_core.errors import DiskFullError
-from stt_core.logs import logged
 
 #: The disk has no room, or its user has used up a quota.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -35,7 +34,6 @@ def disk_errors(where: str, mend: str) -> Iterator[None]:
         raise
 
 
-@logged
 def check_room(folder: Path, size_bytes: int) -> None:
     """Fail now rather than when the disk is full.
 

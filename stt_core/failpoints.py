@@ -12,7 +12,7 @@ import signal
 from enum import StrEnum
 from pathlib import Path
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -56,7 +56,6 @@ class Failpoint(StrEnum):
     CHECKS_TOLD = "checks-told"
 
 
-@logged
 def failpoint(point: Failpoint) -> None:
     """Die here and now, if a test asks for that."""
     armed = os.environ.get(VARIABLE)

@@ -11,7 +11,7 @@ import anyio.to_thread
 import httpx
 
 from stt_core.errors import InvalidInputError, SourceUnavailableError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 
 logger = get_logger(__name__)
@@ -24,7 +24,6 @@ _BLOCK_BYTES = 1024**2
 Write = Callable[[bytes], Awaitable[None]]
 
 
-@logged
 async def fetch(
     url: str,
     write: Write,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stt_core.errors import LanguageChoiceError, UnknownLanguageError
-from stt_core.logs import logged
 
 #: Asks the engine to detect the language; of a whole recording, once, where the voice is.
 AUTO = "auto"
@@ -139,7 +138,6 @@ class SpeaksLanguages(Protocol):
         ...
 
 
-@logged
 def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
     """Return the code for `language`: a code or English name of the table, `auto` or `auto-per-chunk`.
 
@@ -165,7 +163,6 @@ def check_language(language: str, model: SpeaksLanguages | None = None) -> str:
     return code
 
 
-@logged
 def check_languages(
     languages: Sequence[str], *, language: str | None = None, model: SpeaksLanguages | None = None
 ) -> tuple[str, ...]:
@@ -200,7 +197,6 @@ def check_languages(
     return tuple(sorted(codes))
 
 
-@logged
 def resolve_languages(
     language: str | None, languages: Sequence[str], *, default: str, model: SpeaksLanguages | None = None
 ) -> tuple[str, tuple[str, ...]]:

@@ -1,12 +1,12 @@
 """Logging: one set-up, one way to a logger, one decorator.
 
 The user's standard asks for a log line at every entry, exit and failure, and for no silent failure. `@logged` gives
-all three to every public function, so that no function carries that by hand:
+all three to every function, and `stt_core/logged_calls.py` gives `@logged`, so that no function carries that by hand:
 
 * entry with its parameters and exit with its result and duration, at DEBUG;
 * an exception once, where it was raised (callers further up do not repeat it), with its stack trace. Errors that are
   everyday answers (`SttError.expected`) or tell of a server that is away (`outage`), which every request does while it
-  lasts, are one WARNING line without a trace.
+  lasts, are one WARNING line without a trace. Of a private function it is a line at DEBUG: its caller may expect it.
 
 Milestones are logged at INFO by the functions themselves. ✅, ⚠️ and ❌ come from the level. `log_context` puts
 `job_id`, `chunk`, `run_id` or `request_id` on every line of a block, also in threads that inherit its context.
@@ -21,6 +21,7 @@ import logging
 import re
 import reprlib
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -53,6 +54,8 @@ _CONTROLS = re.compile(r"[^\n\t\x20-\x7e\xa0-\u2027\u2030-\U0010ffff]")
 _ICONS = {"DEBUG": "🔍", "INFO": "✅", "WARNING": "⚠️", "ERROR": "❌", "CRITICAL": "❌"}
 #: The lowest level any sink takes; below it `@logged` skips rendering parameters.
 _lowest_level_no = 0
+#: Whether this thread is writing a line: what a sink calls must not log in its turn.
+_thread = threading.local()
 
 
 def mask_secrets(text: str) -> str:
@@ -92,8 +95,21 @@ def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
     """Add a loguru sink with our format and return its id."""
     global _lowest_level_no
     _lowest_level_no = min(_lowest_level_no, _root.level(level).no)
+    write = functools.partial(_write_line, sink) if callable(sink) else sink
     # Variables of frames can hold secrets and audio: loguru's `diagnose` stays off.
-    return _root.add(sink, level=level, format=_json_format if json else _text_format, diagnose=False, backtrace=False)
+    return _root.add(write, level=level, format=_json_format if json else _text_format, diagnose=False, backtrace=False)
+
+
+def _write_line(sink: Callable[[Any], None], message: Any) -> None:
+    _thread.is_writing = True
+    try:
+        sink(message)
+    finally:
+        _thread.is_writing = False
+
+
+def _shows_calls() -> bool:
+    return _lowest_level_no <= 10 and not getattr(_thread, "is_writing", False)
 
 
 def _prepare(record: Record) -> None:
@@ -178,19 +194,26 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
     """Log entry, exit and failure of a function, method, coroutine function or generator (see the module's text)."""
     logger = get_logger(function.__module__)
     name = function.__qualname__
-    signature = inspect.signature(function)
-    is_secret = _SECRET_NAMES.fullmatch(function.__name__) is not None
+    is_private = any(part.startswith("_") for part in name.split("."))
+    is_secret = _SECRET_NAMES.fullmatch(function.__name__.lstrip("_")) is not None
 
     def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
-        if _lowest_level_no <= 10:
-            logger.debug("{}({})", name, _render_call(signature, args, kwargs))
+        if _shows_calls():
+            logger.debug("{}({})", name, _render_call(function, args, kwargs))
         return time.perf_counter()
 
     def left(result: object, started: float) -> None:
-        if _lowest_level_no <= 10:
+        if _shows_calls():
             elapsed_ms = (time.perf_counter() - started) * 1000
             shown = "***" if is_secret else _shortener.repr(result)
             logger.debug("{} -> {} in {:.1f} ms", name, shown, elapsed_ms)
+
+    def failed(error: Exception, started: float) -> None:
+        seconds = time.perf_counter() - started
+        if not is_private:
+            log_exception(logger, name, error, seconds)
+        elif _shows_calls():  # its caller may well know what to do, and speaks otherwise
+            logger.debug("{} failed after {:.1f} ms: {!r}", name, seconds * 1000, error)
 
     if inspect.iscoroutinefunction(function):
 
@@ -200,7 +223,7 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 result = await function(*args, **kwargs)
             except Exception as error:
-                log_exception(logger, name, error, time.perf_counter() - started)
+                failed(error, started)
                 raise
             left(result, started)
             return result
@@ -215,7 +238,7 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 result = yield from function(*args, **kwargs)
             except Exception as error:
-                log_exception(logger, name, error, time.perf_counter() - started)
+                failed(error, started)
                 raise
             left(result, started)
             return result
@@ -228,12 +251,17 @@ def logged(function: Callable[P, R]) -> Callable[P, R]:
         try:
             result = function(*args, **kwargs)
         except Exception as error:
-            log_exception(logger, name, error, time.perf_counter() - started)
+            failed(error, started)
             raise
         left(result, started)
         return result
 
     return wrapper
+
+
+def unlogged(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function whose calls are not logged: what it sees is secret, there are thousands, or it writes the log."""
+    return function
 
 
 def log_exception(logger: Logger, where: str, error: BaseException, seconds: float = 0.0) -> None:
@@ -248,9 +276,9 @@ def log_exception(logger: Logger, where: str, error: BaseException, seconds: flo
         logger.opt(exception=error).error("{}", message)
 
 
-def _render_call(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _render_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     try:
-        arguments = signature.bind_partial(*args, **kwargs).arguments
+        arguments = inspect.signature(function).bind_partial(*args, **kwargs).arguments
     except TypeError:  # the call itself will raise the same, with a better message
         return "?"
     parts = []

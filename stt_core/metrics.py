@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.warnings import WarningName
 
@@ -68,12 +68,10 @@ class Tallies:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @logged
     def count(self, what: Mapping[Tally, int]) -> None:
         """Add to counts. Never fails."""
         self._add({tally.value: number for tally, number in what.items()})
 
-    @logged
     def observe(self, values: Mapping[Spread, float]) -> None:
         """Add one value to each of these spreads. Never fails."""
         added: dict[str, float] = {}
@@ -82,12 +80,10 @@ class Tallies:
             added[f"{spread}:sum"] = value
         self._add(added)
 
-    @logged
     def count_warnings(self, names: Iterable[WarningName]) -> None:
         """Add one to the count of each of these warnings. Never fails."""
         self._add({f"{_WARNING}:{name}": number for name, number in Counter(names).items()})
 
-    @logged
     def read(self) -> tuple[dict[Tally, int], dict[Spread, Observed], dict[WarningName, int]]:
         """Return every count, every spread, and how often transcripts were given each warning.
 
@@ -125,7 +121,6 @@ class Backlog:
     unmeasured_bytes: int
 
 
-@logged
 def count_by_status(database: Database) -> dict[JobStatus, int]:
     """Return how many jobs there are in each status."""
     with mongo_errors("counting jobs"):
@@ -133,7 +128,6 @@ def count_by_status(database: Database) -> dict[JobStatus, int]:
         return {JobStatus(group["_id"]): group["jobs"] for group in groups}
 
 
-@logged
 def measure_backlog(database: Database) -> Backlog:
     """Return how much audio waits."""
     seconds, size_bytes = 0.0, 0

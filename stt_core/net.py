@@ -18,7 +18,7 @@ from typing import TypeVar
 import httpx
 
 from stt_core.errors import BusyError, ForbiddenAddressError, UnknownHostError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -46,7 +46,6 @@ class PinnedUrl:
     extensions: dict[str, str]
 
 
-@logged
 def pin_url(url: str, *, allow: Collection[str] = ()) -> list[PinnedUrl]:
     """Resolve and check a URL, and bind it to each address that was checked; there is one at least.
 
@@ -82,7 +81,6 @@ def pin_url(url: str, *, allow: Collection[str] = ()) -> list[PinnedUrl]:
     return [PinnedUrl(parsed.copy_with(host=str(address)), headers, extensions) for address in addresses]
 
 
-@logged
 async def ask_first_reached(pinned: list[PinnedUrl], ask: Callable[[PinnedUrl], Awaitable[T]]) -> T:
     """Return what `ask` brings from the first address that takes a connection.
 

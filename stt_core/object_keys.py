@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from stt_core.logs import logged
-
 #: Prefix of the texts of chunks, which belong to no job.
 CHUNK_RESULTS = "chunks/"
 #: Prefixes of what belongs to a job: each is followed by the job's id.
@@ -21,98 +19,82 @@ _OF_JOB = re.compile(rf"(?:{'|'.join(OF_JOBS)})([0-9a-f]{{32}})/.+")
 _CHUNK_RESULT = re.compile(rf"{CHUNK_RESULTS}[0-9a-f]{{2}}/[0-9a-f]+\.json")
 
 
-@logged
 def job_of(key: str) -> str | None:
     """Return the id of the job that an object belongs to; None where the key is no such key of ours."""
     match = _OF_JOB.fullmatch(key)
     return match[1] if match else None
 
 
-@logged
 def prefixes_of(job_id: str) -> list[str]:
     """Return the prefixes of everything that belongs to a job."""
     return [f"{prefix}{job_id}/" for prefix in OF_JOBS]
 
 
-@logged
 def is_chunk_result(key: str) -> bool:
     """Tell whether a key is one of `chunk_result`."""
     return _CHUNK_RESULT.fullmatch(key) is not None
 
 
-@logged
 def source(job_id: str, extension: str) -> str:
     """Return the key of an uploaded recording; `extension` comes from the detected format, never from the user."""
     return f"uploads/{job_id}/source.{extension}"
 
 
-@logged
 def taken_over(job_id: str, copy: str, extension: str) -> str:
     """Return the key of one copy of what a client put itself: requests that make one at the same time do not meet."""
     return f"uploads/{job_id}/source-{copy}.{extension}"
 
 
-@logged
 def incoming(job_id: str) -> str:
     """Return the key under which a client itself may put the recording of a job; nothing else is read from there."""
     return f"uploads/{job_id}/incoming"
 
 
-@logged
 def source_prefix(job_id: str) -> str:
     """Return the prefix of everything uploaded for a job."""
     return f"uploads/{job_id}/"
 
 
-@logged
 def audio_prefix(job_id: str) -> str:
     """Return the prefix of the prepared audio of every attempt of a job."""
     return f"audio/{job_id}/"
 
 
-@logged
 def prepared_pcm(job_id: str, attempt: int, channel: int | None = None) -> str:
     """Return the key of the decoded recording, or one channel: 16 kHz, mono, signed 16 bit little endian, no header."""
     return f"{_prepared(job_id, attempt, channel)}pcm-s16le-16000-mono.raw"
 
 
-@logged
 def frame_energies(job_id: str, attempt: int, channel: int | None = None) -> str:
     """Return the key of the frame energies of that PCM, from which speech is found without reading it again."""
     return f"{_prepared(job_id, attempt, channel)}energies.npy"
 
 
-@logged
 def voice_probabilities(job_id: str, attempt: int, channel: int | None = None) -> str:
     """Where a voice is heard in the prepared audio."""
     return f"{_prepared(job_id, attempt, channel)}voice.npz"
 
 
-@logged
 def chunk_result(digest: str) -> str:
     """Return the key of a chunk's transcript; `digest` is the hash of its PCM, model and parameters."""
     return f"{CHUNK_RESULTS}{digest[:2]}/{digest}.json"
 
 
-@logged
 def result_prefix(job_id: str, attempt: int) -> str:
     """Return the prefix under which one attempt writes its results."""
     return f"results/{job_id}/{attempt}/"
 
 
-@logged
 def results_of_job(job_id: str) -> str:
     """Return the prefix of the results of every attempt of a job."""
     return f"results/{job_id}/"
 
 
-@logged
 def transcript(prefix: str, extension: str) -> str:
     """Return the key of a transcript in one format (json, txt, srt, vtt, tsv) under a job's result prefix."""
     return f"{prefix}transcript.{extension}"
 
 
-@logged
 def exported(prefix: str, bucket: str, key: str, extension: str) -> str:
     """Return the key of an object's transcript in one format, under the prefix of its source's output.
 
@@ -124,7 +106,6 @@ def exported(prefix: str, bucket: str, key: str, extension: str) -> str:
     return f"{prefix}{bucket}/{key}.{extension}"
 
 
-@logged
 def step_output(job_id: str, run_id: str, step: str, output: str) -> str:
     """Return the key of a Dagster step's output. Step keys of mapped steps (`transcribe[b0]`) are made key-safe."""
     return f"runs/{job_id}/{run_id}/{step.replace('[', '.').replace(']', '')}/{output}.json"

@@ -8,8 +8,6 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from stt_core.logs import logged
-
 #: How speech is found in a recording: by whichever of level and voice suits it, by level, by a voice detector alone, or
 #: not at all (cuts of equal length).
 Strategy = Literal["auto", "silence", "vad", "fixed"]
@@ -54,7 +52,6 @@ class JobOptions(BaseModel):
         return model_name(self.model)
 
 
-@logged
 def model_name(asked_for: str) -> str:
     """Return the name of a model by what was asked for: of a path, the name of its file; a name is one already."""
     file = asked_for.rpartition(os.sep)[2]

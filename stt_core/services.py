@@ -17,7 +17,7 @@ from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.heartbeats import Heartbeats
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.metrics import Tallies
 from stt_core.settings import Settings
 from stt_core.stores.database import Database
@@ -54,7 +54,6 @@ class Services:
     tallies: Tallies
 
     @classmethod
-    @logged
     def open(cls, settings: Settings) -> Services:
         """Put the parts together. Connects to nothing, so it works while a server is down.
 
@@ -70,14 +69,12 @@ class Services:
             settings, database, jobs, chunks, heartbeats, queue, store, tasks, submissions, keys, limits, tallies
         )
 
-    @logged
     def prepare(self) -> None:
         """Create what the servers need once: indexes and the bucket."""
         # The bucket first: without it a store that is up counts as down, while MongoDB works without its indexes.
         self.store.ensure_bucket()
         self.database.ensure_indexes()
 
-    @logged
     def health(self) -> dict[str, DependencyHealth]:
         """Ask each server for a sign of life, all at once, since one may hang."""
         pings = {"mongodb": self.database.ping, "redis": self.queue.ping, "object_store": self.store.ping}
@@ -85,7 +82,6 @@ class Services:
             asked = {name: threads.submit(copy_context().run, _measure, ping) for name, ping in pings.items()}
         return {name: health.result() for name, health in asked.items()}
 
-    @logged
     def close(self) -> None:
         """End the uploads that are still under way, and close every connection."""
         self.submissions.close()

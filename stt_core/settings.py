@@ -23,7 +23,7 @@ from stt_core import object_keys
 from stt_core.cores import usable_cores
 from stt_core.errors import ConfigurationError, UnknownLanguageError
 from stt_core.languages import check_language
-from stt_core.logs import get_logger, logged, mask_secrets
+from stt_core.logs import get_logger, mask_secrets
 from stt_core.options import Strategy
 from stt_core.sources import BUCKET_PATTERN, BackfillSource, find_overlap
 
@@ -247,7 +247,6 @@ class Settings(BaseSettings):
         for name, value in super().__repr_args__():
             yield name, mask_secrets(value) if isinstance(value, str) else value
 
-    @logged
     def own_prefixes(self, bucket: str) -> tuple[str, ...]:
         """Return what the keys of our own objects in a bucket begin with, which are nobody's recordings."""
         places = (
@@ -270,7 +269,6 @@ class Settings(BaseSettings):
         return (self.stt_dagster_url or f"http://127.0.0.1:{self.stt_dagster_port}").rstrip("/")
 
 
-@logged
 def load_settings() -> Settings:
     """Read and validate the settings from the environment and `.env`.
 
@@ -300,7 +298,6 @@ def _explain(item: ErrorDetails) -> str:
 
 
 @lru_cache(maxsize=1)
-@logged
 def get_settings() -> Settings:
     """Return the settings of this process, loaded at the first call."""
     return load_settings()

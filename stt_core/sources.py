@@ -11,7 +11,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from stt_core.errors import LanguageChoiceError, UnknownLanguageError
 from stt_core.languages import check_language, check_languages, resolve_languages
-from stt_core.logs import logged
 from stt_core.options import Channels, JobOptions, Strategy
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
@@ -66,12 +65,10 @@ class BackfillSource(BaseModel):
         """What tells it from the others: `bucket/prefix`."""
         return f"{self.bucket}/{self.prefix}"
 
-    @logged
     def matches(self, key: str) -> bool:
         """Tell whether an object of its bucket is one of its own, by its name."""
         return key.startswith(self.prefix) and fnmatchcase(key.removeprefix(self.prefix), self.glob)
 
-    @logged
     def job_options(self, *, default_language: str, default_model: str, model: str | None = None) -> JobOptions:
         """Return how its recordings are transcribed: what it leaves open as the system does, or by another model."""
         own = self.model_dump(include=set(JobOptions.model_fields))
@@ -79,7 +76,6 @@ class BackfillSource(BaseModel):
         own["model"] = model or self.model or default_model
         return JobOptions.model_validate(own)
 
-    @logged
     def output_place(self, default_bucket: str, default_prefix: str) -> tuple[str, str]:
         """Return the bucket of its transcripts and what their keys begin with, a `/` at its end unless it is empty."""
         bucket, prefix = default_bucket, default_prefix
@@ -88,13 +84,11 @@ class BackfillSource(BaseModel):
         return bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
 
 
-@logged
 def find_source(sources: Sequence[BackfillSource], bucket: str, key: str) -> BackfillSource | None:
     """Return the source that an object belongs to; None where it belongs to none (any more)."""
     return next((source for source in sources if source.bucket == bucket and source.matches(key)), None)
 
 
-@logged
 def find_overlap(sources: Sequence[BackfillSource]) -> tuple[BackfillSource, BackfillSource] | None:
     """Return two sources of which one lies within the other, whose objects would belong to both."""
     for one, other in combinations(sorted(sources, key=lambda source: source.name), 2):

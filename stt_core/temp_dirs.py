@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -53,7 +53,6 @@ def shared_temporary_folder(folder: Path) -> Iterator[None]:
         remove_abandoned_folders()
 
 
-@logged
 def remove_abandoned_folders() -> int:
     """Remove the folders of processes that were killed on this host; return how many there were."""
     removed = 0

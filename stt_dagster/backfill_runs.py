@@ -18,7 +18,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel, JobUpdate
 from stt_core.jobs.leasing import is_held_back
 from stt_core.jobs.recovery import cancel_job
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.services import Services
 from stt_dagster.assets import bucket_transcripts
 from stt_dagster.jobs import partition_request
@@ -37,7 +37,6 @@ _RUNS_AHEAD = 8
 BACKFILL_SENSOR = "backfill_sensor"
 
 
-@logged
 def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]:
     """Return requests for the jobs of objects that wait for a run, never many more than there is capacity for.
 
@@ -58,7 +57,6 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
     return requests
 
 
-@logged
 def release_transcripts(
     instance: DagsterInstance, services: Services, cursor: str | None = None
 ) -> tuple[int, str | None]:

@@ -11,7 +11,7 @@ import time
 from dagster import DagsterInstance, DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 
 from stt_core.backfill.discovery import DiscoveredPage, Round, discover_next, record_page
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import get_settings
 from stt_dagster.partitions import BUCKET_OBJECTS, observe_object
 from stt_dagster.resources import SttResource, open_instance
@@ -27,7 +27,6 @@ TICK_SECONDS = 4.0
 
 
 @sensor(minimum_interval_seconds=DISCOVERY_SECONDS, default_status=DefaultSensorStatus.RUNNING)
-@logged
 def discovery_sensor(context: SensorEvaluationContext) -> SkipReason:
     """Register the recordings of the sources as partitions, and drop those that are gone."""
     services, instance = SttResource().services, open_instance(context)

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from stt_core.backfill.comparing import compare_versions, summarize
 from stt_core.backfill.reporting import plot, to_markdown
-from stt_core.logs import logged
 from stt_dagster.assets import GROUP, bucket_transcripts
 from stt_dagster.logs import run_event_log
 from stt_dagster.resources import SttResource
@@ -30,7 +29,6 @@ class ComparisonConfig(Config):
         "then materialise this. `stt backfill promote` makes the better version the current one."
     ),
 )
-@logged
 def model_comparison(context: AssetExecutionContext, config: ComparisonConfig, stt: SttResource) -> MaterializeResult:  # type: ignore[type-arg]
     """Compare the current version of each object with those of other models, and show that as tables and a plot."""
     with run_event_log():

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -22,7 +22,6 @@ _ERROR = "error"
 _MESSAGE_CHARACTERS = 2000
 
 
-@logged
 def failure_of(problem: JobError) -> Failure:
     """Return what a step raises that must not be tried again, for people and for `error_of_run`."""
     return Failure(
@@ -36,7 +35,6 @@ def failure_of(problem: JobError) -> Failure:
     )
 
 
-@logged
 def why_run_ended(instance: DagsterInstance, run: DagsterRun) -> tuple[str, JobError | None]:
     """Return what Dagster says of a run's end, and the latest error that its steps told of, if any did."""
     types = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}

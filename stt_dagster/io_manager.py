@@ -7,7 +7,7 @@ from dagster import ConfigurableIOManager, Failure, InputContext, OutputContext
 from stt_core import object_keys
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.claims import MEND_SWEPT
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.processing.handover import StepOutput
 from stt_dagster.jobs import job_of
 from stt_dagster.resources import SttResource
@@ -20,14 +20,12 @@ class JsonIOManager(ConfigurableIOManager):
 
     stt: SttResource
 
-    @logged
     def handle_output(self, context: OutputContext, obj: StepOutput) -> None:
         """Write a step's output."""
         self.stt.services.store.put_bytes(
             _key(obj.job_id, context), obj.model_dump_json().encode(), content_type="application/json"
         )
 
-    @logged
     def load_input(self, context: InputContext) -> StepOutput:
         """Read the output of the step before, which another run may have written: one of the same job.
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 from dagster import DagsterRun, RunRequest, job
 
 from stt_core.jobs.job import JobModel
-from stt_core.logs import logged
 from stt_core.processing.planning import parallel_steps
 from stt_core.settings import Settings
 from stt_dagster.assets import bucket_transcripts
@@ -28,7 +27,6 @@ def transcribe_recording() -> None:
     publish(merge(plan, batches.map(transcribe).collect()))
 
 
-@logged
 def run_request(recording: JobModel, settings: Settings) -> RunRequest:
     """Return the request for the run of a job's current attempt; its run key is the queue's member."""
     slots = parallel_steps(recording, settings)
@@ -46,7 +44,6 @@ def run_request(recording: JobModel, settings: Settings) -> RunRequest:
     )
 
 
-@logged
 def partition_request(recording: JobModel, before: DagsterRun | None) -> RunRequest:
     """Return the request for the run of the current attempt of an object's job, tagged as the run before it was.
 
@@ -62,13 +59,11 @@ def partition_request(recording: JobModel, before: DagsterRun | None) -> RunRequ
     )
 
 
-@logged
 def is_transcription(run: DagsterRun) -> bool:
     """Tell whether a run is for an upload or for an object of a bucket, and not for something else."""
     return run.job_name == transcribe_recording.name or _is_for_object(run)
 
 
-@logged
 def job_of(run: DagsterRun) -> tuple[str, int | None] | None:
     """Return the job a run works for and the attempt it was launched with (None: launched by hand).
 

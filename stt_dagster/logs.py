@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagster import get_dagster_logger
 
-from stt_core.logs import logged, setup_logging
+from stt_core.logs import setup_logging
 from stt_core.settings import get_settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _inside_step: ContextVar[bool] = ContextVar("inside_step", default=False)
 
 
-@logged
 def install() -> None:
     """Route every line of this process; called when the definitions are imported."""
     settings = get_settings()

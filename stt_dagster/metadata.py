@@ -7,12 +7,10 @@ from typing import Any
 from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
 from stt_core.jobs.job import JobModel
-from stt_core.logs import logged
 from stt_core.processing.handover import PreparedAudio
 from stt_dagster.resources import SttResource
 
 
-@logged
 def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, Any]:
     """Return what is shown of a decoded recording."""
     return {
@@ -26,7 +24,6 @@ def describe_audio(prepared: PreparedAudio, stt: SttResource) -> dict[str, Any]:
     }
 
 
-@logged
 def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, Any]:
     """Return what is shown of a completed job's transcript.
 
@@ -54,7 +51,6 @@ def describe_transcript(job: JobModel, stt: SttResource) -> dict[str, Any]:
     }
 
 
-@logged
 def describe_checks(job: JobModel) -> list[AssetCheckResult]:
     """Return what the checks of a completed job's transcript found, as checks of its asset."""
     return [

@@ -19,7 +19,6 @@ from pydantic import Field
 from stt_core.backfill.exporting import release_transcript
 from stt_core.backfill.opening import open_object
 from stt_core.jobs.job import JobStage
-from stt_core.logs import logged
 from stt_core.processing.handover import (
     BatchResult,
     ChunkBatch,
@@ -56,7 +55,6 @@ class BatchConfig(Config):
 
 
 @op(retry_policy=RETRY_POLICY, tags={"kind": "ffmpeg"})
-@logged
 def prepare_audio(context: OpExecutionContext, config: JobConfig, stt: SttResource) -> PreparedAudio:
     """Download the recording and decode it to 16 kHz mono PCM in the object store."""
     with job_step(context, stt.services, JobStage.PREPARING, config.job_id, config.attempt) as claim:
@@ -70,7 +68,6 @@ def prepare_audio(context: OpExecutionContext, config: JobConfig, stt: SttResour
     retry_policy=RETRY_POLICY,
     tags={"kind": "ffmpeg"},
 )
-@logged
 def prepare_object(context: OpExecutionContext, stt: SttResource) -> PreparedAudio:
     """Open a job for an object of a bucket, or take the one that waits, and decode it as an upload is."""
     # A re-execution carries the tags of the run before, whose job may have ended.
@@ -98,7 +95,6 @@ def prepare_object(context: OpExecutionContext, stt: SttResource) -> PreparedAud
     out={"plan": Out(RecordingPlan), "batches": DynamicOut(ChunkBatch)},
     retry_policy=RETRY_POLICY,
 )
-@logged
 def plan_chunks(
     context: OpExecutionContext, config: BatchConfig, stt: SttResource, prepared: PreparedAudio
 ) -> Iterator[Output[RecordingPlan] | DynamicOutput[ChunkBatch]]:
@@ -123,7 +119,6 @@ def plan_chunks(
 
 
 @op(retry_policy=RETRY_POLICY, tags={"kind": "whisper.cpp"})
-@logged
 def transcribe(context: OpExecutionContext, stt: SttResource, batch: ChunkBatch) -> BatchResult:
     """Transcribe the chunks of one batch, a few by each process of the engine, those already known excepted.
 
@@ -144,7 +139,6 @@ def transcribe(context: OpExecutionContext, stt: SttResource, batch: ChunkBatch)
 
 
 @op(retry_policy=RETRY_POLICY)
-@logged
 def merge(
     context: OpExecutionContext, stt: SttResource, plan: RecordingPlan, results: list[BatchResult]
 ) -> MergedTranscript:
@@ -156,7 +150,6 @@ def merge(
 
 
 @op(retry_policy=RETRY_POLICY, tags={"kind": "s3"})
-@logged
 def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscript) -> None:
     """Write the transcript in every format, and complete the job."""
     with job_step(context, stt.services, JobStage.UPLOADING, merged.job_id) as claim:
@@ -169,7 +162,6 @@ def publish(context: OpExecutionContext, stt: SttResource, merged: MergedTranscr
     retry_policy=RETRY_POLICY,
     tags={"kind": "s3"},
 )
-@logged
 def publish_object(
     context: OpExecutionContext, stt: SttResource, merged: MergedTranscript
 ) -> Iterator[Output[None] | AssetCheckResult]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dagster import AssetObservation, DynamicPartitionsDefinition
 
-from stt_core.logs import logged
-
 BUCKET_OBJECTS = DynamicPartitionsDefinition(name="bucket_objects")
 #: The asset that they are materialised of.
 TRANSCRIPTS = "bucket_transcripts"
@@ -18,7 +16,6 @@ TRANSCRIPTS = "bucket_transcripts"
 DATA_VERSION = "dagster/data_version"
 
 
-@logged
 def observe_object(partition: str, etag: str) -> AssetObservation:
     """Return the observation that an object has this version."""
     return AssetObservation("bucket_objects", partition=partition, tags={DATA_VERSION: etag})

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from dagster import ConfigurableResource, DagsterInstance, SensorEvaluationContext
 
-from stt_core.logs import logged
 from stt_core.services import Services
 from stt_core.settings import get_settings
 
@@ -16,7 +15,6 @@ _instances: dict[str, DagsterInstance] = {}
 
 
 @lru_cache(maxsize=1)
-@logged
 def open_services() -> Services:
     """Return the core of this process: opened at the first call, closed when the process ends."""
     services = Services.open(get_settings())
@@ -24,7 +22,6 @@ def open_services() -> Services:
     return services
 
 
-@logged
 def open_instance(context: SensorEvaluationContext) -> DagsterInstance:
     """Return the Dagster instance of a sensor's tick, opened once a process.
 
@@ -47,7 +44,6 @@ class SttResource(ConfigurableResource["SttResource"]):
         """The parts of the core; they connect when they are first used."""
         return open_services()
 
-    @logged
     def task_url(self, job_id: str) -> str:
         """Return where a browser finds the job; links into the object store would need its keys, or expire."""
         return f"{self.services.settings.api_url}/api/v1/tasks/{job_id}"

@@ -15,7 +15,7 @@ from stt_core.errors import JobNotFoundError, PartitionNotFoundError, TransientE
 from stt_core.jobs.heartbeats import Observation, has_stood_still, observe, observe_runs
 from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.jobs.recovery import cancel_job, recover_failed_run, why_run_is_useless
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_dagster.failures import why_run_ended
 from stt_dagster.jobs import is_transcription, job_of, transcribe_recording
@@ -33,13 +33,11 @@ _MOST_UNTOLD = 8
 _MOST_JOBS = 1000
 
 
-@logged
 def count_unfinished_runs(instance: DagsterInstance) -> int:
     """Return how many runs of the job have not ended."""
     return instance.get_runs_count(RunsFilter(job_name=transcribe_recording.name, statuses=UNFINISHED))
 
 
-@logged
 def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
     """Tell the job what became of a run that is over. It changes nothing where the job is not that run's any more.
 
@@ -56,7 +54,6 @@ def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -
             raise
 
 
-@logged
 def settle_untold_runs(instance: DagsterInstance, services: Services) -> None:
     """Settle failed runs for objects whose end nobody could be told of, unless their object had another run since."""
     untold = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags={UNTOLD: "true"})
@@ -78,7 +75,6 @@ def _settle(instance: DagsterInstance, services: Services, run: DagsterRun, job_
         logger.warning("run {} is over, and so is its job: {}", run.run_id, gone)
 
 
-@logged
 def may_launch(instance: DagsterInstance, services: Services, job: JobModel) -> bool:
     """Return whether a run may be launched for the job's attempt; where that had one and is over, the job is told.
 
@@ -92,7 +88,6 @@ def may_launch(instance: DagsterInstance, services: Services, job: JobModel) -> 
     return False
 
 
-@logged
 def look_after_jobs(
     instance: DagsterInstance, services: Services, seen: Mapping[str, Observation]
 ) -> dict[str, Observation]:
@@ -121,7 +116,6 @@ def look_after_jobs(
     return observed
 
 
-@logged
 def end_useless_runs(
     instance: DagsterInstance, services: Services, seen: Mapping[str, Observation]
 ) -> dict[str, Observation]:
@@ -144,7 +138,6 @@ def end_useless_runs(
     return observed
 
 
-@logged
 def end_run(instance: DagsterInstance, services: Services, run: DagsterRun, reason: str) -> None:
     """Mark a run without a process as over, cancelled where somebody wanted that, and tell its job."""
     job = job_of(run)
@@ -157,7 +150,6 @@ def end_run(instance: DagsterInstance, services: Services, run: DagsterRun, reas
         settle_run(instance, services, ended)
 
 
-@logged
 def latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
     """Return the latest run for an object."""
     return next(iter(instance.get_runs(RunsFilter(tags={PARTITION: partition}), limit=1)), None)

@@ -11,7 +11,6 @@ from dagster import (
     op,
 )
 
-from stt_core.logs import logged
 from stt_core.retention import sweep
 from stt_dagster.logs import run_event_log
 from stt_dagster.resources import SttResource
@@ -21,7 +20,6 @@ NIGHTLY = "0 3 * * *"
 
 
 @op(retry_policy=RetryPolicy(max_retries=3, delay=60, backoff=Backoff.EXPONENTIAL), tags={"kind": "s3"})
-@logged
 def sweep_storage(context: OpExecutionContext, stt: SttResource) -> None:
     """Remove what is kept no longer, and report objects whose job is unknown."""
     with run_event_log():

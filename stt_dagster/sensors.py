@@ -32,7 +32,7 @@ from stt_core.errors import TransientError
 from stt_core.jobs.heartbeats import Observation
 from stt_core.jobs.leasing import wait_for_due_jobs
 from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.settings import get_settings
 from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.webhooks.sending import send_due_webhooks
@@ -85,7 +85,6 @@ def noting_outages(part: str) -> Iterator[list[str]]:
 
 
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
-@logged
 def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
     """Launch a run for each job that is due, never more than there is capacity for."""
     services, instance = SttResource().services, open_instance(context)
@@ -105,7 +104,6 @@ def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipRea
 
 # Neither names jobs: runs for objects belong to a job of Dagster's own, which has no definition to name.
 @run_failure_sensor(minimum_interval_seconds=_FAILURE_SECONDS, default_status=DefaultSensorStatus.RUNNING)
-@logged
 def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipReason | None:
     """Give the job of a failed run its next attempt, or end it."""
     with noting_outages("failure_sensor") as outages:
@@ -118,7 +116,6 @@ def failure_sensor(context: RunFailureSensorContext, stt: SttResource) -> SkipRe
     minimum_interval_seconds=_CANCELLATION_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
-@logged
 def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> SkipReason | None:
     """Cancel the job of a run that was cancelled in the Dagster UI."""
     with noting_outages("cancellation_sensor") as outages:
@@ -131,7 +128,6 @@ def cancellation_sensor(context: RunStatusSensorContext, stt: SttResource) -> Sk
     minimum_interval_seconds=get_settings().reconcile_seconds,
     default_status=DefaultSensorStatus.RUNNING,
 )
-@logged
 def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     """Put right what no other sensor saw: runs without a sign of life, jobs without a run, entry or recording."""
     services, instance = SttResource().services, open_instance(context)
@@ -155,7 +151,6 @@ def reconciler_sensor(context: SensorEvaluationContext) -> SkipReason:
     minimum_interval_seconds=_BACKFILL_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
-@logged
 def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
     """Launch the next attempt for each object whose run failed, and tell of transcripts that no run could tell of."""
     services, instance = SttResource().services, open_instance(context)
@@ -178,7 +173,6 @@ def backfill_sensor(context: SensorEvaluationContext) -> list[RunRequest] | Skip
     # Without a secret nothing is ever sent, and its ticks would take two percent of a core.
     default_status=DefaultSensorStatus.RUNNING if get_settings().webhook_secret else DefaultSensorStatus.STOPPED,
 )
-@logged
 def webhook_sensor(context: SensorEvaluationContext) -> SkipReason:
     """Tell the callers who asked for it that their jobs have ended."""
     with noting_outages("sending webhooks") as outages:

@@ -23,7 +23,7 @@ from stt_core.errors import EngineStoppedError, JobNotFoundError, RunInterrupted
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.job import JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
-from stt_core.logs import get_logger, log_context, log_exception, logged
+from stt_core.logs import get_logger, log_context, log_exception
 from stt_core.processing.lanes import lower_priority
 from stt_core.services import Services
 from stt_core.settings import get_settings
@@ -48,7 +48,6 @@ class _CappedRetryPolicy(RetryPolicy):
 RETRY_POLICY = _CappedRetryPolicy(max_retries=get_settings().step_retries)
 
 
-@logged
 def is_last_try(context: OpExecutionContext) -> bool:
     """Return whether the step's retries are used up."""
     return context.retry_number >= RETRY_POLICY.max_retries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stt_core.jobs.job import JobModel
-from stt_core.logs import logged
 
 JOB_ID = "stt/job_id"
 ATTEMPT = "stt/attempt"
@@ -15,7 +14,6 @@ UNTOLD = "stt/untold"
 _FILE_CHARACTERS = 63
 
 
-@logged
 def run_tags(job: JobModel) -> dict[str, str]:
     """Return the tags of the run that has the job's current attempt."""
     return {

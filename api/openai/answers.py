@@ -12,7 +12,7 @@ from api.openai.errors import job_error
 from api.openai.following import FollowedJob
 from api.openai.schemas import ResponseFormat, Transcription, Usage
 from stt_core.errors import SttError
-from stt_core.logs import get_logger, log_context, logged
+from stt_core.logs import get_logger, log_context
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import CONTENT_TYPES, render
 from stt_core.transcript.verbose import verbose
@@ -20,7 +20,6 @@ from stt_core.transcript.verbose import verbose
 logger = get_logger(__name__)
 
 
-@logged
 def transcript_response(
     transcript: Transcript, form: ResponseFormat, granularities: Collection[str], headers: dict[str, str]
 ) -> Response:

@@ -22,7 +22,6 @@ from stt_core.errors import (
     UnreadableAudioError,
     UnsupportedFormatError,
 )
-from stt_core.logs import logged
 
 #: What the paths of these routes begin with.
 PREFIX = "/v1/"
@@ -57,7 +56,6 @@ class OpenAIError(BaseModel):
     error: ErrorDetail
 
 
-@logged
 def job_error(error: SttError) -> tuple[int, OpenAIError]:
     """Return the status and the body that tell why a job has no transcript.
 
@@ -72,7 +70,6 @@ def job_error(error: SttError) -> tuple[int, OpenAIError]:
     return status, _error(kind, status, str(error))
 
 
-@logged
 def openai_response(problem: Problem, kind: str, headers: dict[str, str]) -> JSONResponse:
     """Return the answer to a request under `/v1` that ends in a problem."""
     status = _STATUS.get(kind, problem.status)
@@ -86,7 +83,6 @@ def openai_response(problem: Problem, kind: str, headers: dict[str, str]) -> JSO
     return JSONResponse(error.model_dump(), status_code=status, headers=headers)
 
 
-@logged
 def openai_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for its OpenAPI description, from the errors it may raise."""
     documented: dict[int | str, dict[str, Any]] = {"default": {"model": OpenAIError, "description": "Any other error."}}

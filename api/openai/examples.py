@@ -8,14 +8,12 @@ from typing import Any, get_args
 from api.examples import EXAMPLES
 from api.openai.answers import transcript_response
 from api.openai.schemas import ResponseFormat, TextDelta, TextDone
-from stt_core.logs import logged
 from stt_core.transcript.document import Transcript
 
 _TRANSCRIPT = Transcript.model_validate(EXAMPLES["Transcript"][0])
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
 
-@logged
 def content_of_answers(*, with_stream: bool = False) -> dict[str, Any]:
     """Return the content of a transcript's answer, by media type, for the OpenAPI description."""
     content: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from api.job_watch import watch
 from api.openai.schemas import TextDelta, TextDone
 from stt_core.errors import StillAtWorkError, SttError
 from stt_core.jobs.job import JobModel, JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.tasks.live_text import partial_texts
 from stt_core.transcript.document import Transcript
@@ -47,7 +47,6 @@ class FollowedJob:
         """What every answer carries that comes after the job was created: sending it again would create another."""
         return {"X-Job-ID": self.job_id, "X-Should-Retry": "false"}
 
-    @logged
     async def transcript(self) -> Transcript:
         """Wait for the job's end and return its transcript.
 
@@ -60,7 +59,6 @@ class FollowedJob:
             pass
         return await self._result()
 
-    @logged
     async def events(self) -> AsyncIterator[TextDelta | TextDone | None]:
         """Yield the text as it is heard, chunk by chunk, None while there is nothing new, and at last all of it.
 

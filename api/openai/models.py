@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.openai.schemas import Model
 from stt_core.errors import ModelInvalidError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import HOSTED
 from stt_core.whisper.models import list_models, resolve_model
@@ -12,13 +12,11 @@ from stt_core.whisper.models import list_models, resolve_model
 logger = get_logger(__name__)
 
 
-@logged
 def own_name(model: str) -> str | None:
     """Return the name that the core knows a model by; None for `WHISPER_MODEL`."""
     return None if model in HOSTED else model
 
 
-@logged
 def available_models(settings: Settings) -> list[Model]:
     """Return the models that can be asked for; one that is not there, or damaged, is left out."""
     installed = [model.name for model in list_models(settings) if model.installed]
@@ -31,7 +29,6 @@ def available_models(settings: Settings) -> list[Model]:
     return models
 
 
-@logged
 def find_model(name: str, settings: Settings) -> Model:
     """Return a model.
 

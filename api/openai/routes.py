@@ -34,7 +34,6 @@ from stt_core.errors import (
     UnsupportedFormatError,
 )
 from stt_core.jobs.job import Priority
-from stt_core.logs import logged
 from stt_core.tasks.wishes import Wishes
 from stt_core.transcript.verbose import VerboseTranscript
 
@@ -81,7 +80,6 @@ class Sender:
     services: ServicesDep
     idempotency_key: IdempotencyKey = None
 
-    @logged
     def submit(self, form: TranslationForm, **wishes: Unpack[Wishes]) -> FollowedJob:
         """Create the job of a form, with what else is wished for."""
         wishes |= {
@@ -114,7 +112,6 @@ _uploads = APIRouter(route_class=UploadRoute)
     summary="Transcribe a recording, as OpenAI's API does",
     **_answered("The transcript, in the form asked for.", with_stream=True),
 )
-@logged
 def create_transcription(form: Annotated[TranscriptionForm, File()], sender: Annotated[Sender, Depends()]) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its transcript.
 
@@ -137,7 +134,6 @@ def create_transcription(form: Annotated[TranscriptionForm, File()], sender: Ann
     summary="Translate a recording into English, as OpenAI's API does",
     **_answered("The translation, in the form asked for."),
 )
-@logged
 def create_translation(form: Annotated[TranslationForm, File()], sender: Annotated[Sender, Depends()]) -> Response:
     """Create a job of high priority, wait for it (`OPENAI_WAIT_SECONDS` at most) and answer with its translation."""
     return AnswerWhenDone(sender.submit(form, translate=True), form.response_format, ["segment"])
@@ -149,14 +145,12 @@ router.include_router(_uploads)
 @router.get(
     "/models", summary="List the models", responses={"default": {"model": OpenAIError, "description": "Any error."}}
 )
-@logged
 def list_openai_models(services: ServicesDep) -> ModelList:
     """Return the models that can be asked for: those of OpenAI stand for `WHISPER_MODEL`, the others for themselves."""
     return ModelList(data=available_models(services.settings))
 
 
 @router.get("/models/{model}", summary="Look at a model", responses=openai_responses(ModelNotFoundError))
-@logged
 def get_openai_model(model: Annotated[str, Path(max_length=64)], services: ServicesDep) -> Model:
     """Return a model that can be asked for."""
     return find_model(model, services.settings)

@@ -17,7 +17,6 @@ from stt_core.errors import (
     InvalidInputError,
     PartitionNotFoundError,
 )
-from stt_core.logs import logged
 
 router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"], route_class=JsonRoute)
 
@@ -28,7 +27,6 @@ router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"], route_class=Jso
     response_description="A page of objects, in the order of their keys.",
     responses=problem_responses(InvalidInputError, BucketNotConfiguredError, DatabaseUnavailableError),
 )
-@logged
 def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: ServicesDep) -> ObjectList:
     """Return the objects that backfills transcribe, the state of each, and the versions of its transcript.
 
@@ -45,7 +43,6 @@ def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: Serv
         InvalidInputError, BucketNotConfiguredError, PartitionNotFoundError, ConflictError, *OF_THE_STORE
     ),
 )
-@logged
 def promote_transcripts(wanted: PromoteRequest, services: ServicesDep) -> Promotion:
     """Make the latest transcript by a model the current one, for each object of a page, and write it to the output.
 

@@ -13,7 +13,7 @@ from api.job_watch import SharedJob, watch
 from api.problems import OF_A_JOB, problem_responses
 from stt_core.errors import BusyError, DatabaseUnavailableError, JobNotFoundError
 from stt_core.jobs.job import JobView
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.tasks.live_text import ChunkText
 
 logger = get_logger(__name__)
@@ -24,7 +24,6 @@ router = APIRouter(prefix="/api/v1/tasks/{job_id}", tags=["tasks"])
 _LONGEST_SECONDS = 3600.0
 
 
-@logged
 async def follow_job(job_id: JobId, request: Request, caller: CallerDep, tasks: TasksDep) -> AsyncIterator[SharedJob]:
     """Hold the job of the request, which is the caller's, until the answer has ended."""
     await run_in_threadpool(tasks.get_task_status, job_id, owner=caller.owner)
@@ -46,7 +45,6 @@ WatchedJob = Annotated[SharedJob, Depends(follow_job)]
         **problem_responses(*OF_A_JOB, DatabaseUnavailableError, BusyError),
     },
 )
-@logged
 async def get_task_events(request: Request, job: WatchedJob) -> AsyncIterator[ServerSentEvent]:
     """Send what happens to a job as server-sent events, each with JSON as its data.
 

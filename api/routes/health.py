@@ -7,7 +7,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from api.auth import METRICS_PATH
 from api.problems import RETRY_AFTER_SECONDS
 from api.schemas import Alive, Ready
-from stt_core.logs import logged
 
 router = APIRouter(tags=["health"])
 
@@ -18,7 +17,6 @@ stt_jobs{status="queued"} 3.0
 
 
 @router.get("/health", summary="Is the API alive?")
-@logged
 async def health() -> Alive:
     """Answer at once and without asking any server, so that an outage elsewhere does not get the API restarted."""
     return Alive()
@@ -29,7 +27,6 @@ async def health() -> Alive:
     summary="Do the servers behind it answer?",
     responses={503: {"model": Ready, "description": "At least one server does not answer."}},
 )
-@logged
 async def ready(request: Request, response: Response) -> Ready:
     """Ask MongoDB, Redis and the object store, and say of each whether it answers and how fast."""
     threads = request.app.state.capacity.probe_threads  # of its own: those for other requests may all wait for a server
@@ -52,7 +49,6 @@ async def ready(request: Request, response: Response) -> Ready:
         }
     },
 )
-@logged
 def metrics(request: Request) -> Response:
     """Return uploads, jobs by status, the depth of the queue, waiting and processing times, failures and requests.
 

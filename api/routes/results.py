@@ -20,7 +20,6 @@ from stt_core.errors import (
     RecordingGoneError,
     ResultNotReadyError,
 )
-from stt_core.logs import logged
 from stt_core.tasks.views import ChunkList
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.verbose import VerboseTranscript
@@ -49,7 +48,6 @@ _BYTES = {"schema": {"type": "string", "format": "binary"}}
         ),
     },
 )
-@logged
 def get_task_result(
     job_id: JobId,
     wanted: Annotated[ResultQuery, Query()],
@@ -72,7 +70,6 @@ def get_task_result(
     summary="Look at the chunks of a job",
     responses=problem_responses(*OF_A_JOB, DatabaseUnavailableError),
 )
-@logged
 def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkList:
     """Return the pieces of the recording that the engine hears at once, in order, and what became of each so far."""
     return tasks.get_task_chunks(job_id, owner=caller.owner)
@@ -89,7 +86,6 @@ def get_task_chunks(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> ChunkL
         **problem_responses(*OF_A_JOB, RecordingGoneError, RangeNotSatisfiableError, *OF_THE_STORE),
     },
 )
-@logged
 async def get_task_audio(
     job_id: JobId,
     request: Request,

@@ -18,7 +18,6 @@ from stt_core.errors import (
     RecordingGoneError,
 )
 from stt_core.jobs.job import JobView
-from stt_core.logs import logged
 from stt_core.tasks.views import JobList
 
 WaitSeconds = Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the job's end, at most.")]
@@ -33,7 +32,6 @@ router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
     response_description="A page of jobs, newest first.",
     responses=problem_responses(InvalidInputError, DatabaseUnavailableError),
 )
-@logged
 def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: TasksDep) -> JobList:
     """Return the caller's jobs, newest first, page by page: `next_cursor` of one page is the `cursor` of the next.
 
@@ -47,7 +45,6 @@ def list_tasks(wanted: Annotated[ListQuery, Query()], caller: CallerDep, tasks: 
     summary="Look at a job",
     responses=problem_responses(*OF_A_JOB, DatabaseUnavailableError, BusyError),
 )
-@logged
 async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wait: WaitSeconds = 0) -> JobView:
     """Return the job's status, stage and progress, its place in the queue, and why it failed if it did.
 
@@ -73,7 +70,6 @@ async def get_task_status(job_id: JobId, request: Request, caller: CallerDep, wa
     dependencies=[NeedsStore],
     responses=problem_responses(*OF_A_JOB, ConflictError, *OF_THE_STORE),
 )
-@logged
 def delete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> None:
     """Cancel a job that has not ended, and remove its recording, its transcript and what was known of it.
 
@@ -89,7 +85,6 @@ def delete_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> None:
     response_description="The job is cancelled.",
     responses=problem_responses(*OF_A_JOB, InvalidTransitionError, DatabaseUnavailableError),
 )
-@logged
 def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Cancel a job at any stage; a run that has it stops its engine within seconds.
 
@@ -106,7 +101,6 @@ def cancel_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     dependencies=[NeedsStore],
     responses=problem_responses(*OF_A_JOB, InvalidTransitionError, RecordingGoneError, *OF_THE_STORE),
 )
-@logged
 def retry_task(job_id: JobId, caller: CallerDep, tasks: TasksDep) -> JobView:
     """Queue a failed job with its next attempt and all its tries before it; what was transcribed is not repeated.
 

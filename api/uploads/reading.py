@@ -29,7 +29,6 @@ from api.capacity import Capacity, upload_place
 from api.uploads.schemas import UploadForm
 from stt_core.disk import disk_errors
 from stt_core.errors import InvalidInputError, UnsupportedFormatError
-from stt_core.logs import logged
 from stt_core.services import Services
 
 #: What a form may weigh beside its file, bytes: boundaries, part headers (python-multipart takes 4 KiB each), fields.
@@ -51,7 +50,6 @@ Reader = Callable[[Request], Coroutine[Any, Any, FormData]]
 class UploadRoute(APIRoute):
     """A route whose body is an upload form."""
 
-    @logged
     def reader(self, request: Request) -> Reader:
         """Return what reads the body of a request.
 
@@ -66,7 +64,6 @@ class UploadRoute(APIRoute):
             )
         return _read_form
 
-    @logged
     def get_route_handler(self) -> Handler:
         """Return FastAPI's handler behind our checks."""
         handle = super().get_route_handler()
@@ -95,7 +92,6 @@ class RecordingRoute(UploadRoute):
     Fields may stand in the query, too; those of the body go before them.
     """
 
-    @logged
     def reader(self, request: Request) -> Reader:
         """Return what reads the body of a request.
 
@@ -123,7 +119,6 @@ class JsonRoute(APIRoute):
     Its `max_body_size` would answer a long one with a 413 that says nothing of JSON.
     """
 
-    @logged
     def get_route_handler(self) -> Handler:
         """Return FastAPI's handler behind our limit."""
         handle = super().get_route_handler()
@@ -213,7 +208,6 @@ def spooling() -> Iterator[None]:
         yield
 
 
-@logged
 def new_spool() -> UploadFile:
     """Return an empty file like that of a form: in memory while it is small, unnamed on disk after that."""
     file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - its UploadFile is closed

@@ -36,7 +36,6 @@ from stt_core.errors import (
 )
 from stt_core.fetching import fetch
 from stt_core.jobs.job import JobView
-from stt_core.logs import logged
 from stt_core.services import Services
 from stt_core.tasks.views import PresignedPut, PresignedUpload
 
@@ -78,7 +77,6 @@ _uploads = APIRouter(route_class=RecordingRoute)
 
 @_uploads.put("/upload", name="put_task", **_UPLOAD)
 @_uploads.post("/upload", **_UPLOAD)
-@logged
 async def upload_task(
     form: Annotated[UploadForm, File()],
     request: Request,
@@ -125,7 +123,6 @@ async def upload_task(
         **problem_responses(*_OPTIONS, *_ADDRESS, FileTooLargeError, *OF_A_REPLAY, *_ROOM),
     },
 )
-@logged
 def presign_task(
     wanted: PresignRequest,
     request: Request,
@@ -161,7 +158,6 @@ def presign_task(
     dependencies=[NeedsUploadPlace, NeedsStore],
     responses=problem_responses(*OF_A_JOB, UploadMissingError, *_BYTES, *_ROOM, DiskFullError),
 )
-@logged
 def complete_task(job_id: JobId, caller: CallerDep, services: ServicesDep) -> JobView:
     """Check the recording that was put to the URL of `presign`, and queue its job; repeating it changes nothing.
 

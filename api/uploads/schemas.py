@@ -10,7 +10,6 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter
 
 from stt_core.jobs.job import Priority
-from stt_core.logs import logged
 from stt_core.options import Channels, Strategy
 from stt_core.tasks.wishes import Wishes
 
@@ -164,7 +163,6 @@ class UploadOptions(BaseModel, extra="forbid"):
         WebUrl | None, Field(description="Where to tell that the job has ended: `http://` or `https://`.")
     ] = None
 
-    @logged
     def wishes(self, owner: str | None) -> Wishes:
         """Return the options as the core takes them, for a job of that owner."""
         asked: Any = {name: getattr(self, name) for name in UploadOptions.model_fields}
@@ -219,7 +217,6 @@ class PresignRequest(UploadOptions):
     ] = None
 
 
-@logged
 def other_bodies() -> dict[str, Any]:
     """Return what OpenAPI is to say of an upload's bodies that are no form, and of the options beside them."""
     source = SourceUpload.model_json_schema(ref_template="#/components/schemas/{model}")

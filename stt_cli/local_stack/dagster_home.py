@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from stt_cli.local_stack.home import StackHome
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -55,7 +55,6 @@ load_from:
 """
 
 
-@logged
 def write_dagster_home(home: StackHome, *, code_server_port: int) -> Path:
     """Write dagster.yaml and workspace.yaml; return the path of the workspace."""
     folder = home.dagster

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stt_core.errors import ConfigurationError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger, unlogged
 
 logger = get_logger(__name__)
 
@@ -34,7 +34,6 @@ class StackHome:
     path: Path
 
     @classmethod
-    @logged
     def at(cls, path: Path) -> StackHome:
         """Return the home at `path`, created when it is not there.
 
@@ -75,62 +74,52 @@ class StackHome:
         """`DAGSTER_HOME`."""
         return self.folder("dagster")
 
-    @logged
     def folder(self, name: str) -> Path:
         """Return the data folder of a part, created when it is not there."""
         folder = self.path / name
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
-    @logged
     def secret(self, name: str) -> str:
         """Return a generated secret that stays the same for the life of this home: 32 hexadecimal digits."""
         return str(self._remember("secrets.json", name, lambda known: known or secrets.token_hex(16)))
 
-    @logged
     def port(self, name: str) -> int:
         """Return a free port of 127.0.0.1: the one used last under this name where it is free, else a new one."""
         return int(self._remember("ports.json", name, lambda known: known if known and is_free(known) else free_port()))
 
-    @logged
+    # What is written and read are secrets, too.
+    @unlogged
     def write(self, file: Path, content: Any) -> None:
         """Write JSON, whole or not at all, readable by the owner alone."""
-        _write(file, content)
+        draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        draft.replace(file)
 
-    @logged
+    @unlogged
     def read(self, file: Path) -> dict[str, Any]:
         """Read a JSON file of this home; a missing or damaged one is empty."""
-        return _read(file)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            logger.debug("{} is not there yet", file)
+            return {}
+        except ValueError as error:
+            logger.warning("{} is damaged ({}), starting afresh", file, error)
+            return {}
+        return content if isinstance(content, dict) else {}
 
+    @unlogged
     def _remember(self, file_name: str, name: str, choose: Any) -> Any:
         file = self.path / file_name
-        known = _read(file)  # without a line in the log, as for what is written: these are secrets, too
+        known = self.read(file)
         value = choose(known.get(name))
         if known.get(name) != value:
-            _write(file, known | {name: value})
+            self.write(file, known | {name: value})
         return value
 
 
-def _write(file: Path, content: Any) -> None:
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    draft.replace(file)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        logger.debug("{} is not there yet", file)
-        return {}
-    except ValueError as error:
-        logger.warning("{} is damaged ({}), starting afresh", file, error)
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-@logged
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a server could listen on this port now."""
     with socket.socket() as probe:
@@ -144,7 +133,6 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-@logged
 def free_port() -> int:
     """Return a port of 127.0.0.1 that no server listens on.
 

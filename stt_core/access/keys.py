@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from stt_core.access.api_key import ApiKey, Scope
 from stt_core.errors import InvalidDocumentError, InvalidInputError, KeyNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import utc_now
 
@@ -47,7 +47,6 @@ class KeyRing:
     keys: dict[str, ApiKey]
     was_any: bool
 
-    @logged
     def find(self, token: str) -> ApiKey | None:
         """Return the key of a token, if there is one."""
         return self.keys.get(_digest(token))
@@ -59,7 +58,6 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @logged
     def create(
         self,
         name: str,
@@ -97,14 +95,12 @@ class ApiKeys:
         logger.info("API key {} made: name={!r} scopes={}", key.key_id, name, ",".join(key.scopes))
         return NewKey(key, SecretStr(token))
 
-    @logged
     def list_keys(self) -> list[ApiKey]:
         """Return every key there ever was, the oldest first."""
         with mongo_errors("reading API keys"):
             documents = list(self._database.api_keys.find())
         return sorted((ApiKey.from_document(document) for document in documents), key=lambda key: key.created_at)
 
-    @logged
     def revoke(self, key_id: str) -> ApiKey:
         """End a key for good; repeating it changes nothing. Its jobs stay, for keys of scope `admin`.
 
@@ -121,7 +117,6 @@ class ApiKeys:
         logger.info("API key {} is revoked", key_id)
         return ApiKey.from_document(document)
 
-    @logged
     def ring(self) -> KeyRing:
         """Return the keys that may be used now, with one question: they are few, and whoever asks keeps them a while.
 

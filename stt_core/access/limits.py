@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from stt_core.access.api_key import ApiKey
 from stt_core.errors import RateLimitedError, TooManyUploadsError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.redis_server import RedisServer
 
 logger = get_logger(__name__)
@@ -70,7 +70,6 @@ class Limits:
         self._count = server.client.register_script(_COUNT)
         self._take = server.client.register_script(_TAKE)
 
-    @logged
     def count_request(self, key: ApiKey) -> Allowance:
         """Count a request and return what is left.
 
@@ -92,7 +91,6 @@ class Limits:
             )
         return Allowance(key.rate, remaining, seconds)
 
-    @logged
     def take_upload(self, key: ApiKey, upload_id: str) -> None:
         """Take a place for an upload, or renew it: it is held for `PLACE_SECONDS` from now.
 
@@ -111,7 +109,6 @@ class Limits:
                 concurrent=key.concurrent,
             )
 
-    @logged
     def end_upload(self, key: ApiKey, upload_id: str) -> None:
         """Give the place of an upload back.
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.audio.silero import WINDOW_SAMPLES
 from stt_core.audio.vad import VoiceMeter
-from stt_core.logs import logged
 
 #: The shortest syllable, seconds: with so much voice a channel carries speech.
 _LEAST_VOICE_SECONDS = 0.08
@@ -69,7 +68,6 @@ class ChannelMeter:
         self._agreeing = np.zeros((count, count))
         self._turned = np.zeros((count, count))
 
-    @logged
     def add(self, samples: npt.NDArray[np.int16]) -> None:
         """Take the next block: a row for each sample at 16 kHz, a column for each channel."""
         if not len(samples):
@@ -84,7 +82,6 @@ class ChannelMeter:
         for number, voice in enumerate(self._voices):
             voice.add(samples[:, number].tobytes())
 
-    @logged
     def finish(self) -> list[ChannelSound]:
         """Return what was measured of each channel, once."""
         voices = [voice.finish() for voice in self._voices]
@@ -109,7 +106,6 @@ class ChannelMeter:
         ]
 
 
-@logged
 def mix_of(sounds: Sequence[ChannelSound]) -> tuple[float, ...]:
     """Return the share of each channel in the mix: negative where it is turned, 0 where it is left out.
 

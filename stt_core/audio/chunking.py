@@ -27,7 +27,7 @@ import numpy.typing as npt
 from stt_core.audio.energies import FrameEnergies
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.silence import pad_spans, runs
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -63,7 +63,6 @@ class _Seam:
     price: float
 
 
-@logged
 def plan_chunks(
     speech: Sequence[Span],
     energies: FrameEnergies,
@@ -104,7 +103,6 @@ def plan_chunks(
     return min(plans, key=len)
 
 
-@logged
 def cut_fixed(total_samples: int, *, max_seconds: float = 29.0, overlap_seconds: float = 2.0) -> list[Chunk]:
     """Cut a whole recording into chunks of `max_seconds`, each repeating `overlap_seconds` of the one before."""
     longest = int(max_seconds * SAMPLE_RATE)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Span
 from stt_core.disk import disk_errors
 from stt_core.errors import ObjectNotFoundError
-from stt_core.logs import logged
 
 with warnings.catch_warnings():
     # pydub looks for an ffmpeg on PATH (we give it none to do) and imports the deprecated audioop.
@@ -53,7 +52,6 @@ class Clip:
         return np.frombuffer(self.segment.raw_data, "<i2")
 
     @classmethod
-    @logged
     def of(cls, pcm: bytes) -> Clip:
         """Return the clip of these samples (16 kHz, mono, signed 16 bit), filled up to `SHORTEST_SECONDS`."""
         pcm += b"\0" * (math.ceil(SHORTEST_SECONDS * SAMPLE_RATE) * SAMPLE_BYTES - len(pcm))
@@ -61,13 +59,11 @@ class Clip:
         dbfs = float(segment.dBFS)
         return cls(segment, hashlib.sha256(pcm).hexdigest(), dbfs if math.isfinite(dbfs) else None)
 
-    @logged
     def part(self, start: float, end: float) -> Clip:
         """Return a part of the clip, seconds from its start."""
         first, last = (round(seconds * SAMPLE_RATE) * SAMPLE_BYTES for seconds in (start, end))
         return Clip.of(self.segment.raw_data[first:last])
 
-    @logged
     def write_wav(self, path: Path) -> None:
         """Write the clip as a WAV file (16 kHz, mono, 16 bit).
 
@@ -80,14 +76,12 @@ class Clip:
             path.write_bytes(file.getbuffer())
 
 
-@logged
 def join_clips(clips: Sequence[Clip], pause_seconds: float) -> Clip:
     """Return clips one behind the other, with so much silence between them."""
     pause = b"\0" * (round(pause_seconds * SAMPLE_RATE) * SAMPLE_BYTES)
     return Clip.of(pause.join(clip.segment.raw_data for clip in clips))
 
 
-@logged
 def render_chunk(chunk: Chunk, read_range: ReadRange) -> Clip:
     """Return the sound of a chunk.
 

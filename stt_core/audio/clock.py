@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
-from stt_core.logs import logged
 
 #: Time stamps that are off by less are the grain of a container's clock: 0.1 s.
 GRAIN_SAMPLES = SAMPLE_RATE // 10
@@ -38,7 +37,6 @@ class SourceClock:
         #: Samples before ffmpeg last began to count.
         self._origin = 0
 
-    @logged
     def note(self, position: int, offset: int) -> None:
         """Take note that the sample at `position` of ffmpeg's count has the time `position + offset`.
 
@@ -63,7 +61,6 @@ class SourceClock:
             self.owed_samples += missing
             self._jumps.append((position * SAMPLE_BYTES, missing))
 
-    @logged
     def fill(self, block: bytes) -> Iterator[bytes]:
         """Yield the next samples as ffmpeg gave them, with the silence before and between them."""
         while self._jumps and self._jumps[0][0] < self._passed_bytes + len(block):

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stt_core.logs import logged
-
 _CHUNKS_AT_MOST = 1_000
 #: Samples are looked at in blocks to see whether they are padding.
 _BLOCK_BYTES = 1 << 20
@@ -63,7 +61,6 @@ class Samples:
     missing_bytes: int = 0
 
 
-@logged
 def inspect_samples(data: mmap.mmap, demuxer: str, start: int, end: int) -> Samples:
     """Compare the header of the recording in `data[start:end]` with its samples; formats without chunks pass."""
     layout = _LAYOUTS.get(demuxer)

@@ -29,7 +29,7 @@ from stt_core.errors import (
     SttError,
     UnreadableAudioError,
 )
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.warnings import RecordingWarning, WarningName
 
@@ -153,7 +153,6 @@ class PcmStream:
             raise RuntimeError("the stream was not read to its end")
         return self._info
 
-    @logged
     def read(self, size: int = BLOCK_BYTES) -> bytes:
         """Return the next `size` bytes of samples; fewer only at the end, none after it."""
         if self._info is not None:
@@ -176,7 +175,6 @@ class PcmStream:
             self._refuse_too_long()
         return b"".join(parts)
 
-    @logged
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[bytes]:
         """Yield the samples in blocks of `size` bytes, the last one shorter."""
         while block := self.read(size):

@@ -17,7 +17,6 @@ from stt_core.audio.formats import AudioFormat
 from stt_core.audio.frames import find_frames
 from stt_core.audio.tags import measure_tag
 from stt_core.errors import EmptyFileError, UnsupportedFormatError
-from stt_core.logs import logged
 
 #: How many bytes of a file `detect_format` looks at, behind its tags.
 HEAD_BYTES = 64 * 1024
@@ -54,7 +53,6 @@ _OTHERS = (
 )  # fmt: skip
 
 
-@logged
 def detect_format(head: bytes, read_at: ReadAt | None = None) -> AudioFormat:
     """Return the format of a file from its first bytes, behind the tags that stand before it.
 
@@ -77,7 +75,6 @@ def detect_format(head: bytes, read_at: ReadAt | None = None) -> AudioFormat:
     return found[0]
 
 
-@logged
 def detect_file_format(file: BinaryIO) -> AudioFormat:
     """Return the format of an open file, and leave it at its beginning; raises as `detect_format`."""
 
@@ -91,7 +88,6 @@ def detect_file_format(file: BinaryIO) -> AudioFormat:
         file.seek(0)
 
 
-@logged
 def find_start(head: bytes, read_at: ReadAt) -> tuple[AudioFormat, int] | None:
     """Return the format of a file and the byte at which the recording begins, behind tags and junk."""
     start, window = 0, head[:HEAD_BYTES]

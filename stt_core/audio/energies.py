@@ -17,7 +17,6 @@ from numpy.lib import format as npy
 
 from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import InvalidInputError
-from stt_core.logs import logged
 
 #: Length of a frame, 10 ms: fine enough for an onset, coarse enough for hours.
 _FRAME_SAMPLES = SAMPLE_RATE // 100
@@ -48,7 +47,6 @@ class FrameEnergies:
         """Length of a frame, ms."""
         return self.frame_samples * 1000 // SAMPLE_RATE
 
-    @logged
     def levels(self) -> npt.NDArray[np.float32]:
         """Return the level of each frame, dBFS; `DIGITAL_SILENCE_DBFS` where every sample is zero."""
         levels = self.sums.astype(np.float32)
@@ -60,7 +58,6 @@ class FrameEnergies:
         levels[silent] = DIGITAL_SILENCE_DBFS
         return levels
 
-    @logged
     def to_bytes(self) -> bytes:
         """Return the energies as a `.npy` file: frame length, recording length, then the sums, all int64."""
         file = io.BytesIO()
@@ -71,7 +68,6 @@ class FrameEnergies:
         return file.getvalue()
 
     @classmethod
-    @logged
     def from_bytes(cls, data: bytes) -> FrameEnergies:
         """Read what `to_bytes` wrote.
 
@@ -101,7 +97,6 @@ class EnergyMeter:
         self._rest = b""
         self._total_bytes = 0
 
-    @logged
     def add(self, pcm: bytes) -> None:
         """Take the next block: signed 16 bit little endian mono, cut anywhere."""
         self._total_bytes += len(pcm)
@@ -114,7 +109,6 @@ class EnergyMeter:
             self._sums.frombytes(_sum_squares(samples).tobytes())
         self._rest = data[usable:]
 
-    @logged
     def finish(self) -> FrameEnergies:
         """Return the energies of everything taken, once; an odd byte at the end is dropped."""
         rest = np.frombuffer(self._rest, "<i2", len(self._rest) // 2)
@@ -124,7 +118,6 @@ class EnergyMeter:
         return FrameEnergies(np.array(self._sums, np.int64, copy=False), _FRAME_SAMPLES, self._total_bytes // 2)
 
 
-@logged
 def measure_energies(pcm: bytes) -> FrameEnergies:
     """Return the energies of samples that are in memory."""
     meter = EnergyMeter()

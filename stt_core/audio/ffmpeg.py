@@ -20,7 +20,6 @@ from stt_core.audio.formats import AudioFormat
 from stt_core.audio.parts import Part
 from stt_core.audio.plan import SAMPLE_RATE, AudioTrack
 from stt_core.errors import ExecutableNotFoundError
-from stt_core.logs import logged
 from stt_core.settings import Settings
 
 _INPUT_STREAM = re.compile(
@@ -53,7 +52,6 @@ _SLOWEST_SPEED = 50
 _MEMORY_BYTES = 1024**3
 
 
-@logged
 def find_ffmpeg(configured: str | None) -> str:
     """Return the path of ffmpeg: the configured one, or the one that `imageio-ffmpeg` bundles.
 
@@ -77,7 +75,6 @@ def find_ffmpeg(configured: str | None) -> str:
     return str(Path(found).absolute())
 
 
-@logged
 def decode_arguments(
     path: Path,
     audio_format: AudioFormat,
@@ -115,13 +112,11 @@ def decode_arguments(
     ]
 
 
-@logged
 def probe_arguments(path: Path, audio_format: AudioFormat, part: Part) -> list[str]:
     """Return ffmpeg's arguments that show what is in a part of `path`, and decode nothing."""
     return _input_arguments(path, audio_format, part, "level+info")
 
 
-@logged
 def track_arguments(
     path: Path, audio_format: AudioFormat, part: Part, track: AudioTrack, *, max_seconds: float
 ) -> list[str]:
@@ -145,7 +140,6 @@ def running_ffmpeg(
             process.kill()
 
 
-@logged
 def start_ffmpeg(
     settings: Settings, arguments: Sequence[str], *, listen: bool = True, descriptors: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
@@ -218,7 +212,6 @@ class FfmpegReport:
         """The track that is decoded, where ffmpeg has named it."""
         return self.tracks[self.track - 1] if self.track <= len(self.tracks) else None
 
-    @logged
     def add(self, said: bytes) -> None:
         """Take the next part of ffmpeg's log, cut anywhere; of a line without end, pieces."""
         *lines, self._rest = (self._rest + said).split(b"\n")
@@ -227,7 +220,6 @@ class FfmpegReport:
         for line in lines:
             self.add_line(line.decode("utf-8", "replace").rstrip())
 
-    @logged
     def add_line(self, line: str) -> None:
         """Take one line of ffmpeg's log, written with `-loglevel level+info`."""
         if problem := _PROBLEM.match(line):

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stt_core.logs import logged
-
 
 @dataclass(frozen=True)
 class AudioFormat:
@@ -97,13 +95,11 @@ _BY_EXTENSION = {
 }
 
 
-@logged
 def guess_format(name: str) -> AudioFormat | None:
     """Return the format that a file's name promises, where there are too many to look at the bytes of each."""
     return _BY_EXTENSION.get(PurePosixPath(name).suffix.lower().removeprefix("."))
 
 
-@logged
 def is_named_like_a_recording(name: str) -> bool:
     """Tell whether a file is worth a look at its bytes, as its name goes."""
     return guess_format(name) is not None

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from stt_core.logs import logged
-
 #: What a frame's header says of it: its size in bytes, and what all frames of one recording share.
 Frame = tuple[int, object]
 Measure = Callable[[bytes], Frame | None]
@@ -24,7 +22,6 @@ _PACKETS, _PACKETS_AT_LEAST = 8, 5
 _GSM_FRAME_BYTES, _GSM_FRAMES = 33, 16
 
 
-@logged
 def find_frames(head: bytes) -> tuple[str, int] | None:
     """Return the demuxer for the frames in the beginning of a file and where the first one begins, if there are any.
 

@@ -12,7 +12,6 @@ from stt_core.audio.formats import AudioFormat
 from stt_core.audio.parts import Part
 from stt_core.audio.plan import SAMPLE_RATE
 from stt_core.errors import NoAudioError, UnreadableAudioError
-from stt_core.logs import logged
 from stt_core.warnings import RecordingWarning, WarningName
 
 #: The header's length and what came out may differ by so much (encoder delay, rounding) before a recording is damaged.
@@ -39,7 +38,6 @@ class PartDecoding:
         is_believed = not self.audio_format.streamed and not self.part.ignore_length
         return self.report.duration_seconds if is_believed else None
 
-    @logged
     def losses(self, code: int, seconds: float) -> Iterator[RecordingWarning]:
         """Yield what did not come out beside the `seconds` that did, given ffmpeg's exit status."""
         part, report = self.part, self.report
@@ -76,7 +74,6 @@ class PartDecoding:
             text = f"{self.title}, from byte {self.part.start} on, was not read. {error.message}"
             yield RecordingWarning(name=WarningName.UNREAD, message=text)
 
-    @logged
     def failure(self, code: int) -> NoAudioError | UnreadableAudioError:
         """Return why nothing came out."""
         reasons = self._reasons([*self.report.problems, *self.report.noises])

@@ -20,7 +20,7 @@ from stt_core.audio.detection import find_start
 from stt_core.audio.formats import AudioFormat
 from stt_core.audio.frames import find_frames
 from stt_core.audio.tags import TAG_HEADER_BYTES, TRAILING_TAG_BYTES, measure_tag, measure_trailing_tag
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -76,7 +76,6 @@ class Part:
     #: Bytes that its header states and that are not there.
     missing_bytes: int = 0
 
-    @logged
     def input_arguments(self, path: Path) -> list[str]:
         """Return ffmpeg's arguments that open this part of `path`, and nothing else: all but the demuxer."""
         ignore = ["-ignore_length", "1"] if self.ignore_length else []
@@ -86,7 +85,6 @@ class Part:
         return ["-protocol_whitelist", "subfile,file,pipe", *ignore, "-i", url]
 
 
-@logged
 def find_parts(path: Path, audio_format: AudioFormat) -> list[Part]:
     """Return the recordings in a file in their order, at least one; one more than `PARTS_AT_MOST` is all the rest.
 

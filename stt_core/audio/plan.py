@@ -11,7 +11,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stt_core.logs import logged
 from stt_core.options import Strategy
 from stt_core.warnings import RecordingWarnings
 
@@ -75,7 +74,6 @@ class Chunk(BaseModel):
         """Where the chunk ends in the source."""
         return self.spans[-1].end / SAMPLE_RATE
 
-    @logged
     def pieces(self) -> Iterator[tuple[int, Span]]:
         """Yield each span with the position in the chunk at which it begins."""
         position = 0
@@ -83,7 +81,6 @@ class Chunk(BaseModel):
             yield position, span
             position += span.length + self.joint
 
-    @logged
     def to_source(self, position: int, edge: Literal["start", "end"]) -> int:
         """Map a position in the chunk to the source, in samples.
 
@@ -102,7 +99,6 @@ class Chunk(BaseModel):
         return previous_end
 
 
-@logged
 def covered_samples(spans: Iterable[Span]) -> int:
     """Return how many samples spans hold together, in order of their starts; those of an overlap count once."""
     covered = reached = 0

@@ -28,7 +28,7 @@ from stt_core.audio.plan import SAMPLE_RATE, Chunk, ChunkPlan, ChunkStatistics, 
 from stt_core.audio.rumble import RumbleFilter
 from stt_core.audio.silence import estimate_threshold, find_speech, pad_spans, runs, to_spans
 from stt_core.audio.vad import Voice, VoiceMeter
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import Strategy
 from stt_core.settings import Settings
 from stt_core.warnings import RecordingWarning, WarningName
@@ -72,7 +72,6 @@ class RecordingStream(PcmStream):
         self._listener.shutdown()
         super().__exit__(*failure)
 
-    @logged
     def read(self, size: int = BLOCK_BYTES) -> bytes:
         """Return the next `size` bytes of samples; fewer only at the end, none after it."""
         block = super().read(size)
@@ -101,7 +100,6 @@ class RecordingStream(PcmStream):
         return self._voice_meter.finish()
 
 
-@logged
 def plan_recording(
     energies: FrameEnergies,
     voice: Voice,

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.logs import logged
 
 #: Below the telephone's 300 Hz and above most of a man's fundamental, which the harmonics stand in for.
 _CUTOFF_HZ = 150.0
@@ -42,7 +41,6 @@ class RumbleFilter:
         self._history: npt.NDArray[np.int16] | None = None
         self._half = b""
 
-    @logged
     def add(self, pcm: bytes) -> bytes:
         """Take the next block, cut anywhere, and return the filtered samples that are complete now."""
         data = self._half + pcm
@@ -54,7 +52,6 @@ class RumbleFilter:
             self._history = np.full(_DELAY, samples[0], np.int16)
         return self._filter(samples)
 
-    @logged
     def finish(self) -> bytes:
         """Return the filtered samples that are still to come, once."""
         return b"" if self._history is None else self._filter(np.full(_DELAY, self._history[-1], np.int16))

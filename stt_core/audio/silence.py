@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from stt_core.audio.energies import DIGITAL_SILENCE_DBFS, FrameEnergies
 from stt_core.audio.plan import Span
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -39,7 +39,6 @@ _SILENT_SHARE = 0.05
 _CLICK_FRAMES = 2
 
 
-@logged
 def estimate_threshold(energies: FrameEnergies) -> float:
     """Return the level, dBFS, over which a recording's frames are speech, judged from the recording itself.
 
@@ -72,7 +71,6 @@ def estimate_threshold(energies: FrameEnergies) -> float:
     return threshold
 
 
-@logged
 def find_speech(energies: FrameEnergies, *, threshold_dbfs: float, min_silence_ms: int) -> list[Span]:
     """Return the intervals in which somebody speaks.
 
@@ -97,7 +95,6 @@ def find_speech(energies: FrameEnergies, *, threshold_dbfs: float, min_silence_m
     return to_spans(kept, energies.frame_samples, energies.total_samples)
 
 
-@logged
 def runs(flags: npt.NDArray[np.bool_], *, bridge: int) -> list[tuple[int, int]]:
     """Return starts and ends (exclusive) of runs of True; a gap shorter than `bridge` is part of its run."""
     edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
@@ -107,13 +104,11 @@ def runs(flags: npt.NDArray[np.bool_], *, bridge: int) -> list[tuple[int, int]]:
     return list(zip(firsts.tolist(), ends.tolist(), strict=True))
 
 
-@logged
 def to_spans(found: Sequence[tuple[int, int]], unit: int, total_samples: int) -> list[Span]:
     """Return the spans of runs whose flags stand for `unit` samples each; the last may be shorter."""
     return [Span(start=first * unit, end=min(end * unit, total_samples)) for first, end in found]
 
 
-@logged
 def pad_spans(spans: Sequence[Span], padding: int, total_samples: int) -> list[Span]:
     """Widen spans by `padding` samples on both sides, within the recording; those that then meet become one."""
     padded: list[Span] = []

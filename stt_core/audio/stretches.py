@@ -20,7 +20,6 @@ import numpy.typing as npt
 from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.silence import runs
 from stt_core.audio.vad import measure_voice
-from stt_core.logs import logged
 
 #: Levels are those of frames of 10 ms, each heard in a window of 20 ms: frequencies are told apart by 100 Hz, so that
 #: hum stays out of them.
@@ -66,7 +65,6 @@ class Stretch:
         return self.end - self.start
 
 
-@logged
 def find_stretches(chunk: Chunk, samples: Samples) -> list[Stretch]:
     """Return the stretches of speech of a chunk, in order; a part between two joints in which none is found is one.
 

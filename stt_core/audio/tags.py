@@ -5,8 +5,6 @@ ID3v2 by id3.org's specification of 2.4.0, APEv2 by its own. A tag may be megaby
 
 from __future__ import annotations
 
-from stt_core.logs import logged
-
 #: Bytes of a tag's header, of either kind: enough to measure it.
 TAG_HEADER_BYTES = 32
 #: Bytes at the end of a file that tell of a tag there: an ID3v1 tag, or the footer of another.
@@ -14,7 +12,6 @@ TRAILING_TAG_BYTES = 128
 _APE_IS_HEADER, _APE_HAS_HEADER = 1 << 29, 1 << 31
 
 
-@logged
 def measure_tag(head: bytes) -> int | None:
     """Return the length of the ID3v2 or APEv2 tag that begins here, in bytes, or None where none does."""
     if head[:8] == b"APETAGEX" and len(head) >= TAG_HEADER_BYTES:
@@ -26,7 +23,6 @@ def measure_tag(head: bytes) -> int | None:
     return 10 + size + (10 if head[5] & 0x10 else 0)
 
 
-@logged
 def measure_trailing_tag(tail: bytes) -> int | None:
     """Return the length of the ID3v1 or APEv2 tag that ends with `tail`, in bytes, or None where none does."""
     if tail[-TRAILING_TAG_BYTES:][:3] == b"TAG" and len(tail) >= TRAILING_TAG_BYTES:

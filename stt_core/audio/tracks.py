@@ -23,7 +23,7 @@ from stt_core.audio.formats import AudioFormat
 from stt_core.audio.parts import Part
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, AudioTrack
 from stt_core.errors import DecoderError, TrackNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.warnings import RecordingWarning, WarningName
 
@@ -59,7 +59,6 @@ class SoundChoice:
         return [number for number, weight in enumerate(self.weights or (), start=1) if weight]
 
 
-@logged
 def choose_sound(
     path: Path, audio_format: AudioFormat, part: Part, settings: Settings, *, track: int | None, mix: bool
 ) -> SoundChoice:
@@ -109,7 +108,6 @@ def choose_sound(
     return SoundChoice(chosen, tuple(tracks), weights, tuple(warnings))
 
 
-@logged
 def ensure_track(file: BinaryIO, audio_format: AudioFormat, settings: Settings, track: int) -> None:
     """Refuse a track that an open file, which need have no name, does not have; it is left at its beginning.
 

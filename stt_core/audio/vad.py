@@ -20,7 +20,7 @@ from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE, Span
 from stt_core.audio.silence import runs, to_spans
 from stt_core.audio.silero import WINDOW_SAMPLES, SileroNetwork
 from stt_core.errors import InvalidInputError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -39,7 +39,6 @@ class Voice:
     probabilities: npt.NDArray[np.float32]
     total_samples: int
 
-    @logged
     def spans(self, *, min_silence_ms: int, faint: bool = False) -> list[Span]:
         """Return the intervals in which a voice is heard: disjoint spans in samples, in order.
 
@@ -56,7 +55,6 @@ class Voice:
         bridge = -(-min_silence_ms * SAMPLE_RATE // (1000 * WINDOW_SAMPLES))
         return to_spans(runs(likely, bridge=max(1, bridge)), WINDOW_SAMPLES, self.total_samples)
 
-    @logged
     def likelihood(self, span: Span) -> float:
         """Return how probable a voice is in a span at its most probable, over 64 ms."""
         first, end = span.start // WINDOW_SAMPLES, -(-span.end // WINDOW_SAMPLES)
@@ -65,7 +63,6 @@ class Voice:
             return float(heard.max(initial=0.0))
         return float(np.minimum(heard[:-1], heard[1:]).max())
 
-    @logged
     def to_bytes(self) -> bytes:
         """Return the voice as a `.npz` file of half precision: 2 MB for 10 hours."""
         file = io.BytesIO()
@@ -73,7 +70,6 @@ class Voice:
         return file.getvalue()
 
     @classmethod
-    @logged
     def from_bytes(cls, data: bytes) -> Voice:
         """Read what `to_bytes` wrote.
 
@@ -87,7 +83,6 @@ class Voice:
             raise InvalidInputError("The stored voice probabilities cannot be read.") from error
 
 
-@logged
 def measure_voice(blocks: Iterable[bytes]) -> Voice:
     """Return the voice of samples that lie somewhere (16 kHz, mono, signed 16 bit), cut anywhere."""
     meter = VoiceMeter()
@@ -105,7 +100,6 @@ class VoiceMeter:
         self._rest = b""
         self._total_bytes = 0
 
-    @logged
     def add(self, pcm: bytes) -> None:
         """Take the next block: signed 16 bit little endian mono, cut anywhere."""
         self._total_bytes += len(pcm)
@@ -115,7 +109,6 @@ class VoiceMeter:
             self._heard.append(self._network.listen(np.frombuffer(data, "<i2", usable // SAMPLE_BYTES)))
         self._rest = data[usable:]
 
-    @logged
     def finish(self) -> Voice:
         """Return the voice of everything taken, once; an odd byte at the end is dropped."""
         total_samples = self._total_bytes // SAMPLE_BYTES

@@ -18,7 +18,7 @@ from stt_core import object_keys
 from stt_core.backfill.objects import BucketObject, BucketObjects
 from stt_core.jobs.job import JobModel, JobResult, JobStatus
 from stt_core.languages import UNSPACED
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.text import bare
@@ -78,7 +78,6 @@ class ModelFigures:
     real_time_factor: float | None
 
 
-@logged
 def compare_versions(
     services: Services, *, bucket: str | None = None, prefix: str = "", model: str | None = None, limit: int = 100
 ) -> list[Difference]:
@@ -104,7 +103,6 @@ def compare_versions(
     return found
 
 
-@logged
 def summarize(differences: list[Difference]) -> list[ModelFigures]:
     """Return the figures of every model: first those of the current versions, then the others, by name."""
     rows = []
@@ -130,7 +128,6 @@ def summarize(differences: list[Difference]) -> list[ModelFigures]:
     return rows
 
 
-@logged
 def by_model(versions: Iterable[Version]) -> list[tuple[str, list[Version]]]:
     """Return the versions of each model, by name, each of them once."""
     models: dict[str, dict[str, Version]] = {}

@@ -19,7 +19,7 @@ from stt_core.audio.formats import is_named_like_a_recording
 from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectUpdate
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import ConflictError, PartitionNotFoundError, StoreRefusedError
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.services import Services
 from stt_core.sources import BackfillSource
 from stt_core.stores.documents import utc_now
@@ -91,7 +91,6 @@ class Round(BaseModel):
         return 0 <= (utc_now() - self.last_ended_at).total_seconds() < (self.last_seconds or 0)
 
 
-@logged
 def discover_next(services: Services, current: Round, limit: int = PAGE_OBJECTS) -> tuple[DiscoveredPage, Round]:
     """Return the next page of the round, and where it stands after that.
 
@@ -126,7 +125,6 @@ def discover_next(services: Services, current: Round, limit: int = PAGE_OBJECTS)
     return page, Round(sources=list(sources), last_seconds=seconds, last_ended_at=now, last_listed=after.listed)
 
 
-@logged
 def discover_page(services: Services, source: BackfillSource, after: str, limit: int = PAGE_OBJECTS) -> DiscoveredPage:
     """List up to `limit` objects of a source with keys beyond `after`, and compare them with those that are known.
 
@@ -173,7 +171,6 @@ def discover_page(services: Services, source: BackfillSource, after: str, limit:
     )
 
 
-@logged
 def record_page(services: Services, page: DiscoveredPage) -> None:
     """Write what a page found into MongoDB.
 

@@ -12,14 +12,13 @@ from stt_core.backfill.partitions import split_partition_key
 from stt_core.errors import PartitionNotFoundError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.sources import BackfillSource, find_source
 
 logger = get_logger(__name__)
 
 
-@logged
 def release_transcript(services: Services, job: JobModel) -> bool:
     """Make a completed job's transcript its object's, if that is its due, and export it; return whether it is current.
 
@@ -35,7 +34,6 @@ def release_transcript(services: Services, job: JobModel) -> bool:
         return False
 
 
-@logged
 def make_current(services: Services, job: JobModel) -> BucketObject:
     """Make a completed job the current version of its object, unless that has a better claim; return the object."""
     etag = job.source.etag if job.source else None
@@ -50,7 +48,6 @@ def make_current(services: Services, job: JobModel) -> BucketObject:
     return item
 
 
-@logged
 def export_current(services: Services, job: JobModel) -> JobModel:
     """Export the transcript of a job that was made current; return the job that is current by the end of that.
 
@@ -67,7 +64,6 @@ def export_current(services: Services, job: JobModel) -> JobModel:
         job = services.jobs.get_job(now)  # it took the place meanwhile, and our files may lie over its own
 
 
-@logged
 def export_transcript(services: Services, job: JobModel) -> None:
     """Copy a completed job's transcript, in every format, to the output of its object's source.
 

@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError
 from stt_core.errors import ConflictError, PartitionNotFoundError
 from stt_core.jobs.job import JobModel, JobStatus
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 from stt_core.sources import BackfillSource
 from stt_core.stores.database import Database, mongo_errors
@@ -64,7 +64,6 @@ class BucketObject(Document):
     write_id: str = Field(default_factory=lambda: uuid4().hex)
 
     @classmethod
-    @logged
     def found(cls, partition: str, key: str, source: BackfillSource, there: StoredObject) -> Self:
         """Return an object that was not known, as a source has it."""
         return cls(
@@ -77,7 +76,6 @@ class BucketObject(Document):
             source=source.name,
         )
 
-    @logged
     def state(self, latest: JobModel | None) -> ObjectState:
         """Return the state, given its latest job as it is now (None where there is none, or it was deleted)."""
         if latest is not None and not latest.status.is_final:
@@ -115,12 +113,10 @@ class BucketObjects:
         self._database, self._jobs = database, jobs
 
     @classmethod
-    @logged
     def of(cls, services: Services) -> BucketObjects:
         """Return those of a system."""
         return cls(services.database, services.jobs)
 
-    @logged
     def get(self, partition: str) -> BucketObject:
         """Return the object of a partition.
 
@@ -136,7 +132,6 @@ class BucketObjects:
             )
         return BucketObject.from_document(document)
 
-    @logged
     def find_range(
         self, bucket: str, prefix: str = "", *, after: str = "", last: str | None = None, limit: int = 0
     ) -> list[BucketObject]:
@@ -150,7 +145,6 @@ class BucketObjects:
             found = self._database.bucket_objects.find({"key": keys, "bucket": bucket}).sort("key", 1).limit(limit)
             return [BucketObject.from_document(document) for document in found]
 
-    @logged
     def add_many(self, objects: Iterable[BucketObject]) -> int:
         """Insert those that are not known yet; return how many that were."""
         documents = [item.to_document() for item in objects]
@@ -165,7 +159,6 @@ class BucketObjects:
                 logger.debug("some objects were known already: {}", len(error.details["writeErrors"]))
                 return int(error.details["nInserted"])
 
-    @logged
     def update(self, item: BucketObject, update: ObjectUpdate) -> BucketObject:
         """Write the set fields of `update` over the object as it was read, and return it as stored.
 
@@ -182,7 +175,6 @@ class BucketObjects:
             raise ConflictError(f"Object {item.partition} was changed since version {item.version}.")
         return changed
 
-    @logged
     def change(self, partition: str, change: Callable[[BucketObject], ObjectUpdate | None]) -> BucketObject:
         """Read the object, ask `change` what to write (None: nothing), write it; once more where another came between.
 
@@ -198,13 +190,11 @@ class BucketObjects:
 
         return until_won(race)
 
-    @logged
     def remove_many(self, partitions: Iterable[str]) -> int:
         """Forget objects, and return how many were known; their jobs and transcripts stay."""
         with mongo_errors("removing objects"):
             return self._database.bucket_objects.delete_many({"_id": {"$in": list(partitions)}}).deleted_count
 
-    @logged
     def list_page(
         self, bucket: str, prefix: str = "", *, state: ObjectState | None = None, cursor: str = "", limit: int = 50
     ) -> tuple[list[BucketObject], str | None]:

@@ -14,7 +14,7 @@ from stt_core.errors import DatabaseUnavailableError, ObjectNotFoundError, Parti
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel, JobStatus, Lane, Priority, Source, new_job_id
 from stt_core.jobs.recovery import cancel_job
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import JobOptions
 from stt_core.processing.planning import is_short_size
 from stt_core.services import Services
@@ -26,7 +26,6 @@ from stt_core.stores.writes import until_won
 logger = get_logger(__name__)
 
 
-@logged
 def open_object(
     services: Services, partition: str, run_id: str, *, model: str | None = None, job_id: str | None = None
 ) -> JobModel:
@@ -58,7 +57,6 @@ def open_object(
     return _open(services, partition, run_id, source, there, model=model, job_id=job_id)
 
 
-@logged
 def open_known_object(services: Services, partition: str, run_id: str, *, model: str | None = None) -> JobModel:
     """Do as `open_object` with the object as it was seen last, for a run that died before it could: nobody is asked.
 
@@ -72,7 +70,6 @@ def open_known_object(services: Services, partition: str, run_id: str, *, model:
     return _open(services, partition, run_id, source, seen, model=model)
 
 
-@logged
 def is_short_object(services: Services, partition: str) -> bool:
     """Guess from its size whether an object lasts at most `IN_PROCESS_MAX_SECONDS`; one that is not known counts so.
 

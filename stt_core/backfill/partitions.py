@@ -9,19 +9,15 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from stt_core.logs import logged
-
 _ENCODED = re.compile(r"[\x00-\x1f\x7f%]")
 
 
-@logged
 def partition_key(bucket: str, key: str) -> str:
     """Return the partition key of an object."""
     encoded = _ENCODED.sub(lambda match: f"%{ord(match[0]):02X}", key).replace("...", "..%2E")
     return f"{bucket}/{encoded}"
 
 
-@logged
 def split_partition_key(partition: str) -> tuple[str, str]:
     """Return the bucket and the key of the object that a partition key stands for."""
     bucket, _, key = partition.partition("/")

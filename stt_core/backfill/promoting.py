@@ -12,7 +12,7 @@ from stt_core.errors import PermanentError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import describe_error
 from stt_core.jobs.job import JobError, JobModel, JobStatus
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.services import Services
 
 logger = get_logger(__name__)
@@ -42,7 +42,6 @@ class Promotion(BaseModel):
     next_cursor: str | None
 
 
-@logged
 def promote_model(
     services: Services, *, bucket: str, model: str, key: str | None = None, prefix: str = "", cursor: str = ""
 ) -> Promotion:
@@ -90,7 +89,6 @@ def promote_model(
     return result
 
 
-@logged
 def promote(services: Services, version: JobModel) -> bool:
     """Make a completed job's transcript its object's current one, and export it; return whether another was before.
 

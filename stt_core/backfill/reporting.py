@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from stt_core.backfill.comparing import Difference, ModelFigures, Version, by_model, summarize
-from stt_core.logs import logged
 
 #: What may mean something in Markdown or HTML; an object's key is somebody's text.
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
-@logged
 def to_markdown(differences: Sequence[Difference], api_url: str) -> str:
     """Return a comparison as two tables: the models, then the objects, those that differ most first.
 
@@ -40,7 +38,6 @@ def to_markdown(differences: Sequence[Difference], api_url: str) -> str:
     return "\n".join([*models, "", *objects, "", notes])
 
 
-@logged
 def plot(differences: Sequence[Difference]) -> bytes:
     """Return an SVG image: for each transcript what it cost, and how sure the engine was of it."""
     import pygal  # of the runs that plot; every process of the code server would have it otherwise
@@ -91,7 +88,6 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-@logged
 def escape(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line."""
     return _PUNCTUATION.sub(r"\\\1", " ".join(text.split()))

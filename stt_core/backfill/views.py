@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState
 from stt_core.errors import BucketNotConfiguredError
 from stt_core.jobs.job import JobError, JobModel, JobStatus
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.services import Services
 
 logger = get_logger(__name__)
@@ -39,7 +39,6 @@ class VersionView(BaseModel):
     url: str
 
     @classmethod
-    @logged
     def of(cls, job: JobModel, item: BucketObject) -> Self:
         """Return the view of one of an object's jobs."""
         return cls(
@@ -71,7 +70,6 @@ class ObjectView(BaseModel):
     dagster_url: str
 
     @classmethod
-    @logged
     def of(cls, item: BucketObject, jobs: list[JobModel], dagster_url: str) -> Self:
         """Return the view of an object, given its jobs, the newest first."""
         latest = {job.job_id: job for job in jobs}.get(item.latest_job_id or "")
@@ -83,7 +81,6 @@ class ObjectView(BaseModel):
             dagster_url=f"{dagster_url}{_PAGE_OF_PARTITION}{quote(item.partition, safe='')}",
         )
 
-    @logged
     def state_with(self, model: str) -> ObjectState:
         """Return the state as of one model: whether that has transcribed it."""
         made = [version for version in self.versions if version.model == model]
@@ -105,7 +102,6 @@ class ObjectList(BaseModel):
     next_cursor: str | None
 
 
-@logged
 def list_objects(
     services: Services,
     *,
@@ -130,7 +126,6 @@ def list_objects(
     return ObjectList(objects=views, next_cursor=next_cursor)
 
 
-@logged
 def ensure_source(services: Services, bucket: str) -> None:
     """Refuse a bucket that no source is in.
 

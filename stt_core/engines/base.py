@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict, Unpack
 
-from stt_core.logs import logged
 from stt_core.settings import Settings
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.whisper.models import WhisperModel
@@ -48,12 +47,10 @@ class Patience:
     per_audio_second: float = 10.0
 
     @classmethod
-    @logged
     def from_settings(cls, settings: Settings) -> Patience:
         """Return the patience that the settings describe."""
         return cls(settings.whisper_timeout_seconds, settings.whisper_timeout_per_audio_second)
 
-    @logged
     def timeout_seconds(self, audio_seconds: float) -> float:
         """Return how long an engine may take over so much audio, seconds of wall clock."""
         return self.seconds + self.per_audio_second * audio_seconds

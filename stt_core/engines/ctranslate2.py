@@ -24,7 +24,7 @@ from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.errors import EngineError, ExecutableNotFoundError
 from stt_core.languages import ENGLISH, check_language
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
@@ -56,7 +56,6 @@ class CTranslate2(Engine):
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
-    @logged
     def from_settings(cls, model: WhisperModel, settings: Settings) -> CTranslate2:
         """Return the engine that the settings describe.
 
@@ -86,12 +85,10 @@ class CTranslate2(Engine):
         """As many as are decoded together at the most."""
         return program.BATCH
 
-    @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
         return {"faster-whisper": self.release} | self._options(decoding, language)
 
-    @logged
     def transcribe(
         self, wavs: Sequence[Path], decoding: Decoding, *, language: str, **call: Unpack[Call]
     ) -> Generator[ChunkTranscript]:
@@ -107,13 +104,11 @@ class CTranslate2(Engine):
                 lambda position: _tidy(_read(outputs[position], wavs[position], ChunkTranscript), seconds[position]),
             )
 
-    @logged
     def load(self, **call: Unpack[Call]) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
         if call.get("slot"):
             words_of(self._watch([], [], {"only_languages": True}, 0.0, call))
 
-    @logged
     def detect_languages(
         self, wavs: Sequence[Path], *, allowed: Sequence[str] = (), **call: Unpack[Call]
     ) -> list[dict[str, float]]:

@@ -29,7 +29,7 @@ from stt_core.errors import (
     ExecutableNotFoundError,
     ModelInvalidError,
 )
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -53,7 +53,6 @@ _SIGNALS = {
 }
 
 
-@logged
 def find_executable(name_or_path: str) -> Path:
     """Find a program: a path as it is, a name on PATH or beside the running Python (a venv that is not activated).
 
@@ -70,7 +69,6 @@ def find_executable(name_or_path: str) -> Path:
     return Path(found).absolute()
 
 
-@logged
 def words_of(watched: Generator[None, None, str]) -> str:
     """Watch an engine to its end and return what it wrote to standard error."""
     try:
@@ -81,7 +79,6 @@ def words_of(watched: Generator[None, None, str]) -> str:
         return str(ended.value)
 
 
-@logged
 def watch_engine(
     command: Sequence[str], *, timeout_seconds: float, should_stop: Callable[[], bool] | None = None
 ) -> Generator[None, None, str]:
@@ -131,7 +128,6 @@ def watch_engine(
     return stderr
 
 
-@logged
 def engine_environment() -> dict[str, str]:
     """Return the environment of an engine: this process's, and that threads wait for work without spinning.
 
@@ -140,7 +136,6 @@ def engine_environment() -> dict[str, str]:
     return {**os.environ, "OMP_WAIT_POLICY": "passive"}
 
 
-@logged
 def wait_patiently(
     wait: Callable[[float], Answer | None], timeout_seconds: float, should_stop: Callable[[], bool] | None
 ) -> Generator[None, None, Answer]:
@@ -172,7 +167,6 @@ def wait_patiently(
     return answer
 
 
-@logged
 def read_while_written(
     watched: Generator[None, None, str], outputs: Sequence[Path], read: Callable[[int], Read], *, behind: int = 0
 ) -> Generator[Read]:
@@ -211,7 +205,6 @@ def read_while_written(
         position += 1
 
 
-@logged
 def engine_cpu_seconds() -> float:
     """Return the CPU seconds of all engines that this process has run, also of those that failed or were ended.
 
@@ -221,14 +214,12 @@ def engine_cpu_seconds() -> float:
     return _cpu_seconds
 
 
-@logged
 def count_engine_cpu(seconds: float) -> None:
     """Add what an engine took."""
     global _cpu_seconds
     _cpu_seconds += seconds
 
 
-@logged
 def children_cpu() -> float:
     """Return the CPU seconds of all processes that this one has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -245,7 +236,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-@logged
 def check_exit(code: int, stderr: str, command: Sequence[str]) -> None:
     """Explain an exit code other than 0, of the command that ended with it and wrote that to standard error.
 

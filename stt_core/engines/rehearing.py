@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from stt_core.audio.clips import Clip, join_clips
 from stt_core.audio.plan import Chunk
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from stt_core.transcript.held import release_held
 from stt_core.transcript.loops import find_loops
@@ -29,7 +29,6 @@ _PAUSE_SECONDS = 1.0
 Hear = Callable[[Sequence[Clip], str], Sequence[ChunkTranscript | None]]
 
 
-@logged
 def hear_missed(
     transcripts: Sequence[ChunkTranscript],
     chunks: Sequence[Chunk],

@@ -19,7 +19,7 @@ from typing import Unpack
 from stt_core.engines.base import Call, Decoding, Engine
 from stt_core.engines.choice import engine_for
 from stt_core.engines.wavs import wav_seconds, write_rest
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
@@ -44,7 +44,6 @@ class Transcriber:
     decoding: Decoding = field(default_factory=Decoding)
 
     @classmethod
-    @logged
     def for_model(cls, model: WhisperModel, settings: Settings) -> Transcriber:
         """Return the transcriber that the settings describe.
 
@@ -54,7 +53,6 @@ class Transcriber:
         decoding = Decoding(beam_size=settings.whisper_beam_size, best_of=settings.whisper_best_of)
         return cls(engine_for(model, settings), decoding)
 
-    @logged
     def transcribe(
         self,
         wavs: Sequence[Path],
@@ -107,7 +105,6 @@ class Transcriber:
         )  # fmt: skip
         return transcripts
 
-    @logged
     def parameters(self, language: str) -> dict[str, object]:
         """Return everything besides audio and model that decides about the text, for `chunk_digest`."""
         return {
@@ -142,7 +139,6 @@ class Transcriber:
         return mended
 
 
-@logged
 def chunk_digest(pcm_sha256: str, model_digest: str, parameters: Mapping[str, object]) -> str:
     """Return the name of a chunk's result in the cache: the same sound, model and parameters give the same text.
 

@@ -34,7 +34,7 @@ from stt_core.engines.process import (
     watch_engine,
 )
 from stt_core.errors import EngineError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -83,7 +83,6 @@ class _Engine:
         self.connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-@logged
 def watch_program(
     program: Sequence[str],
     arguments: Sequence[str],

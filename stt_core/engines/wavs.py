@@ -9,10 +9,8 @@ from pathlib import Path
 
 from stt_core.audio.plan import SAMPLE_BYTES, SAMPLE_RATE
 from stt_core.errors import UnreadableAudioError
-from stt_core.logs import logged
 
 
-@logged
 def wav_seconds(path: Path) -> float:
     """Return how long a WAV file is.
 
@@ -23,7 +21,6 @@ def wav_seconds(path: Path) -> float:
         return audio.getnframes() / SAMPLE_RATE
 
 
-@logged
 def write_rest(path: Path, start: float, target: Path) -> None:
     """Write what follows `start`, seconds, of a WAV file into another.
 

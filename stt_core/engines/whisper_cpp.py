@@ -22,7 +22,7 @@ from stt_core.engines.warm import watch_program
 from stt_core.engines.wavs import wav_seconds
 from stt_core.engines.whisper_cpp_output import read_languages, read_output
 from stt_core.languages import ENGLISH, check_language
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.temp_dirs import temporary_folder
 from stt_core.transcript.document import ChunkTranscript
@@ -50,7 +50,6 @@ class WhisperCpp(Engine):
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
-    @logged
     def from_settings(cls, model: WhisperModel, settings: Settings) -> WhisperCpp:
         """Return the engine that the settings describe.
 
@@ -69,12 +68,10 @@ class WhisperCpp(Engine):
         """Four, two minutes of speech; for a program that loads its model each time, all of a step."""
         return 4 if self.executable.name == OURS else 20
 
-    @logged
     def fingerprint(self, decoding: Decoding, language: str) -> dict[str, object]:
         """Return everything besides sound and model that decides about the text; see `Engine.fingerprint`."""
         return {"flags": self._flags(decoding, language)}
 
-    @logged
     def transcribe(
         self, wavs: Sequence[Path], decoding: Decoding, *, language: str, **call: Unpack[Call]
     ) -> Generator[ChunkTranscript]:
@@ -91,13 +88,11 @@ class WhisperCpp(Engine):
                 behind=1,  # it writes a file bit by bit, and begins the next only then
             )
 
-    @logged
     def load(self, **call: Unpack[Call]) -> None:
         """Load the model where the engine stays for the next call; see `Engine.load`."""
         if call.get("slot") and self.executable.name == OURS:
             words_of(self._watch(self.executable, ["--load-only"], [], [], 0.0, call))
 
-    @logged
     def detect_languages(
         self, wavs: Sequence[Path], *, allowed: Sequence[str] = (), **call: Unpack[Call]
     ) -> list[dict[str, float]]:

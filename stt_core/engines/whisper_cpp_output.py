@@ -18,7 +18,6 @@ from pydantic import BaseModel, Field
 
 from stt_core.errors import EngineError
 from stt_core.languages import UNSPACED
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.lines import OPENING, graphemes
 from stt_core.transcript.text import one_line
@@ -61,7 +60,6 @@ class _Output(BaseModel):
     transcription: list[_Segment]
 
 
-@logged
 def read_output(path: Path, name: str, audio_seconds: float) -> ChunkTranscript:
     """Read the file that the engine wrote of the recording `name`; see `parse_output`.
 
@@ -71,7 +69,6 @@ def read_output(path: Path, name: str, audio_seconds: float) -> ChunkTranscript:
     return _read(path, name, lambda raw: parse_output(raw, audio_seconds))
 
 
-@logged
 def read_languages(path: Path, name: str, probability: float) -> dict[str, float]:
     """Read the languages that the engine heard in the recording `name`: their codes and probabilities.
 
@@ -87,7 +84,6 @@ def read_languages(path: Path, name: str, probability: float) -> dict[str, float
     return result.probabilities or {result.language: probability}
 
 
-@logged
 def parse_output(raw: bytes, audio_seconds: float) -> ChunkTranscript:
     """Read the JSON of one recording; times become seconds, clamped to `0 … audio_seconds` and to the segment.
 

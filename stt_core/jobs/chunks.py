@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError
 
 from stt_core.errors import ConflictError, SupersededError
 from stt_core.jobs.job import ChunkModel, ChunkStatus, Progress
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.writes import DUPLICATE_KEY
 
@@ -22,7 +22,6 @@ class ChunkRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @logged
     def replace_chunks(self, job_id: str, chunks: Iterable[ChunkModel]) -> None:
         """Make `chunks` the plan of the job, whatever an earlier attempt had planned.
 
@@ -42,7 +41,6 @@ class ChunkRepository:
                     raise ConflictError(f"Another attempt writes the chunks of job {job_id}.") from error
         logger.info("job {}: {} chunks planned", job_id, len(documents))
 
-    @logged
     def update_chunk(self, chunk: ChunkModel) -> None:
         """Write one chunk whole. Each chunk has one writer at a time: the step that transcribes it.
 
@@ -58,14 +56,12 @@ class ChunkRepository:
         if not replaced.matched_count:
             raise SupersededError(f"Chunk {chunk.chunk_id} is no longer part of attempt {chunk.attempt}.")
 
-    @logged
     def get_chunks(self, job_id: str) -> list[ChunkModel]:
         """Return the job's chunks in order."""
         with mongo_errors(f"reading the chunks of job {job_id}"):
             found = self._database.chunks.find({"job_id": job_id}).sort("index", 1)
             return [ChunkModel.from_document(document) for document in found]
 
-    @logged
     def get_progress(self, job_id: str) -> Progress:
         """Return how much of the job's speech is transcribed, from the state of its chunks."""
         pipeline: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs import transitions
 from stt_core.jobs.job import JobError, JobModel, JobResult, JobStage, JobUpdate
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -23,7 +23,6 @@ logger = get_logger(__name__)
 MEND_SWEPT = "What earlier steps wrote is swept by now: re-execute the whole run, or send the job again (`stt retry`)."
 
 
-@logged
 def describe_error(error: BaseException, stage: JobStage | None = None) -> JobError:
     """Return an exception as the job keeps it. One that nobody named counts as permanent: it is a defect of ours."""
     if isinstance(error, SttError):
@@ -39,7 +38,6 @@ def describe_error(error: BaseException, stage: JobStage | None = None) -> JobEr
     return JobError(kind=UnexpectedError.kind, message=_storable(f"{type(error).__name__}: {error}"), stage=stage)
 
 
-@logged
 def ensure_claim(
     jobs: JobRepository, job_id: str, run_id: str, *, attempt: int | None, is_reexecution: bool = False
 ) -> Claim:
@@ -70,7 +68,6 @@ class Claim:
     attempt: int
     run_id: str
 
-    @logged
     def job(self) -> JobModel:
         """Return the job as it is now.
 
@@ -82,7 +79,6 @@ class Claim:
             self._ensure_held(job)
         return job
 
-    @logged
     def is_lost(self) -> bool:
         """Return whether the job was cancelled, taken over or deleted; what the run does is then of no use any more."""
         try:
@@ -92,7 +88,6 @@ class Claim:
             return True
         return False
 
-    @logged
     def update(self, update: JobUpdate) -> JobModel:
         """Write to the job.
 
@@ -106,17 +101,14 @@ class Claim:
 
         return self.jobs.modify_job(self.job_id, change)
 
-    @logged
     def enter_stage(self, stage: JobStage) -> JobModel:
         """Say what the run is doing now; several steps may say the same at once."""
         return self._change(transitions.enter_stage, stage=stage)
 
-    @logged
     def complete(self, result: JobResult) -> JobModel:
         """Finish the job: the one write that makes a transcript visible. Repeating it changes nothing."""
         return self._change(transitions.complete, result=result)
 
-    @logged
     def fail(self, error: JobError) -> JobModel:
         """Write down why the run fails; a permanent error ends the job, a transient one is left to the sensor."""
         return self._change(transitions.fail, error=error)

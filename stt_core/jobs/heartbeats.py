@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobModel
-from stt_core.logs import get_logger, log_exception, logged
+from stt_core.logs import get_logger, log_exception
 from stt_core.settings import Settings
 from stt_core.stores.database import Database, mongo_errors
 
@@ -35,7 +35,6 @@ class Heartbeats:
         self._database = database
         self._every_seconds = settings.run_silence_seconds / _SIGNS_PER_SILENCE
 
-    @logged
     def beat(self, run_id: str) -> None:
         """Give a sign of life for a run."""
         document = {"_id": run_id, "sign": uuid4().hex}
@@ -69,13 +68,11 @@ class Heartbeats:
             stopped.set()
             thread.join(timeout=self._every_seconds)
 
-    @logged
     def signs(self) -> dict[str, str]:
         """Return the latest sign of each run."""
         with mongo_errors("reading signs of life"):
             return {document["_id"]: document["sign"] for document in self._database.heartbeats.find()}
 
-    @logged
     def forget(self, run_ids: Sequence[str]) -> None:
         """Remove the signs of runs that have no job any more."""
         if run_ids:
@@ -90,7 +87,6 @@ class Observation(BaseModel):
     looks: int = 1
 
 
-@logged
 def observe(signs: Mapping[str, str], seen: Mapping[str, Observation]) -> dict[str, Observation]:
     """Return what is seen now, counted on from the look before."""
 
@@ -101,13 +97,11 @@ def observe(signs: Mapping[str, str], seen: Mapping[str, Observation]) -> dict[s
     return {key: look(key, sign) for key, sign in signs.items()}
 
 
-@logged
 def has_stood_still(observation: Observation, seconds: float, settings: Settings) -> bool:
     """Return whether something was the same for so long, in looks of `RECONCILE_SECONDS`; two looks at the least."""
     return observation.looks > max(1, math.ceil(seconds / settings.reconcile_seconds))
 
 
-@logged
 def observe_runs(
     processing: Sequence[JobModel], heartbeats: Heartbeats, seen: Mapping[str, Observation]
 ) -> dict[str, Observation]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from stt_core.jobs.metadata import Metadata, StoredMetadata
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import JobOptions
 from stt_core.stores.documents import Document, utc_now
 from stt_core.transcript.document import QualityCheck
@@ -28,7 +28,6 @@ logger = get_logger(__name__)
 JOB_ID_PATTERN = r"[0-9a-f]{32}"
 
 
-@logged
 def new_job_id() -> str:
     """Return a fresh id of 32 hexadecimal digits: the moment in milliseconds, then 80 random bits.
 
@@ -249,7 +248,6 @@ class JobModel(Document):
         """The job's entry in the queue and the run key of its Dagster run."""
         return f"{self.job_id}:{self.attempt}"
 
-    @logged
     def with_attempt(self, attempt: Attempt) -> list[Attempt]:
         """Return the job's history with one more attempt; of a very long one only the latest are kept."""
         return [*self.attempts, attempt][-_ATTEMPTS_KEPT:]
@@ -259,7 +257,6 @@ class JobModel(Document):
         """How long the run that completed the job had it; 0 while it has not."""
         return (self.completed_at - self.started_at).total_seconds() if self.completed_at and self.started_at else 0.0
 
-    @logged
     def ended_attempts(self, run_id: str, error: JobError | None) -> list[Attempt]:
         """Return the job's history with the attempt of that run ended, unless it was already."""
         return [
@@ -322,7 +319,6 @@ class JobSummary(BaseModel):
     metadata: Metadata = {}
 
     @classmethod
-    @logged
     def of(cls, job: JobModel, **beside: Any) -> Self:
         """Return a job's; `beside` is what its document does not tell."""
         return cls(

@@ -13,7 +13,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.job import JobModel, JobStatus, Lane
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.documents import utc_now
 
 logger = get_logger(__name__)
@@ -24,7 +24,6 @@ _CAPACITY_POLL_SECONDS = 1.0
 _LOOK_AHEAD = 64
 
 
-@logged
 def wait_for_due_jobs(
     jobs: JobRepository,
     queue: JobQueue,
@@ -49,7 +48,6 @@ def wait_for_due_jobs(
             doorbell.wait(min(remaining, _CAPACITY_POLL_SECONDS) if queue.peek(1) else remaining)
 
 
-@logged
 def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: str) -> list[JobModel]:
     """Lease and return the next `count` jobs that are due, however many before them are in their backoff."""
     due: list[JobModel] = []
@@ -75,7 +73,6 @@ def lease_due_jobs(jobs: JobRepository, queue: JobQueue, *, count: int, owner: s
         window *= 4
 
 
-@logged
 def current_job(jobs: JobRepository, member: str) -> JobModel | None:
     """Return the job of a queue entry, or None where the entry is out of date."""
     try:
@@ -95,7 +92,6 @@ def _is_waiting(job: JobModel) -> bool:
     return job.status is JobStatus.QUEUED and job.lane is Lane.UPLOAD
 
 
-@logged
 def is_held_back(job: JobModel) -> bool:
     """Return whether the job's backoff, which began with its last change, is not over.
 

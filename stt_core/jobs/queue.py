@@ -27,7 +27,7 @@ from redis.client import PubSub
 
 from stt_core.errors import QueueFullError
 from stt_core.jobs.job import Priority
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.stores.redis_server import RedisServer, redis_errors
 
@@ -55,7 +55,6 @@ class Doorbell:
     def __init__(self, subscription: PubSub) -> None:
         self._subscription = subscription
 
-    @logged
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for a ring; return False when none came in time. Rings that came together count as one."""
         with redis_errors("waiting for jobs"):
@@ -88,12 +87,10 @@ class JobQueue:
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
         logger.info("Redis queue opened: name={} max_size={}", self.name, self.max_size)
 
-    @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds."""
         return self.server.ping()
 
-    @logged
     def enqueue(self, member: str, priority: Priority, queued_at: datetime, *, bounded: bool = True) -> bool:
         """Add a member; return False when it is there already (adding twice changes nothing).
 
@@ -119,13 +116,11 @@ class JobQueue:
         logger.info("enqueued: member={} priority={} new={}", member, priority, bool(answer))
         return bool(answer)
 
-    @logged
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
         if sum(self.sizes().values()) >= self.max_size:
             raise self._full()
 
-    @logged
     def peek(self, count: int) -> list[str]:
         """Return the next members that nobody has leased, at most `count`, the next first. Nothing is removed."""
         # Leased members stand at the head until their run claims them: look past them, boundedly.
@@ -138,7 +133,6 @@ class JobQueue:
             leases = cast("list[str | None]", self._redis.mget([self._lease(m) for m in members])) if members else []
         return [member for member, lease in zip(members, leases, strict=True) if lease is None][:count]
 
-    @logged
     def lease(self, member: str, owner: str) -> bool:
         """Take a member for `QUEUE_LEASE_SECONDS`; return False when somebody has it."""
         with self.server.asking(f"leasing {member}"):
@@ -146,7 +140,6 @@ class JobQueue:
         logger.info("lease: member={} taken={}", member, bool(taken))
         return bool(taken)
 
-    @logged
     def remove(self, member: str) -> bool:
         """Remove a member and its lease; return whether it was waiting."""
         with self.server.asking(f"removing {member}"):
@@ -157,7 +150,6 @@ class JobQueue:
             *removed, _ = pipeline.execute()
         return any(removed)
 
-    @logged
     def position(self, member: str) -> int | None:
         """Return the member's place in the queue (1 is next), or None when it does not wait."""
         with self.server.asking(f"looking for {member}"):
@@ -168,14 +160,12 @@ class JobQueue:
             before = self._of_each(lambda pipeline, key: pipeline.zcount(key, "-inf", f"({score:.0f}"))
         return int(sum(before)) + 1
 
-    @logged
     def sizes(self) -> dict[Priority, int]:
         """Return how many jobs wait, by priority."""
         with self.server.asking("counting"):
             sizes = self._of_each(lambda pipeline, key: pipeline.zcard(key))
         return dict(zip(_PRIORITIES, sizes, strict=True))
 
-    @logged
     def members(self) -> set[str]:
         """Return every member that waits."""
         with self.server.asking("reading members"):
@@ -194,12 +184,10 @@ class JobQueue:
         finally:
             subscription.close()
 
-    @logged
     def score(self, priority: Priority, queued_at: datetime) -> int:
         """Return the score of a job, in milliseconds since 1970 (see the module's text)."""
         return round(queued_at.timestamp() * 1000) + self._delays_ms[priority]
 
-    @logged
     def close(self) -> None:
         """Close the connections."""
         self.server.close()

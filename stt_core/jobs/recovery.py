@@ -18,7 +18,7 @@ from stt_core.jobs.job import Attempt, JobError, JobModel, JobStatus, JobUpdate,
 from stt_core.jobs.leasing import current_job
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
@@ -29,7 +29,6 @@ logger = get_logger(__name__)
 _UPLOAD_SECONDS = 3600.0
 
 
-@logged
 def backoff_seconds(failures: int, settings: Settings) -> float:
     """Return how long to wait before the next attempt: exponential, with up to half taken off at random.
 
@@ -40,7 +39,6 @@ def backoff_seconds(failures: int, settings: Settings) -> float:
     return ceiling * random.uniform(0.5, 1.0)
 
 
-@logged
 def recover_failed_run(
     jobs: JobRepository,
     queue: JobQueue,
@@ -91,7 +89,6 @@ def recover_failed_run(
     return job
 
 
-@logged
 def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, attempt: int | None = None) -> JobModel:
     """Cancel a job that is not finished; its run sees it and stops.
 
@@ -101,7 +98,6 @@ def cancel_job(jobs: JobRepository, job_id: str, *, run_id: str | None = None, a
     return jobs.modify_job(job_id, partial(transitions.cancel, run_id=run_id, attempt=attempt))
 
 
-@logged
 def why_run_is_useless(jobs: JobRepository, *, job_id: str, run_id: str, attempt: int | None) -> str | None:
     """Return why a run that Dagster believes to be at work does nothing for its job, or None where it has the job.
 
@@ -119,7 +115,6 @@ def why_run_is_useless(jobs: JobRepository, *, job_id: str, run_id: str, attempt
     return f"The job is {job.status} in attempt {job.attempt}: there is nothing left for this run to do."
 
 
-@logged
 def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
     """End jobs whose recording will not come any more, and remove what had arrived; return how many.
 
@@ -131,14 +126,12 @@ def fail_broken_uploads(jobs: JobRepository, store: ObjectStore) -> int:
     return len(broken)
 
 
-@logged
 def end_broken_upload(jobs: JobRepository, store: ObjectStore, job: JobModel) -> None:
     """End a job whose recording did not arrive, unless it did in this moment, and remove what there is of it."""
     if give_up_upload(jobs, job.job_id):
         store.remove_prefix(object_keys.source_prefix(job.job_id))
 
 
-@logged
 def give_up_upload(jobs: JobRepository, job_id: str) -> bool:
     """End a job whose recording did not arrive; return whether what there is of that is of no use."""
     logger.warning("the upload of job {} was never finished", job_id)
@@ -146,7 +139,6 @@ def give_up_upload(jobs: JobRepository, job_id: str) -> bool:
     return jobs.modify_job(job_id, partial(transitions.give_up, error=error)).source is None
 
 
-@logged
 def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> int:
     """Hold the queue to the truth: enqueue what waits and is missing, remove what does not wait any more.
 
@@ -172,7 +164,6 @@ def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> in
     return restored
 
 
-@logged
 def enqueue_job(queue: JobQueue, job: JobModel) -> None:
     """Put an accepted, queued job into the queue; where Redis does not take it, `restore_queue` does it later.
 
@@ -188,7 +179,6 @@ def enqueue_job(queue: JobQueue, job: JobModel) -> None:
     failpoint(Failpoint.JOB_ENQUEUED)
 
 
-@logged
 def dequeue_job(queue: JobQueue, job: JobModel) -> None:
     """Take a job that has a run, or needs none, out of the queue; where Redis is away, whoever meets the entry does."""
     try:

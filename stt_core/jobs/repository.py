@@ -28,7 +28,7 @@ from stt_core.errors import (
 from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.job import JOB_ID_PATTERN, JobCreate, JobModel, JobStatus, JobUpdate, Lane
 from stt_core.jobs.transitions import TRANSITIONS
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import JobOptions
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import utc_now
@@ -69,7 +69,6 @@ class JobRepository:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    @logged
     def create_job(self, create: JobCreate) -> JobModel:
         """Insert a new `pending` job and return it.
 
@@ -78,7 +77,6 @@ class JobRepository:
         """
         return self.insert_job(JobModel(**dict(create)))
 
-    @logged
     def insert_job(self, job: JobModel) -> JobModel:
         """Insert a new job as it is, and return it as stored.
 
@@ -98,7 +96,6 @@ class JobRepository:
         logger.info("job created: job_id={} filename={!r} priority={}", job.job_id, job.filename, job.priority)
         return job
 
-    @logged
     def get_job(self, job_id: str, *, owner: str | None = None) -> JobModel:
         """Return the job; with an owner, only one of theirs.
 
@@ -115,7 +112,6 @@ class JobRepository:
             raise JobDeletedError(f"Job {job_id} was deleted on {job.deleted_at:%Y-%m-%d}.", mend="Upload it again.")
         return job
 
-    @logged
     def update_job(self, job: JobModel, update: JobUpdate) -> JobModel:
         """Write the set fields of `update` over `job` as it was read, and return the job as stored.
 
@@ -139,7 +135,6 @@ class JobRepository:
             logger.info("job {}: {} -> {} (attempt {})", job.job_id, job.status, status, changed.attempt)
         return changed
 
-    @logged
     def bury_job(self, job: JobModel, deleted_at: datetime) -> None:
         """Leave of a job that has ended only its id, its owner, its state and its dates, and none of its chunks.
 
@@ -170,7 +165,6 @@ class JobRepository:
             self.get_job(job.job_id)  # which tells of one that is deleted
             raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
 
-    @logged
     def modify_job(self, job_id: str, change: Callable[[JobModel], JobUpdate | None]) -> JobModel:
         """Read the job, ask `change` what to write, write it, and start over where another writer came between.
 
@@ -187,7 +181,6 @@ class JobRepository:
 
         return until_won(race)
 
-    @logged
     def get_pending_members(self) -> list[str]:
         """Return the entry (`<job_id>:<attempt>`) of each job that belongs into the queue, those queued first first."""
         waiting = {"status": JobStatus.QUEUED.value, "lane": {"$ne": Lane.BACKFILL.value}}
@@ -195,12 +188,10 @@ class JobRepository:
             found = self.database.jobs.find(waiting, {"attempt": 1}).sort("queued_at", 1)
             return [f"{document['_id']}:{document.get('attempt')}" for document in found]
 
-    @logged
     def get_jobs(self, job_ids: Iterable[str]) -> list[JobModel]:
         """Return those of the jobs that there are, and that can be read."""
         return self._find("reading jobs", {"_id": {"$in": list(job_ids)}})
 
-    @logged
     def list_jobs(
         self,
         *,
@@ -225,31 +216,26 @@ class JobRepository:
             query["_id"] = {"$lt": cursor}
         return self._page("listing jobs", query, order=-1, limit=limit)
 
-    @logged
     def find_broken_uploads(self, before: datetime, limit: int = _PAGE) -> list[JobModel]:
         """Return up to `limit` jobs that await bytes, came no further since then, and whose URL was over by then."""
         over = [{"upload_expires_at": {"$eq": None}}, {"upload_expires_at": {"$lt": before}}]
         query = {"status": JobStatus.PENDING.value, "updated_at": {"$lt": before}, "$or": over}
         return self._find("reading uploads that broke off", query, limit)
 
-    @logged
     def find_jobs_to_tell(self) -> list[JobModel]:
         """Return jobs that have ended, and whose callback nobody has begun to tell, a page at most."""
         return self._find("reading jobs to tell of", {"callback_due": True}, _PAGE)
 
-    @logged
     def find_versions(self, partitions: Iterable[str]) -> list[JobModel]:
         """Return the jobs of these objects of buckets, the latest first."""
         found = self._find("reading the versions of objects", {"partition": {"$in": list(partitions)}})
         return sorted(found, key=lambda job: job.job_id, reverse=True)
 
-    @logged
     def find_waiting_backfills(self) -> list[JobModel]:
         """Return jobs of objects that wait for a run, the oldest first, a page at most."""
         waiting = {"status": JobStatus.QUEUED.value, "lane": Lane.BACKFILL.value}
         return self._page("reading backfills that wait", waiting, order=1, limit=_PAGE).jobs
 
-    @logged
     def find_jobs_to_release(self, cursor: str | None = None, limit: int = _PAGE) -> JobPage:
         """Return a page of the jobs that have completed, and whose objects may not have their transcript; oldest first.
 
@@ -260,7 +246,6 @@ class JobRepository:
             query["_id"] = {"$gt": cursor}
         return self._page("reading transcripts to pass on", query, order=1, limit=limit)
 
-    @logged
     def has_upload_at_work(self) -> bool:
         """Return whether an upload has a run, or waits for one and not for the end of its backoff."""
         upload: dict[str, Any] = {"lane": {"$ne": Lane.BACKFILL.value}}
@@ -273,7 +258,6 @@ class JobRepository:
         with mongo_errors("looking for uploads at work"):
             return any(self.database.jobs.find_one(upload | one, {"_id": 1}) for one in at_work)
 
-    @logged
     def find_same(self, create: JobCreate, sha256: str) -> JobModel | None:
         """Return the latest job of the same owner, recording and options that did not end without a transcript."""
         useful = [status.value for status in JobStatus if status not in (JobStatus.FAILED, JobStatus.CANCELLED)]
@@ -282,7 +266,6 @@ class JobRepository:
             found = self.database.jobs.find(query | _NOT_DELETED).sort("_id", -1).limit(_PAGE)
             return next((job for job in _readable(found) if job.options == create.options), None)
 
-    @logged
     def get_endings(self, job_ids: Iterable[str]) -> dict[str, JobEnding]:
         """Return what became of those of the jobs that there are, the deleted ones too."""
         wanted = {"status": 1, "completed_at": 1, "deleted_at": 1, "source": 1, "result": 1}
@@ -299,7 +282,6 @@ class JobRepository:
                 for document in found
             }
 
-    @logged
     def find_ended_jobs(self, before: datetime) -> Iterator[JobModel]:
         """Yield the jobs that ended before then and are not deleted, page by page: they may be changed meanwhile."""
         query: dict[str, Any] = {
@@ -314,7 +296,6 @@ class JobRepository:
             yield from page.jobs
             cursor = page.next_cursor
 
-    @logged
     def forget_deleted_jobs(self, before: datetime) -> int:
         """Remove what is left of jobs that were deleted before then; return how many that were.
 
@@ -329,7 +310,6 @@ class JobRepository:
                 count += self.database.jobs.delete_many({"_id": job_ids}).deleted_count
         return count
 
-    @logged
     def delete_job(self, job_id: str) -> bool:
         """Delete the job and its chunks; return whether there was one."""
         with mongo_errors(f"deleting job {job_id}"):

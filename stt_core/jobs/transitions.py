@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from stt_core.errors import InvalidTransitionError, JobFailedError, SupersededError
 from stt_core.jobs.job import Attempt, JobError, JobModel, JobResult, JobStage, JobStatus, JobUpdate, Source
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.documents import utc_now
 
 logger = get_logger(__name__)
@@ -38,7 +38,6 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
 }
 
 
-@logged
 def queue(job: JobModel, *, source: Source) -> JobUpdate | None:
     """A recording that arrived waits for its run; None where another request of the client was first.
 
@@ -52,7 +51,6 @@ def queue(job: JobModel, *, source: Source) -> JobUpdate | None:
     return JobUpdate(status=JobStatus.QUEUED, source=source, attempt=1, queued_at=utc_now())
 
 
-@logged
 def give_up(job: JobModel, *, error: JobError, even_queued: bool = False) -> JobUpdate | None:
     """A job whose recording did not arrive fails; with `even_queued`, whatever it waits for."""
     if job.status.is_final or not (even_queued or job.status is JobStatus.PENDING):
@@ -60,7 +58,6 @@ def give_up(job: JobModel, *, error: JobError, even_queued: bool = False) -> Job
     return JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now())
 
 
-@logged
 def claim(job: JobModel, *, run_id: str, attempt: int | None, is_reexecution: bool = False) -> JobUpdate | None:
     """A run takes the job; None where it has it.
 
@@ -93,7 +90,6 @@ def claim(job: JobModel, *, run_id: str, attempt: int | None, is_reexecution: bo
     )
 
 
-@logged
 def enter_stage(job: JobModel, *, run_id: str, attempt: int, stage: JobStage) -> JobUpdate | None:
     """A run says what it is doing now; several of its steps may say the same at once.
 
@@ -106,7 +102,6 @@ def enter_stage(job: JobModel, *, run_id: str, attempt: int, stage: JobStage) ->
     return None if job.stage is stage else JobUpdate(stage=stage)
 
 
-@logged
 def complete(job: JobModel, *, run_id: str, attempt: int, result: JobResult) -> JobUpdate | None:
     """The one write that makes a transcript visible.
 
@@ -127,7 +122,6 @@ def complete(job: JobModel, *, run_id: str, attempt: int, result: JobResult) -> 
     )
 
 
-@logged
 def fail(job: JobModel, *, run_id: str, attempt: int, error: JobError) -> JobUpdate:
     """A run says why it fails: a permanent error ends the job, a transient one is kept until the run is over.
 
@@ -141,7 +135,6 @@ def fail(job: JobModel, *, run_id: str, attempt: int, error: JobError) -> JobUpd
     return JobUpdate(status=JobStatus.FAILED, error=error, completed_at=utc_now(), attempts=attempts)
 
 
-@logged
 def fail_for_good(job: JobModel, *, failures: int, error: JobError) -> JobUpdate:
     """A job whose run is over without a transcript, and whose attempts are used up, ends."""
     return JobUpdate(
@@ -153,7 +146,6 @@ def fail_for_good(job: JobModel, *, failures: int, error: JobError) -> JobUpdate
     )
 
 
-@logged
 def cancel(job: JobModel, *, run_id: str | None = None, attempt: int | None = None) -> JobUpdate | None:
     """A job that is not finished is not wanted any more.
 
@@ -171,7 +163,6 @@ def cancel(job: JobModel, *, run_id: str | None = None, attempt: int | None = No
     )
 
 
-@logged
 def requeue(
     job: JobModel, *, failures: int, error: JobError, attempts: list[Attempt], delay_seconds: float
 ) -> JobUpdate:
@@ -188,7 +179,6 @@ def requeue(
     )
 
 
-@logged
 def send_again(job: JobModel) -> JobUpdate:
     """A failed job waits for its next attempt, with all of `MAX_ATTEMPTS` before it; why it failed is in its history.
 
@@ -215,13 +205,11 @@ def send_again(job: JobModel) -> JobUpdate:
     )
 
 
-@logged
 def is_completed_by(job: JobModel, run_id: str) -> bool:
     """Tell whether a run completed the job."""
     return job.status is JobStatus.COMPLETED and job.run_id == run_id
 
 
-@logged
 def ensure_held(job: JobModel, *, run_id: str, attempt: int) -> None:
     """Refuse what a run says of a job that is not its own.
 
@@ -235,7 +223,6 @@ def ensure_held(job: JobModel, *, run_id: str, attempt: int) -> None:
         )
 
 
-@logged
 def ended_error(job: JobModel) -> JobFailedError:
     """Return the error that tells of a job's end without a transcript."""
     error = job.error

@@ -10,7 +10,7 @@ import os
 import time
 
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -20,14 +20,12 @@ _NICENESS = 10
 _LOOK_SECONDS = 1.0
 
 
-@logged
 def lower_priority() -> None:
     """Give this process, and what it starts from now on, the lowest priority."""
     if os.getpriority(os.PRIO_PROCESS, 0) < _NICENESS:
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
 
 
-@logged
 def let_uploads_pass(jobs: JobRepository) -> float:
     """Wait while an upload waits for a run or has one; return how long that was, seconds."""
     started = time.monotonic()

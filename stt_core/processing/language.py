@@ -19,7 +19,7 @@ from stt_core.audio.plan import Chunk, Span
 from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.jobs.claims import Claim
 from stt_core.languages import AUTO, AUTO_PER_CHUNK, ENGLISH, check_languages
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import JobOptions
 from stt_core.processing.texts import ChunkTexts
 from stt_core.temp_dirs import temporary_folder
@@ -46,7 +46,6 @@ class ChosenLanguage:
     warnings: tuple[RecordingWarning, ...] = ()
 
 
-@logged
 def choose_language(
     claim: Claim,
     texts: ChunkTexts,
@@ -92,7 +91,6 @@ def choose_language(
     return decide_language(places, heard)
 
 
-@logged
 def choose_places(chunks: Sequence[Chunk], voices: Mapping[int | None, Sequence[Span]]) -> list[Chunk]:
     """Return where to listen for the language: the voice of a few chunks spread over the recording, in order.
 
@@ -108,7 +106,6 @@ def choose_places(chunks: Sequence[Chunk], voices: Mapping[int | None, Sequence[
     return [max(stretch, key=lambda place: place.speech_samples) for stretch in stretches]
 
 
-@logged
 def decide_language(places: Sequence[Chunk], heard: Sequence[Mapping[str, float]]) -> ChosenLanguage:
     """Return the language with the most seconds of voice, those of each place shared out by its probabilities.
 

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from stt_core.errors import EngineStoppedError, SttError
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobModel, Lane
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.processing.planning import parallel_steps
 from stt_core.processing.texts import ChunkTexts
 from stt_core.services import Services
@@ -37,7 +37,6 @@ def engines_loading(services: Services, claim: Claim) -> Iterator[None]:
         yield
 
 
-@logged
 def _load(services: Services, claim: Claim, job: JobModel, parallel: int) -> None:
     try:
         texts = ChunkTexts.open(services, [], resolve_model(job.options.model, services.settings), job)

@@ -9,7 +9,7 @@ from stt_core.errors import MissingChunksError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.languages import AUTO
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.processing.handover import BatchResult, MergedTranscript, RecordingPlan
 from stt_core.processing.voices import voice_of
 from stt_core.services import Services
@@ -20,7 +20,6 @@ from stt_core.transcript.quality import check_quality
 logger = get_logger(__name__)
 
 
-@logged
 def merge_recording(
     services: Services, claim: Claim, plan: RecordingPlan, results: Sequence[BatchResult]
 ) -> MergedTranscript:

@@ -19,7 +19,7 @@ from stt_core.engines.process import engine_cpu_seconds
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import ChunkModel, JobModel, Lane
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.processing.handover import ChunkBatch, PreparedAudio, RecordingPlan
 from stt_core.processing.lanes import let_uploads_pass
 from stt_core.processing.language import choose_language
@@ -42,21 +42,18 @@ _MIN_CHUNKS_PER_STEP = 4
 _MAX_CHUNKS_PER_STEP = 20
 
 
-@logged
 def parallel_steps(job: JobModel, settings: Settings) -> int:
     """Return how many steps transcribe a job's recording at once: one where, by its size, it is short."""
     is_short = job.source is not None and is_short_size(job.source.size_bytes, job.source.format, settings)
     return 1 if is_short else settings.max_concurrent_steps
 
 
-@logged
 def is_short_size(size_bytes: int, audio_format: str | None, settings: Settings) -> bool:
     """Guess whether so many bytes of a format last at most `IN_PROCESS_MAX_SECONDS`."""
     rate = _UNCOMPRESSED_RATE if audio_format in _UNCOMPRESSED else _COMPRESSED_RATE
     return size_bytes / rate <= settings.in_process_max_seconds
 
 
-@logged
 def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio, *, parallel: int = 1) -> RecordingPlan:
     """Cut the prepared recording into chunks and write a document for each, in place of an earlier attempt's.
 
@@ -113,7 +110,6 @@ def plan_recording(services: Services, claim: Claim, prepared: PreparedAudio, *,
     )
 
 
-@logged
 def batches_of(plan: RecordingPlan, *, slots: int) -> list[ChunkBatch]:
     """Spread the chunks over steps of which `slots` run at once.
 
@@ -154,7 +150,6 @@ def _sizes_of_batches(chunks: int, slots: int) -> Iterator[int]:
         yield (chunks + count - 1 - number) // count  # as even as can be
 
 
-@logged
 def chunk_document(claim: Claim, chunk: Chunk) -> ChunkModel:
     """Return the document of a chunk that waits to be transcribed."""
     return ChunkModel(

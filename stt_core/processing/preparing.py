@@ -15,7 +15,7 @@ from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobUpdate, Source
 from stt_core.jobs.recovery import dequeue_job
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import Channels
 from stt_core.processing.handover import PreparedAudio, Track
 from stt_core.processing.loading import engines_loading
@@ -25,7 +25,6 @@ from stt_core.temp_dirs import temporary_folder
 logger = get_logger(__name__)
 
 
-@logged
 def prepare_recording(services: Services, claim: Claim) -> PreparedAudio:
     """Decode the job's recording into the object store: its PCM, and the frame energies it is cut by.
 

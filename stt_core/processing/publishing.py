@@ -7,7 +7,7 @@ from stt_core.errors import SttError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobModel, JobResult
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.metrics import Spread
 from stt_core.processing.handover import MergedTranscript
 from stt_core.services import Services
@@ -19,7 +19,6 @@ logger = get_logger(__name__)
 _PREVIEW_CHARACTERS = 200
 
 
-@logged
 def publish_transcript(services: Services, claim: Claim, merged: MergedTranscript) -> JobModel:
     """Write txt, srt, vtt and tsv beside the JSON, then complete the job with one compare-and-set; return the job.
 

@@ -21,7 +21,7 @@ from stt_core.audio.plan import Chunk
 from stt_core.cores import Lease, cores_folder, lease_cores, usable_cores
 from stt_core.engines.transcriber import Transcriber, chunk_digest
 from stt_core.jobs.job import JobModel, Lane
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.processing.handover import Track
 from stt_core.services import Services
 from stt_core.stores.object_store import ObjectStore
@@ -48,7 +48,6 @@ class ChunkTexts:
     cores_dir: Path | None
 
     @classmethod
-    @logged
     def open(cls, services: Services, tracks: Sequence[Track], model: WhisperModel, job: JobModel) -> ChunkTexts:
         """Return the texts of a recording that is prepared as `tracks`, decoded as its job asks for."""
         transcriber = Transcriber.for_model(model, services.settings)
@@ -76,25 +75,21 @@ class ChunkTexts:
         with lease_cores(cores_folder(self.cores_dir), wanted, lane=self.lane, should_stop=should_stop) as lease:
             yield lease
 
-    @logged
     def render(self, chunk: Chunk) -> Clip:
         """Return the sound of a chunk, read from the track of its channel."""
         [pcm_key] = [track.pcm_key for track in self.tracks if track.channel == chunk.channel]
         return render_chunk(chunk, partial(self.store.get_range, pcm_key))
 
-    @logged
     def key(self, clip: Clip, language: str) -> str:
         """Return where the text of a sound lies, once it is known, heard in that language (or `auto`)."""
         parameters = self.transcriber.parameters(language)
         return object_keys.chunk_result(chunk_digest(clip.digest, self.model_digest, parameters))
 
-    @logged
     def find_languages(self, clip: Clip) -> dict[str, float] | None:
         """Return the languages that were heard in a sound, with their probabilities; None where it is not known yet."""
         key = self._languages_key(clip)
         return _LANGUAGES.validate_json(self.store.get_bytes(key)) if self.store.exists(key) else None
 
-    @logged
     def keep_languages(self, clip: Clip, probabilities: dict[str, float]) -> None:
         """Write down the languages that were heard in a sound.
 
@@ -109,17 +104,14 @@ class ChunkTexts:
     def _languages_key(self, clip: Clip) -> str:
         return object_keys.chunk_result(chunk_digest(clip.digest, self.model_digest, {"languages": True}))
 
-    @logged
     def settled_key(self, transcript: ChunkTranscript) -> str:
         """Return where a text lies that is put together of several hearings: under its own hash."""
         return object_keys.chunk_result(hashlib.sha256(transcript.model_dump_json().encode()).hexdigest())
 
-    @logged
     def find(self, key: str) -> ChunkTranscript | None:
         """Return a text, or None where it is not known yet."""
         return ChunkTranscript.model_validate_json(self.store.get_bytes(key)) if self.store.exists(key) else None
 
-    @logged
     def keep(self, key: str, transcript: ChunkTranscript) -> None:
         """Write a text down.
 

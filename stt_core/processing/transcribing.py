@@ -18,7 +18,7 @@ from stt_core.errors import EngineError, EngineTimeoutError
 from stt_core.failpoints import Failpoint, failpoint
 from stt_core.jobs.claims import Claim, describe_error
 from stt_core.jobs.job import ChunkModel, ChunkStatus, Lane
-from stt_core.logs import get_logger, log_context, logged
+from stt_core.logs import get_logger, log_context
 from stt_core.metrics import Tally
 from stt_core.processing.handover import BatchResult, ChunkBatch, ChunkOutcome
 from stt_core.processing.lanes import let_uploads_pass
@@ -52,7 +52,6 @@ class _Waiting:
     key: str
 
 
-@logged
 def transcribe_batch(services: Services, claim: Claim, batch: ChunkBatch, *, is_last_try: bool = True) -> BatchResult:
     """Transcribe the chunks of a batch and keep each text under the hash of what it is of.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stt_core.audio.vad import Voice, measure_voice
-from stt_core.logs import logged
 from stt_core.processing.handover import Track
 from stt_core.stores.object_store import BLOCK_SIZE, ObjectStore
 
 
-@logged
 def voice_of(store: ObjectStore, track: Track) -> Voice:
     """Return the voice of a track; one that was prepared by an older version is listened to now."""
     if track.voice_key is not None:

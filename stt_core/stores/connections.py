@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Self
 import urllib3
 
 from stt_core.errors import DiskFullError, StoreRefusedError
-from stt_core.logs import logged
 
 # It would tell of every try of a request that fails, which is told of in one line when no try is left.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -32,7 +31,6 @@ _LISTING_SECONDS = 30.0
 _PROBE_SECONDS = 3.0
 
 
-@logged
 def is_silence(error: Exception | None) -> bool:
     """Return whether a server let a limit of time pass, unlike one that refused or broke a connection."""
     refused = isinstance(error, urllib3.exceptions.NewConnectionError)
@@ -122,7 +120,6 @@ class _Connections(urllib3.PoolManager):
         return response
 
 
-@logged
 def patient_connections(home: Path) -> urllib3.PoolManager:
     """Return connections for transfers: a request that was refused or broken off is made again.
 
@@ -144,7 +141,6 @@ def patient_connections(home: Path) -> urllib3.PoolManager:
     )
 
 
-@logged
 def probing_connections(home: Path) -> urllib3.PoolManager:
     """Return connections for questions that are answered at once or not at all; `home` as for the patient ones."""
     return _Connections(home, timeout=_PROBE_SECONDS, retries=False)

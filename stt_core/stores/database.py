@@ -25,7 +25,7 @@ from pymongo.errors import (
 )
 
 from stt_core.errors import ConfigurationError, DatabaseRefusedError, DatabaseUnavailableError, DiskFullError
-from stt_core.logs import get_logger, logged, mask_secrets
+from stt_core.logs import get_logger, mask_secrets
 from stt_core.settings import Settings
 
 logger = get_logger(__name__)
@@ -147,7 +147,6 @@ class Database:
             settings.mongodb_max_pool_size,
         )
 
-    @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds.
 
@@ -159,7 +158,6 @@ class Database:
             self._client.admin.command("ping")
         return time.perf_counter() - started
 
-    @logged
     def ensure_indexes(self) -> None:
         """Create the indexes that queries rely on, once a process; those that exist already cost one question.
 
@@ -175,7 +173,6 @@ class Database:
         self._indexed = True
         logger.info("MongoDB indexes are in place: database={}", self._database.name)
 
-    @logged
     def close(self) -> None:
         """Close every connection of the pool."""
         self._client.close()

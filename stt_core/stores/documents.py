@@ -9,12 +9,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stt_core.errors import InvalidDocumentError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
 
-@logged
 def utc_now() -> datetime:
     """Return the current time, UTC, cut to the millisecond that MongoDB keeps."""
     now = datetime.now(UTC)
@@ -26,14 +25,12 @@ class Document(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True, validate_assignment=False, extra="ignore")
 
-    @logged
     def to_document(self) -> dict[str, Any]:
         """Return the document as MongoDB stores it: plain values, datetimes kept, enums as their text."""
         document: dict[str, Any] = _plain(self.model_dump(by_alias=True))
         return document
 
     @classmethod
-    @logged
     def from_document(cls, document: dict[str, Any]) -> Self:
         """Read a document of MongoDB.
 

@@ -32,7 +32,7 @@ from stt_core.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.stores.connections import FileBody, patient_connections, probing_connections
 from stt_core.stores.s3_errors import store_errors
@@ -91,14 +91,12 @@ class ObjectStore:
         )
         logger.info("object store opened: {} bucket={}", settings.minio_endpoint, self.bucket)
 
-    @logged
     def in_bucket(self, bucket: str | None) -> Self:
         """Return the same store with another bucket (None: this one), over the same connections."""
         other = copy.copy(self)
         other.bucket = bucket or self.bucket
         return other
 
-    @logged
     def ping(self) -> float:
         """Ask for the bucket and return the latency in seconds.
 
@@ -112,7 +110,6 @@ class ObjectStore:
                 raise StoreRefusedError(f"There is no bucket {self.bucket}.", mend="Create it, or set MINIO_BUCKET.")
         return time.perf_counter() - started
 
-    @logged
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
         with store_errors("creating the bucket"):
@@ -126,7 +123,6 @@ class ObjectStore:
                 logger.debug("another process created the bucket first: {}", error.code)
         logger.info("bucket created: {}", self.bucket)
 
-    @logged
     def put_stream(
         self,
         key: str,
@@ -173,18 +169,15 @@ class ObjectStore:
                 raise ServerError(f"the server answers {response.status}", response.status)
             raise S3Error.fromxml(response)
 
-    @logged
     def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Write a small object."""
         self.put_stream(key, io.BytesIO(data), length=len(data), content_type=content_type)
 
-    @logged
     def get_bytes(self, key: str) -> bytes:
         """Return a small object whole."""
         with self.open(key) as stream, store_errors(f"reading {key}"):
             return stream.read()
 
-    @logged
     def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
         """Return `length` bytes from `offset`; fewer where the object ends.
 
@@ -219,7 +212,6 @@ class ObjectStore:
             response.close()
             response.release_conn()
 
-    @logged
     def download(self, key: str, path: Path, *, etag: str | None = None) -> int:
         """Write an object to a local file, block by block, and return its size in bytes.
 
@@ -233,7 +225,6 @@ class ObjectStore:
         logger.info("object downloaded: {} ({} bytes)", key, size)
         return size
 
-    @logged
     def presign_put(self, key: str, seconds: float) -> str:
         """Return a URL under which anybody may write the object, as often as they like, for so many seconds.
 
@@ -242,7 +233,6 @@ class ObjectStore:
         with store_errors(f"signing for {key}"):
             return self._public.presigned_put_object(self.bucket, key, expires=timedelta(seconds=seconds))
 
-    @logged
     def version(self, key: str) -> StoredObject:
         """Return what there is of an object now.
 
@@ -258,13 +248,11 @@ class ObjectStore:
             etag=(found.etag or "").strip('"'),
         )
 
-    @logged
     def copy_from(self, source: ObjectStore, source_key: str, key: str) -> None:
         """Write an object as a copy of another, of the same server; the bytes stay there."""
         with store_errors(f"copying {source.bucket}/{source_key} to {self.bucket}/{key}"):
             self._client.copy_object(self.bucket, key, CopySource(source.bucket, source_key))
 
-    @logged
     def exists(self, key: str) -> bool:
         """Return whether the object is there."""
         try:
@@ -275,7 +263,6 @@ class ObjectStore:
             return False
         return True
 
-    @logged
     def iterate(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
         """Yield the objects under a prefix with keys beyond `after`, in order, 1000 with one request, however many."""
         with store_errors(f"listing {self.bucket}/{prefix}"):
@@ -284,23 +271,19 @@ class ObjectStore:
                 if item.object_name and item.last_modified and item.object_name > after:
                     yield StoredObject(item.object_name, item.size or 0, item.last_modified, item.etag or "")
 
-    @logged
     def list_keys(self, prefix: str) -> list[str]:
         """Return the keys under a prefix, in order."""
         return [found.key for found in self.iterate(prefix)]
 
-    @logged
     def list_page(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[StoredObject]:
         """Return up to `limit` objects under a prefix with keys beyond `after`, in order."""
         return list(islice(self.iterate(prefix, after=after), limit))
 
-    @logged
     def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         with store_errors(f"removing {key}"):
             self._client.remove_object(self.bucket, key)
 
-    @logged
     def remove_prefix(self, prefix: str) -> int:
         """Remove everything under a prefix and return how many objects that were."""
         keys = self.list_keys(prefix)
@@ -308,14 +291,12 @@ class ObjectStore:
         logger.info("objects removed: {} under {}", len(keys), prefix)
         return len(keys)
 
-    @logged
     def remove_all(self, keys: Iterable[str]) -> None:
         """Remove objects, 1000 with one request; those that are not there are no error."""
         with store_errors("removing objects"):
             for problem in self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)):
                 raise StoreUnavailableError(f"{problem.name} could not be removed: {problem.message}.")
 
-    @logged
     def close(self) -> None:
         """Close the connections."""
         self._connections.clear()

@@ -22,7 +22,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from stt_core.errors import QueueRefusedError, QueueUnavailableError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 
 logger = get_logger(__name__)
@@ -112,7 +112,6 @@ class RedisServer:
             if is_probe:
                 self._probing.release()
 
-    @logged
     def ping(self) -> float:
         """Ask the server for a sign of life and return its latency in seconds."""
         started = time.perf_counter()
@@ -120,7 +119,6 @@ class RedisServer:
             self.client.ping()
         return time.perf_counter() - started
 
-    @logged
     def close(self) -> None:
         """Close the connections."""
         self.client.close()

@@ -20,7 +20,7 @@ from pymongo.errors import (
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stt_core.errors import ConflictError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import MongoDocument
 
 logger = get_logger(__name__)
@@ -37,7 +37,6 @@ _RACE_PAUSE_SECONDS = 0.005
 _RACE_PAUSE_MAX_SECONDS = 0.2
 
 
-@logged
 def write_confirmed(write: Callable[[], T]) -> T:
     """Run a write; once more where the server fell silent and may or may not have written."""
     try:
@@ -49,7 +48,6 @@ def write_confirmed(write: Callable[[], T]) -> T:
         return write()
 
 
-@logged
 def replace_as_read(collection: Collection[MongoDocument], version: int, document: MongoDocument) -> bool:
     """Write `document`, whole and under its own `write_id`, over the one that was read in that version.
 
@@ -62,7 +60,6 @@ def replace_as_read(collection: Collection[MongoDocument], version: int, documen
     return stored is not None and stored.get("write_id") == document["write_id"]
 
 
-@logged
 def until_won(race: Callable[[], T]) -> T:
     """Read, decide and write, and start over where another writer came between.
 

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import IdempotencyMismatchError, RequestInProgressError
 from stt_core.jobs.job import new_job_id
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import Document, utc_now
 
@@ -42,7 +42,6 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @logged
     def take(self, owner: str | None, key: str, fingerprint: str) -> KeyRecord:
         """Return the record of a key: that of the first request, or this one's where there was none in 24 hours.
 
@@ -71,7 +70,6 @@ class IdempotencyKeys:
             )
         return first
 
-    @logged
     def renew(self, record: KeyRecord, fingerprint: str) -> KeyRecord:
         """Let a key stand for a new job in place of one that came to nothing, and return its record.
 
@@ -85,7 +83,6 @@ class IdempotencyKeys:
                 raise _in_progress()
         return fresh
 
-    @logged
     def forget_expired(self) -> int:
         """Remove the keys that are remembered no longer; return how many."""
         with mongo_errors("forgetting idempotency keys"):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from stt_core.errors import ObjectNotFoundError
 from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.job import ChunkModel
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.object_store import ObjectStore
 from stt_core.transcript.document import ChunkTranscript
 
@@ -31,7 +31,6 @@ class ChunkText(BaseModel):
     text: str
 
 
-@logged
 def partial_texts(chunks: ChunkRepository, store: ObjectStore, job_id: str, first: int = 0) -> list[str]:
     """Return the texts of the job's chunks from the one numbered `first` on, up to one that has none yet.
 
@@ -49,7 +48,6 @@ def partial_texts(chunks: ChunkRepository, store: ObjectStore, job_id: str, firs
     return texts
 
 
-@logged
 def take_new_texts(chunks: ChunkRepository, store: ObjectStore, job_id: str, heard: set[int]) -> list[ChunkText]:
     """Return the texts of chunks that are not in `heard`, a page of them at most, and put their numbers in.
 

@@ -21,7 +21,7 @@ from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import cancel_job, dequeue_job, enqueue_job
 from stt_core.jobs.repository import JobRepository
 from stt_core.jobs.transitions import ended_error
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
@@ -44,7 +44,6 @@ class JobService:
         self._queue = queue
         self._store = store
 
-    @logged
     def get_task_status(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Return the job as its owner sees it.
 
@@ -53,7 +52,6 @@ class JobService:
         """
         return self.view(self._jobs.get_job(job_id, owner=owner))
 
-    @logged
     def get_task_result(self, job_id: str, *, owner: str | None = None) -> Transcript:
         """Return the transcript of a completed job.
 
@@ -74,7 +72,6 @@ class JobService:
             )
         return Transcript.model_validate_json(self._store.get_bytes(object_keys.transcript(job.result.prefix, "json")))
 
-    @logged
     def list_tasks(
         self,
         *,
@@ -91,7 +88,6 @@ class JobService:
         page = self._jobs.list_jobs(status=status, owner=owner, cursor=cursor, limit=limit)
         return JobList(tasks=[JobSummary.of(job) for job in page.jobs], next_cursor=page.next_cursor)
 
-    @logged
     def get_task_chunks(self, job_id: str, *, owner: str | None = None) -> ChunkList:
         """Return the pieces that the engine hears of a job, and what became of each so far.
 
@@ -101,7 +97,6 @@ class JobService:
         self._jobs.get_job(job_id, owner=owner)
         return ChunkList(job_id=job_id, chunks=[ChunkView.of(chunk) for chunk in self._chunks.get_chunks(job_id)])
 
-    @logged
     def get_task_source(self, job_id: str, *, owner: str | None = None) -> Source:
         """Return where a job's recording lies, and what it is.
 
@@ -114,7 +109,6 @@ class JobService:
             raise RecordingGoneError(f"The recording of job {job_id} is not stored.", mend="Upload it again.")
         return source
 
-    @logged
     def delete_task(self, job_id: str, *, owner: str | None = None) -> None:
         """Cancel a job that has not ended, and remove all that belongs to it, but for a tombstone.
 
@@ -138,7 +132,6 @@ class JobService:
         except SttError as error:
             logger.warning("objects of deleted job {} are left to the sweep: {}", job_id, error)
 
-    @logged
     def cancel_task(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Cancel a job at any stage; its run sees it within seconds and stops. Repeating it changes nothing.
 
@@ -155,7 +148,6 @@ class JobService:
         dequeue_job(self._queue, job)
         return self.view(job)
 
-    @logged
     def retry_task(self, job_id: str, *, owner: str | None = None) -> JobView:
         """Send a failed job again: its next attempt joins the queue now, with all of `MAX_ATTEMPTS` before it.
 
@@ -177,7 +169,6 @@ class JobService:
     def _has_recording(self, job: JobModel) -> bool:
         return job.source is not None and self._store.in_bucket(job.source.bucket).exists(job.source.key)
 
-    @logged
     def view(self, job: JobModel) -> JobView:
         """Return a job as its owner sees it, with its progress and its place in the queue."""
         return JobView.of(

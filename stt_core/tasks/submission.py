@@ -40,7 +40,7 @@ from stt_core.jobs.job import JobCreate, JobModel, JobStatus, Source
 from stt_core.jobs.queue import JobQueue
 from stt_core.jobs.recovery import end_broken_upload, enqueue_job, give_up_upload
 from stt_core.jobs.repository import JobRepository
-from stt_core.logs import get_logger, log_context, logged
+from stt_core.logs import get_logger, log_context
 from stt_core.metrics import Tallies, Tally
 from stt_core.settings import Settings
 from stt_core.stores.documents import utc_now
@@ -80,7 +80,6 @@ class Submissions:
         #: Jobs whose bytes are on their way into the object store, through this process.
         self._arriving: set[str] = set()
 
-    @logged
     def close(self) -> None:
         """End the uploads that are still under way: with this process they break off, and no one else would see it.
 
@@ -101,7 +100,6 @@ class Submissions:
         except SttError as error:
             logger.error("uploads that break off could not be tidied up after: {}", error)
 
-    @logged
     def ensure_acceptable(self, size_bytes: int | None) -> None:
         """Refuse an upload before its body is read. `size_bytes` is what the client announced, if it did.
 
@@ -114,7 +112,6 @@ class Submissions:
             raise self.too_large(size_bytes)
         self._queue.ensure_room()
 
-    @logged
     def too_large(self, size_bytes: int) -> FileTooLargeError:
         """Return the error for an upload of that size."""
         limit = self._settings.max_upload_bytes
@@ -124,7 +121,6 @@ class Submissions:
             limit=limit,
         )
 
-    @logged
     def submit(
         self,
         file: BinaryIO,
@@ -188,7 +184,6 @@ class Submissions:
             enqueue_job(self._queue, job)
         return Submission(job)
 
-    @logged
     def presign(
         self,
         *,
@@ -215,7 +210,6 @@ class Submissions:
         url = self._store.presign_put(object_keys.incoming(job.job_id), max(seconds, 1.0))
         return Submission(job, replayed=known is not None), url
 
-    @logged
     def complete(self, job: JobModel) -> JobModel:
         """Take over what the client put into the object store, and queue its job. Repeating it changes nothing.
 

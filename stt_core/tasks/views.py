@@ -8,7 +8,6 @@ from typing import Literal, Self
 from pydantic import BaseModel
 
 from stt_core.jobs.job import ChunkModel, ChunkStatus, JobError, JobSummary, JobView
-from stt_core.logs import logged
 
 
 class JobList(BaseModel):
@@ -40,7 +39,6 @@ class ChunkView(BaseModel):
     updated_at: datetime
 
     @classmethod
-    @logged
     def of(cls, chunk: ChunkModel) -> Self:
         """Return a chunk's."""
         return cls(**chunk.model_dump(include=set(cls.model_fields)))

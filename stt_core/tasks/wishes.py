@@ -9,7 +9,6 @@ from typing import Any, TypedDict
 from stt_core.errors import InvalidInputError, ModelNotFoundError, TranslationUnsupportedError
 from stt_core.jobs.job import JobCreate, Priority
 from stt_core.languages import resolve_languages
-from stt_core.logs import logged
 from stt_core.net import pin_url
 from stt_core.options import Channels, JobOptions, Strategy
 from stt_core.settings import Settings
@@ -38,7 +37,6 @@ class Wishes(TypedDict, total=False):
     owner: str | None
 
 
-@logged
 def job_wished_for(filename: str, wishes: Wishes, settings: Settings) -> JobCreate:
     """Return the job to create, once everything that is asked for is found to be possible.
 
@@ -81,7 +79,6 @@ def job_wished_for(filename: str, wishes: Wishes, settings: Settings) -> JobCrea
     return JobCreate(filename=_shorten(filename), options=options, **rest)
 
 
-@logged
 def ensure_callback_allowed(url: str, settings: Settings) -> None:
     """Refuse a callback that could never be called.
 

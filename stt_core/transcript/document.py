@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from stt_core.audio.plan import AudioInfo
-from stt_core.logs import logged
 from stt_core.settings import QualityName
 from stt_core.warnings import RecordingWarnings
 
@@ -51,7 +50,6 @@ class ChunkSegment(BaseModel):
     words: list[Word] = []
     flags: list[str] = []
 
-    @logged
     def shifted(self, seconds: float) -> ChunkSegment:
         """Return the segment at times that are later by so much."""
         words = [
@@ -138,7 +136,6 @@ class Transcript(BaseModel):
     checks: list[QualityCheck] = []
     schema_version: Literal[1] = 1
 
-    @logged
     def without_words(self) -> Transcript:
         """Return the transcript without the times of words."""
         segments = [segment.model_copy(update={"words": []}) for segment in self.segments]

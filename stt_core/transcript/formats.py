@@ -11,7 +11,6 @@ from heapq import merge
 from operator import attrgetter
 
 from stt_core.errors import InvalidInputError
-from stt_core.logs import logged
 from stt_core.transcript.document import Segment, Transcript
 from stt_core.transcript.subtitles import CueLayout, cues
 from stt_core.transcript.text import one_line
@@ -30,7 +29,6 @@ SUBTITLES = ("srt", "vtt")
 _AS_SPOKEN = CueLayout()
 
 
-@logged
 def render(transcript: Transcript, format: str, *, layout: CueLayout = _AS_SPOKEN) -> str:
     """Return the transcript as the text of a file.
 
@@ -48,7 +46,6 @@ def render(transcript: Transcript, format: str, *, layout: CueLayout = _AS_SPOKE
     return writer(transcript, layout)
 
 
-@logged
 def clock(seconds: float) -> str:
     """Return a time of a recording for people: 00:01:02."""
     return _clock(round(seconds) * 1000, ".")[:-4]

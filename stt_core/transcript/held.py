@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.sentences import Border, border, spoken_words
 
@@ -21,7 +20,6 @@ USUAL_SECONDS = 0.4
 _MOST_BEFORE = 3
 
 
-@logged
 def release_held(transcript: ChunkTranscript) -> ChunkTranscript:
     """Return what the engine said with no word longer than words are; where none is, it is the same object."""
     if not any(_is_held(word) for segment in transcript.segments for word in segment.words):

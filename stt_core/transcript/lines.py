@@ -18,8 +18,6 @@ from budoux import Parser, load_default_japanese_parser
 from icu4py.breakers import CharacterBreaker, LineBreaker
 from rich.cells import cell_len
 
-from stt_core.logs import logged
-
 #: Strict: no small kana or ー begins a line. By phrase: Japanese, Chinese and Korean are broken between words; only
 #: `ja` and `ko` have that, and for other languages `ja` differs in nothing.
 _PHRASES = "ja@lb=strict;lw=phrase"
@@ -34,13 +32,11 @@ _KANA = re.compile(r"[\u3041-\u30ff\uff66-\uff9f]")
 _NEEDS_NO_HYPHEN = re.compile(r"[\s\u200b\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\uff61-\uff9f]")
 
 
-@logged
 def graphemes(text: str) -> list[str]:
     """Return the characters of a text as readers count them: letters with their marks, emoji of several signs."""
     return list(CharacterBreaker(text, "en"))
 
 
-@logged
 def wrap(text: str, width: int) -> Iterator[tuple[int, int]]:
     """Yield where each line of a text begins and ends, without the spaces around it.
 

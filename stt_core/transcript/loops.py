@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript
 from stt_core.transcript.repetition import Repetition, find_repetitions
 
@@ -10,13 +9,11 @@ from stt_core.transcript.repetition import Repetition, find_repetitions
 REPETITION_FLAG = "repetition"
 
 
-@logged
 def find_loops(transcript: ChunkTranscript) -> list[Repetition]:
     """Return the loops among all words of a chunk: many a loop is one short segment after another."""
     return find_repetitions([word for segment in transcript.segments for word in spoken(segment)])
 
 
-@logged
 def segment_of_word(transcript: ChunkTranscript, word: int) -> int:
     """Return the position of the segment that holds the chunk's word number `word`, counted from 0.
 
@@ -31,7 +28,6 @@ def segment_of_word(transcript: ChunkTranscript, word: int) -> int:
     raise IndexError(f"word {word} of {counted}")
 
 
-@logged
 def flag_loops(transcript: ChunkTranscript) -> ChunkTranscript:
     """Return the transcript with `REPETITION_FLAG` on every segment that a loop touches."""
     flagged: set[int] = set()
@@ -45,7 +41,6 @@ def flag_loops(transcript: ChunkTranscript) -> ChunkTranscript:
     return transcript.model_copy(update={"segments": segments})
 
 
-@logged
 def spoken(segment: ChunkSegment) -> list[str]:
     """Return the words of a segment, also where the engine gave none by themselves."""
     return [word.text for word in segment.words] or segment.text.split()

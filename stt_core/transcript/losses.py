@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.vad import Voice
-from stt_core.logs import logged
 from stt_core.transcript.document import Segment, Transcript
 from stt_core.transcript.quality import CLICK_SECONDS, COVERAGE_MARGIN_SECONDS, LEAST_COVERAGE, covered_seconds
 from stt_core.transcript.sounds import is_label
@@ -23,7 +22,6 @@ _TEXTS_NAMED = 3
 _Interval = tuple[float, float]
 
 
-@logged
 def find_losses(
     transcript: Transcript, chunks: Sequence[Chunk], voices: Mapping[int | None, Voice]
 ) -> Iterator[RecordingWarning]:

@@ -17,7 +17,7 @@ from statistics import fmean
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span, covered_samples
 from stt_core.audio.vad import Voice
 from stt_core.errors import MissingChunksError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.transcript.document import ChunkTranscript, Gap, Segment, Transcript, TranscriptStatistics, Word
 from stt_core.transcript.losses import find_losses
 from stt_core.transcript.seams import drop_doubled_words
@@ -45,7 +45,6 @@ class _Tally:
     doubled_words: int = 0
 
 
-@logged
 def merge_chunks(
     job_id: str,
     chunks: Sequence[Chunk],

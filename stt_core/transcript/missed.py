@@ -14,7 +14,6 @@ from dataclasses import replace
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
 from stt_core.audio.vad import measure_voice
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkTranscript
 
 #: Between two words lies so much, seconds, where speech was left out: more than a pause that a chunk keeps.
@@ -31,7 +30,6 @@ _MARGIN_SECONDS = 0.2
 _MOST = 2
 
 
-@logged
 def find_missed(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> list[tuple[float, float]]:
     """Return what to hear again of a chunk: starts and ends, seconds from its start, in order.
 

@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.audio.stretches import Samples, Stretch, find_stretches
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkTranscript
 from stt_core.transcript.held import USUAL_SECONDS
 from stt_core.transcript.sentences import Border, Spoken, border, group_sentences, spoken_words
@@ -62,7 +61,6 @@ class _Share:
     end: int
 
 
-@logged
 def place_words(transcript: ChunkTranscript, chunk: Chunk, samples: Samples) -> ChunkTranscript:
     """Return the text of a chunk with every word where it is heard, in segments that are sentences.
 

@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk
 from stt_core.languages import ENGLISH, UNSPACED
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.settings import QualityName
 from stt_core.transcript.document import QualityCheck, Segment, Transcript, Word
 from stt_core.transcript.formats import clock
@@ -73,7 +73,6 @@ class _Finding(NamedTuple):
     description: str
 
 
-@logged
 def check_quality(transcript: Transcript, chunks: _Plan, *, errors: Collection[QualityName] = ()) -> list[QualityCheck]:
     """Return what every check finds, in the order of `QualityName`.
 
@@ -212,7 +211,6 @@ def _by_channel(items: Iterable[tuple[int | None, _Item]]) -> dict[int | None, l
     return channels
 
 
-@logged
 def covered_seconds(intervals: Iterable[tuple[float, float]]) -> float:
     """Return how much the intervals cover together."""
     total, reached = 0.0, float("-inf")

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stt_core.logs import logged
 from stt_core.transcript.text import bare
 
 #: Longest period looked for, words; a window of 30 s holds some 100.
@@ -29,7 +28,6 @@ class Repetition:
     period: int
 
 
-@logged
 def find_repetitions(words: Sequence[str]) -> list[Repetition]:
     """Return the loops in a sequence of words, in order, none overlapping another; case and punctuation are ignored.
 
@@ -46,7 +44,6 @@ def find_repetitions(words: Sequence[str]) -> list[Repetition]:
     return sorted(found, key=lambda repetition: repetition.start)
 
 
-@logged
 def compression_ratio(text: str) -> float:
     """Return the length of a text over that of the text compressed: high where it repeats itself."""
     plain = text.encode()

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.transcript.text import bare
 from stt_core.transcript.timeline import Line, PlacedWord, without_words
 
@@ -32,7 +32,6 @@ class _Heard(NamedTuple):
     word: PlacedWord
 
 
-@logged
 def drop_doubled_words(
     previous: list[Line], current: list[Line], start: int, end: int
 ) -> tuple[list[Line], list[Line], int]:

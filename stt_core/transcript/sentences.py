@@ -12,7 +12,6 @@ from enum import Enum
 from itertools import pairwise
 
 from stt_core.audio.plan import SAMPLE_RATE
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, Word
 from stt_core.transcript.text import split_at_words
 from stt_core.transcript.timeline import BREAK_SAMPLES
@@ -60,7 +59,6 @@ class Spoken:
 _GAINS = {Border.SENTENCE: 1.0, Border.SEGMENT: 0.2, Border.PART: 0.2, Border.CAPITAL: 0.1, Border.NONE: 0.0}
 
 
-@logged
 def spoken_words(segment: ChunkSegment, number: int) -> list[Spoken]:
     """Return the words of a segment, each with the spacing and punctuation that follow it there."""
     words = [word for word in segment.words if word.text.strip()]
@@ -68,7 +66,6 @@ def spoken_words(segment: ChunkSegment, number: int) -> list[Spoken]:
     return [Spoken(word, text, number) for word, text in zip(words, texts, strict=True)]
 
 
-@logged
 def border(before: Spoken, after: Spoken) -> Border:
     """Return what the text says of the place between two words."""
     end, begin = before.text.rstrip().rstrip(_CLOSING), after.text.lstrip().lstrip(_OPENING)
@@ -82,7 +79,6 @@ def border(before: Spoken, after: Spoken) -> Border:
     return Border.CAPITAL if begin[:1].isupper() and begin.split("'")[0] != "I" else Border.NONE
 
 
-@logged
 def group_sentences(words: Sequence[Spoken], flags: Sequence[Sequence[str]]) -> list[ChunkSegment]:
     """Group the words of a chunk into segments.
 

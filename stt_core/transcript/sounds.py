@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from stt_core.audio.plan import SAMPLE_RATE, Span
 from stt_core.audio.vad import Voice
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.transcript.document import Segment
 
 logger = get_logger(__name__)
@@ -30,13 +30,11 @@ _MARGIN_SAMPLES = SAMPLE_RATE // 2
 _LABEL = re.compile(r"[\[(（【*][^\[\]()（）【】*]{1,40}[\])）】*][.,!]?|[♪♫\s]+")
 
 
-@logged
 def is_label(text: str) -> bool:
     """Tell whether a whole text is the name of a sound, as subtitles write it."""
     return _LABEL.fullmatch(text.strip()) is not None
 
 
-@logged
 def part_sounds(segments: Sequence[Segment], voices: Mapping[int | None, Voice]) -> tuple[list[Segment], list[Segment]]:
     """Return the segments that were said and those that are sounds, each numbered from 0.
 

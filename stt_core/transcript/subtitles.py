@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.transcript.document import Segment
 from stt_core.transcript.lines import wrap
 from stt_core.transcript.text import find_words, one_line
@@ -43,7 +43,6 @@ class Cue:
     speaker: str | None
 
 
-@logged
 def cues(segments: Iterable[Segment], layout: CueLayout, *, name_speakers: bool) -> Iterator[Cue]:
     """Yield the cues of segments; players refuse those without text and those that end as they begin.
 

@@ -12,8 +12,6 @@ from itertools import pairwise
 
 from rich.cells import cell_len
 
-from stt_core.logs import logged
-
 #: They join, or part without a gap, what stands on both sides of them.
 _JOINERS = "\u200b\u200c\u200d\u2060\ufeff"
 #: Marks that belong to a letter: vowels of Thai and Hindi, accents.
@@ -22,21 +20,18 @@ _MARKS = frozenset({"Mn", "Mc"})
 _VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 
 
-@logged
 def one_line(text: str) -> str:
     """Return a text with single spaces for white space and control characters, and for joiners that join nothing."""
     plain = "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
     return " ".join(word.lstrip(_JOINERS) for word in plain.split() if cell_len(word))
 
 
-@logged
 def bare(text: str) -> str:
     """Return what two hearings of a text share: its letters with their marks, digits, apostrophes and spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(_is_bare, folded))
 
 
-@logged
 def find_words(text: str, words: Iterable[str]) -> list[int] | None:
     """Return where in a text each of its words begins, in order; None where one is not in it."""
     starts = []
@@ -50,7 +45,6 @@ def find_words(text: str, words: Iterable[str]) -> list[int] | None:
     return starts
 
 
-@logged
 def split_at_words(text: str, words: Sequence[str]) -> list[str]:
     """Return each word with the spacing and punctuation that follow it in a text (and precede it, for the first)."""
     starts = find_words(text, words)

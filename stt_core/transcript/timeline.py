@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from stt_core.audio.plan import SAMPLE_RATE, Chunk, Span
-from stt_core.logs import logged
 from stt_core.transcript.document import ChunkSegment, ChunkTranscript, Word
 from stt_core.transcript.text import split_at_words
 
@@ -49,7 +48,6 @@ class Line:
     flags: list[str] = field(default_factory=list)
 
 
-@logged
 def place_chunk(chunk: Chunk, transcript: ChunkTranscript) -> list[Line]:
     """Return the lines of a chunk on the time line of the source, in the engine's order; blank ones are left out."""
     lines: list[Line] = []
@@ -59,7 +57,6 @@ def place_chunk(chunk: Chunk, transcript: ChunkTranscript) -> list[Line]:
     return lines
 
 
-@logged
 def without_words(line: Line, dropped: Collection[int]) -> Line:
     """Return the line without the words at these positions, their text, and the time they took at its ends."""
     kept = [position for position in range(len(line.words)) if position not in dropped]
@@ -76,7 +73,6 @@ def without_words(line: Line, dropped: Collection[int]) -> Line:
     )
 
 
-@logged
 def straighten(lines: Sequence[Line], limit: int) -> None:
     """Make the times of one channel's lines monotonic and free of overlap, in place and inside `[0, limit]` samples.
 

@@ -11,7 +11,6 @@ import math
 from pydantic import BaseModel
 
 from stt_core.languages import ENGLISH, LANGUAGES
-from stt_core.logs import logged
 from stt_core.transcript.document import Segment, Task, Transcript
 from stt_core.transcript.repetition import compression_ratio
 
@@ -52,7 +51,6 @@ class VerboseTranscript(BaseModel):
     words: list[VerboseWord] | None = None
 
 
-@logged
 def verbose(transcript: Transcript, *, segments: bool = True, words: bool = True) -> VerboseTranscript:
     """Return a transcript as OpenAI's API gives it.
 

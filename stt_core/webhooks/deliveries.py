@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from stt_core.errors import ConflictError
 from stt_core.jobs.job import JobModel
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.stores.database import Database, mongo_errors
 from stt_core.stores.documents import Document, utc_now
 
@@ -70,7 +70,6 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._collection = database.deliveries
 
-    @logged
     def open(self, job: JobModel) -> None:
         """Have the end of this job told, unless that is on its way already; repeating it changes nothing."""
         delivery = Delivery(job_id=job.job_id, attempt=job.attempt, receiver=urlsplit(job.callback_url or "").netloc)
@@ -82,7 +81,6 @@ class Deliveries:
                 earlier = {"_id": job.job_id, "attempt": {"$lt": job.attempt}}
                 self._collection.replace_one(earlier, delivery.to_document())
 
-    @logged
     def find_due(self) -> Iterator[Delivery]:
         """Yield the deliveries whose time has come, those that waited longest first."""
         query = {"status": DeliveryStatus.PENDING.value, "due_at": {"$lte": utc_now()}}
@@ -90,7 +88,6 @@ class Deliveries:
             for document in self._collection.find(query).sort("due_at", 1):
                 yield Delivery.from_document(document)
 
-    @logged
     def update(self, delivery: Delivery, **changes: Any) -> Delivery:
         """Write a delivery with these fields changed, and return it as stored.
 
@@ -104,13 +101,11 @@ class Deliveries:
             raise ConflictError(f"The delivery of job {delivery.job_id} was changed by somebody else.")
         return changed
 
-    @logged
     def remove(self, delivery: Delivery) -> None:
         """Remove a delivery that has nothing to tell any more, unless it was changed since it was read."""
         with mongo_errors(f"removing the delivery of job {delivery.job_id}"):
             self._collection.delete_one(_as_read(delivery))
 
-    @logged
     def get(self, job_id: str) -> Delivery | None:
         """Return what is known of telling this job's latest end, if there is anything to tell."""
         with mongo_errors(f"reading the delivery of job {job_id}"):

@@ -19,7 +19,7 @@ from functools import lru_cache
 import httpx
 
 from stt_core.errors import SttError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.net import PinnedUrl, ask_first_reached, pin_url
 from stt_core.settings import WEBHOOK_SECRET_PREFIX, Settings
 from stt_core.webhooks.deliveries import Try
@@ -33,7 +33,6 @@ TIMEOUT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
 
 
-@logged
 def sign(message_id: str, timestamp: int, body: bytes, settings: Settings) -> str:
     """Return the value of `webhook-signature`; `timestamp` is Unix time in seconds."""
     assert settings.webhook_secret is not None
@@ -42,7 +41,6 @@ def sign(message_id: str, timestamp: int, body: bytes, settings: Settings) -> st
     return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
 
 
-@logged
 def post(url: str, message_id: str, body: bytes, settings: Settings) -> Try:
     """Send a message and return what came of it; no answer at all is an outcome too, not an exception."""
     outcome, started = Try(), time.perf_counter()

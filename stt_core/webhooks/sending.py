@@ -23,7 +23,7 @@ from datetime import timedelta
 
 from stt_core.errors import ConflictError, JobNotFoundError
 from stt_core.jobs.job import JobModel, JobUpdate
-from stt_core.logs import get_logger, log_context, logged
+from stt_core.logs import get_logger, log_context
 from stt_core.services import Services
 from stt_core.stores.documents import utc_now
 from stt_core.webhooks.deliveries import Deliveries, Delivery, DeliveryStatus, Try
@@ -42,7 +42,6 @@ _AT_ONCE_PER_RECEIVER = 8
 _BUDGET_SECONDS = 3.0
 
 
-@logged
 def send_due_webhooks(services: Services) -> Counter[str]:
     """Send what is due, for a few seconds; return how many deliveries went how (`delivered`, `pending`, `dead`).
 

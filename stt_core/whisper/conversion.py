@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stt_core.errors import ModelInvalidError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.whisper.ctranslate2 import Tensors
 from stt_core.whisper.ggml import MAGIC
 from stt_core.whisper.mel import mel_filters
@@ -29,7 +29,6 @@ _WORDS = 50_257
 _F32, _F16 = 0, 1
 
 
-@logged
 def write_ggml(tensors: Tensors, words: list[bytes], file: BinaryIO) -> None:
     """Write a whisper.cpp model; the memory it takes is that of one tensor.
 

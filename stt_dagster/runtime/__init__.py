@@ -10,7 +10,7 @@ from functools import cache
 
 import dagster
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -19,7 +19,6 @@ TESTED = "1.13.27"
 
 
 @cache
-@logged
 def is_tested() -> bool:
     """Tell whether this is the release that we know; of another one a warning says what it costs."""
     if dagster.__version__ == TESTED:

@@ -16,7 +16,7 @@ from dagster._cli import cli
 from dagster._grpc import server
 from dagster._serdes import ConfigurableClassData
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 from stt_dagster.runtime import is_tested
 from stt_dagster.runtime.fork_server import start_fork_server
 from stt_dagster.runtime.orphans import end_runs_with_code_server
@@ -46,7 +46,6 @@ class ForkingServer(server.DagsterApiServer):
         return {part.module_name for part in parts if isinstance(part, ConfigurableClassData)}
 
 
-@logged
 def main() -> None:
     """Serve our definitions until told to end."""
     end_runs_with_code_server()

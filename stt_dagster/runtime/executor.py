@@ -23,7 +23,6 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 
 from stt_core.backfill.opening import is_short_object
-from stt_core.logs import logged
 from stt_core.temp_dirs import remove_abandoned_folders
 from stt_dagster.resources import SttResource
 from stt_dagster.runtime.fork_server import shared_fork_server
@@ -67,7 +66,6 @@ def _is_canceling(plan_context: PlanOrchestrationContext) -> bool:
     config_schema=multi_or_in_process_executor.config_schema.as_field(),
     requirements=multi_or_in_process_executor.get_requirements,
 )
-@logged
 def run_executor(context: InitExecutorContext) -> Executor:
     """Return the executor that the run's config asks for: `in_process`, or `multiprocess` (the default).
 
@@ -78,7 +76,6 @@ def run_executor(context: InitExecutorContext) -> Executor:
     return _BeatingExecutor(lambda config: create(context._replace(executor_config=config)), context.executor_config)
 
 
-@logged
 def spread_over(slots: int) -> dict[str, Any]:
     """Return the executor's config for a run of whose steps so many are at work at once; one in the run's process."""
     if slots == 1:

@@ -13,11 +13,9 @@ from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from stt_core.logs import logged
 from stt_core.temp_dirs import shared_temporary_folder, temporary_folder
 
 
-@logged
 def start_fork_server(modules: Iterable[str]) -> ForkServerContext:
     """Start this process's fork server, which imports the modules, and return what starts processes by it."""
     context = multiprocessing.get_context("forkserver")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
-from stt_core.logs import get_logger, logged
+from stt_core.logs import get_logger
 
 logger = get_logger(__name__)
 
@@ -23,7 +23,6 @@ logger = get_logger(__name__)
 _run_process: int | None = None
 
 
-@logged
 def executes_run() -> None:
     """Note that this process executes a run: the steps in it end as it does, and it may outlive its own parent."""
     global _run_process
@@ -41,7 +40,6 @@ def step_process() -> Iterator[None]:
     yield
 
 
-@logged
 def end_runs_with_code_server() -> None:
     """Pass SIGTERM on to the runs of this process, the code server.
 

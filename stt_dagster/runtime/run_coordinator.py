@@ -13,7 +13,6 @@ from dagster import DagsterRun, DagsterRunStatus, QueuedRunCoordinator, RunsFilt
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._serdes import ConfigurableClassData
 
-from stt_core.logs import logged
 from stt_core.settings import get_settings
 from stt_dagster.runtime import is_tested
 from stt_dagster.runtime.names import PARTITION, UNFINISHED
@@ -23,7 +22,6 @@ class LaneRunCoordinator(QueuedRunCoordinator):
     """Dagster's own, with a limit of its own for the backfill lane; what is configured goes before."""
 
     @classmethod
-    @logged
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Create it as Dagster does, from what dagster.yaml says of it."""
         settings = get_settings()
@@ -38,7 +36,6 @@ class LaneRunCoordinator(QueuedRunCoordinator):
 
     _launched_at_once = 0
 
-    @logged
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Launch an upload's run at once while its lane has room; else it waits in Dagster's queue.
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 from dagster import AssetCheckEvaluation, AssetMaterialization, DagsterEvent, DagsterEventType, DagsterInstance
 from dagster._core.events import StepMaterializationData
 
-from stt_core.logs import logged
-
 #: The name of every run's job that materialises assets without one of our own.
 _ASSET_JOB = "__ASSET_JOB"
 
 
-@logged
 def report_in_name_of_run(
     instance: DagsterInstance, run_id: str, told: AssetMaterialization | AssetCheckEvaluation
 ) -> None:

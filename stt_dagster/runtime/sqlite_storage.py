@@ -35,8 +35,6 @@ from dagster._core.storage.sqlite_storage import (
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from stt_core.logs import logged
-
 #: How many databases stay open in a process: that of runs, that of schedules, the index of events, and those of the
 #: events of so many runs more.
 _DATABASES = 8
@@ -132,7 +130,6 @@ class LocalStorage(DagsterSqliteStorage):
         )
 
     @classmethod
-    @logged
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Create it as Dagster does, from what dagster.yaml says of it."""
         return cls.from_local(inst_data=inst_data, **config_value)
