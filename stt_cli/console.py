@@ -14,8 +14,8 @@ from rich.text import Text
 from stt_core.errors import SttError
 from stt_core.logs import unlogged
 
-#: Tables and lists that were asked for.
-out = Console()
+#: Tables and lists that were asked for; a pipe has no width, and no identifier is cut off for one.
+out = Console(width=None if sys.stdout.isatty() else 1000)
 #: Progress, hints and errors. Soft wrapping keeps addresses and commands whole, to be copied.
 err = Console(stderr=True, soft_wrap=True)
 

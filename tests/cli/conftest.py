@@ -29,7 +29,7 @@ Stt = Callable[..., Result]
 def stt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stt]:
     """Run a command as users type it, in this process, which starts at once, and in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    runner = CliRunner(env={"STT_HOME": str(tmp_path / "home"), "COLUMNS": "200"})
+    runner = CliRunner(env={"STT_HOME": str(tmp_path / "home")})
 
     def run(*arguments: str, **environment: str) -> Result:
         done = runner.invoke(app, arguments, env=environment)
