@@ -13,6 +13,7 @@ from rich.text import Text
 from stt_cli.client import open_api
 from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
+from stt_core.errors import InvalidInputError
 from stt_core.jobs.job import JobStatus, JobView, Priority
 from stt_core.logs import get_logger
 from stt_core.options import Channels, Strategy
@@ -155,9 +156,9 @@ def _write(transcript: Transcript, output: Output, layout: CueLayout) -> None:
 def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:
     """Return the room for subtitles, before anything is sent or read."""
     if (width or count) and output not in SUBTITLES:
-        raise typer.BadParameter(f"{output} has no lines to lay out; choose --output {' or '.join(SUBTITLES)}.")
+        raise InvalidInputError(f"{output} has no lines to lay out.", mend=f"Choose --output {' or '.join(SUBTITLES)}.")
     if count and not width:
-        raise typer.BadParameter("--max-line-count needs a --max-line-width.")
+        raise InvalidInputError("--max-line-count needs a --max-line-width.", mend="Give one, or leave both out.")
     return CueLayout(width, count)
 
 
