@@ -44,6 +44,7 @@ _NO_ROOM = os.strerror(errno.ENOSPC)
 _FETCH_SOURCE = """
 import shutil, sys
 from pip._internal.commands.download import DownloadCommand
+from pip._internal.exceptions import DistributionNotFound
 
 class Fetch(DownloadCommand):
     def run(self, options, arguments):
@@ -52,8 +53,7 @@ class Fetch(DownloadCommand):
         finder = self._build_package_finder(options=options, session=session)
         links = [found.link for found in finder.find_all_candidates(name) if found.link.filename == file]
         if not links:
-            print("ERROR: No matching distribution found for", file, file=sys.stderr)
-            return 1
+            raise DistributionNotFound(f"No matching distribution found for {file}")
         with session.get(links[0].url_without_fragment, headers={"Accept-Encoding": "identity"}, stream=True) as answer:
             answer.raise_for_status()
             shutil.copyfileobj(answer.raw, sys.stdout.buffer)
