@@ -52,7 +52,7 @@ def _error_of(event: DagsterEvent) -> JobError | None:
             return JobError.model_validate(told.value)
         except ValidationError as error:
             logger.warning("step {} tells of an error that is not one of ours: {}", event.step_key, error)
-    kinds = {kind.__name__: kind for kind in _every_kind(SttError)}
+    kinds = {kind.__name__: kind for kind in SttError.branch()}
     for cause in _causes(data.error):
         if kind := kinds.get(cause.cls_name or ""):
             message = cause.message.strip().partition(": ")[2] or cause.message
@@ -70,9 +70,3 @@ def _causes(error: Any) -> Iterator[Any]:
     while error is not None:
         yield error
         error = error.cause
-
-
-def _every_kind(base: type[SttError]) -> Iterator[type[SttError]]:
-    yield base
-    for kind in base.__subclasses__():
-        yield from _every_kind(kind)

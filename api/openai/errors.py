@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi.responses import JSONResponse
@@ -64,7 +63,7 @@ def job_error(error: SttError) -> tuple[int, OpenAIError]:
     kind, status = error.kind, error.status
     if isinstance(error, JobFailedError) and (cause := error.details.get("kind")):
         kind = cause
-        status = next((known.status for known in _every_kind() if known.kind == cause), 500)
+        status = next((known.status for known in SttError.branch() if known.kind == cause), 500)
         status = status if status < 500 else 500  # whatever was away, it is not this request that should be sent again
     status = _STATUS.get(kind, status)
     return status, _error(kind, status, str(error))
@@ -92,12 +91,6 @@ def openai_responses(*errors: type[SttError]) -> dict[int | str, dict[str, Any]]
         answer = documented.setdefault(status, {"model": OpenAIError, "description": ""})
         answer["description"] = f"{answer['description']} {meaning}".strip()
     return documented
-
-
-def _every_kind(base: type[SttError] = SttError) -> Iterator[type[SttError]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _every_kind(kind)
 
 
 def _error(kind: str, status: int, message: str, *, param: str | None = None) -> OpenAIError:

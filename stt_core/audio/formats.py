@@ -66,32 +66,46 @@ REALMEDIA = AudioFormat("realmedia", "rm", "application/vnd.rn-realmedia", "rm")
 MXF = AudioFormat("mxf", "mxf", "application/mxf", "mxf")
 DV = AudioFormat("dv", "dv", "video/x-dv", "dv")
 
-_FORMATS = [value for value in list(globals().values()) if isinstance(value, AudioFormat)]
-#: What else names of such recordings end with, beside the extensions that we give.
-_OTHER_EXTENSIONS = {
-    WAV: "wave",
-    AIFF: "aif aifc",
-    AU: "snd",
-    MP3: "mp2 mpga",
-    AAC: "adts",
-    LOAS: "latm",
-    EAC3: "ec3",
-    OGG: "oga ogv spx",
-    SPHERE: "nist",
-    AMR: "awb",
-    WMA: "wmv asf",
-    MATROSKA: "mka",
-    M4A: "m4b",
-    MP4: "m4v 3gp 3g2 3ga f4v",
-    MOV: "qt",
-    MPEG_PS: "mpeg vob m2p",
-    MPEG_TS: "mts m2ts",
-    REALMEDIA: "ra",
-}
-_BY_EXTENSION = {
-    extension: audio_format
-    for audio_format in reversed(_FORMATS)  # of two with one extension it is the first's
-    for extension in (audio_format.extension, *_OTHER_EXTENSIONS.get(audio_format, "").split())
+#: What names of such recordings end with: the extensions that we give, and others in use for the same formats.
+_BY_EXTENSION: dict[str, AudioFormat] = {
+    **dict.fromkeys(("wav", "wave"), WAV),
+    "w64": WAVE64,
+    **dict.fromkeys(("aif", "aiff", "aifc"), AIFF),
+    **dict.fromkeys(("au", "snd"), AU),
+    "caf": CAF,
+    **dict.fromkeys(("mp2", "mp3", "mpga"), MP3),
+    **dict.fromkeys(("aac", "adts"), AAC),
+    **dict.fromkeys(("loas", "latm"), LOAS),
+    "ac3": AC3,
+    **dict.fromkeys(("eac3", "ec3"), EAC3),
+    "dts": DTS,
+    "flac": FLAC,
+    **dict.fromkeys(("ogg", "oga", "ogv", "spx"), OGG),
+    "opus": OPUS,
+    "wv": WAVPACK,
+    "ape": APE,
+    "tta": TTA,
+    "tak": TAK,
+    "mpc": MUSEPACK,
+    "dsf": DSF,
+    "voc": VOC,
+    **dict.fromkeys(("sph", "nist"), SPHERE),
+    "sox": SOX,
+    "gsm": GSM,
+    **dict.fromkeys(("amr", "awb"), AMR),
+    **dict.fromkeys(("wma", "wmv", "asf"), WMA),
+    "webm": WEBM,
+    **dict.fromkeys(("mkv", "mka"), MATROSKA),
+    **dict.fromkeys(("m4a", "m4b"), M4A),
+    **dict.fromkeys(("mp4", "m4v", "3gp", "3g2", "3ga", "f4v"), MP4),
+    **dict.fromkeys(("mov", "qt"), MOV),
+    **dict.fromkeys(("mpg", "mpeg", "vob", "m2p"), MPEG_PS),
+    **dict.fromkeys(("ts", "mts", "m2ts"), MPEG_TS),
+    "avi": AVI,
+    "flv": FLV,
+    **dict.fromkeys(("rm", "ra"), REALMEDIA),
+    "mxf": MXF,
+    "dv": DV,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -28,6 +29,13 @@ class SttError(Exception):
         self.message = message
         self.mend = mend
         self.details = details
+
+    @classmethod
+    def branch(cls) -> Iterator[type[SttError]]:
+        """Yield this class and every one below it in the tree."""
+        yield cls
+        for below in cls.__subclasses__():
+            yield from below.branch()
 
     def __str__(self) -> str:
         return f"{self.message} {self.mend}" if self.mend else self.message

@@ -53,39 +53,6 @@ def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(
         assert time.monotonic() - started < 3
 
 
-@pytest.fixture
-def half_answering(settings: Settings) -> Iterator[ObjectStore]:
-    """A store whose server promises 1000 bytes, sends ten and is gone: a named fault, spoken in real HTTP."""
-
-    def answer() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # the test is over
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789")
-            connection.close()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=answer, daemon=True).start()
-        yield ObjectStore(settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{listener.getsockname()[1]}"}))
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_read_when_the_connection_breaks_midway_is_unavailable_and_never_short(
-    half_answering: ObjectStore, tmp_path: Path
-) -> None:
-    with pytest.raises(StoreUnavailableError):
-        half_answering.get_bytes("a")
-    with pytest.raises(StoreUnavailableError):
-        half_answering.get_range("a", 0, 1000)
-    with pytest.raises(StoreUnavailableError):
-        half_answering.download("a", tmp_path / "a")
-    with pytest.raises(StoreUnavailableError), half_answering.open("a") as stream:
-        stream.read()
-
-
 Serve = Callable[[Callable[[socket.socket], None]], ObjectStore]
 
 
@@ -113,6 +80,31 @@ def odd_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             return ObjectStore(settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{listener.getsockname()[1]}"}))
 
         yield serve
+
+
+@pytest.fixture
+def half_answering(odd_server: Serve) -> ObjectStore:
+    """A store whose server promises 1000 bytes, sends ten and is gone."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789")
+        connection.close()
+
+    return odd_server(answer)
+
+
+def test_read_when_the_connection_breaks_midway_is_unavailable_and_never_short(
+    half_answering: ObjectStore, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreUnavailableError):
+        half_answering.get_bytes("a")
+    with pytest.raises(StoreUnavailableError):
+        half_answering.get_range("a", 0, 1000)
+    with pytest.raises(StoreUnavailableError):
+        half_answering.download("a", tmp_path / "a")
+    with pytest.raises(StoreUnavailableError), half_answering.open("a") as stream:
+        stream.read()
 
 
 def test_operation_when_the_server_hangs_fails_in_time_and_does_not_ask_again(odd_server: Serve) -> None:
