@@ -117,6 +117,6 @@ class SystemMetrics(Collector):
 
     def _of_redis(self) -> list[Metric]:
         waiting = GaugeMetricFamily("stt_queue_jobs", "Jobs that wait in the queue.", labels=["priority"])
-        for priority, jobs in self._services.queue.sizes().items():
+        for priority, jobs in self._services.queue.statistics().items():
             waiting.add_metric([priority.value], jobs)
         return [waiting]

@@ -90,7 +90,7 @@ class Sender:
             "priority": Priority.HIGH,
             "owner": self.caller.key_id,
         }
-        submission = self.services.submissions.submit(
+        submission = self.services.submissions.create_task(
             form.file.file,
             filename=form.file.filename or "",
             size_bytes=form.file.size or 0,

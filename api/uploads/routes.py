@@ -96,7 +96,7 @@ async def upload_task(
     """
     async with _recording(form, request) as recording:
         submission = await run_in_threadpool(
-            services.submissions.submit,
+            services.submissions.create_task,
             recording.file,
             filename=form.filename or recording.filename or "",
             size_bytes=recording.size or 0,

@@ -118,7 +118,7 @@ class JobQueue:
 
     def ensure_room(self) -> None:
         """Raise QueueFullError when no further job can be accepted now."""
-        if sum(self.sizes().values()) >= self.max_size:
+        if sum(self.statistics().values()) >= self.max_size:
             raise self._full()
 
     def peek(self, count: int) -> list[str]:
@@ -160,7 +160,7 @@ class JobQueue:
             before = self._of_each(lambda pipeline, key: pipeline.zcount(key, "-inf", f"({score:.0f}"))
         return int(sum(before)) + 1
 
-    def sizes(self) -> dict[Priority, int]:
+    def statistics(self) -> dict[Priority, int]:
         """Return how many jobs wait, by priority."""
         with self.server.asking("counting"):
             sizes = self._of_each(lambda pipeline, key: pipeline.zcard(key))

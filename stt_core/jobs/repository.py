@@ -165,6 +165,10 @@ class JobRepository:
             self.get_job(job.job_id)  # which tells of one that is deleted
             raise ConflictError(f"Job {job.job_id} was changed by somebody else since version {job.version}.")
 
+    def update_status(self, job: JobModel, status: JobStatus) -> JobModel:
+        """Move the job to `status`; raises as `update_job`."""
+        return self.update_job(job, JobUpdate(status=status))
+
     def modify_job(self, job_id: str, change: Callable[[JobModel], JobUpdate | None]) -> JobModel:
         """Read the job, ask `change` what to write, write it, and start over where another writer came between.
 
@@ -180,6 +184,12 @@ class JobRepository:
             return job if update is None else self.update_job(job, update)
 
         return until_won(race)
+
+    def get_pending_jobs(self, limit: int = 100) -> list[JobModel]:
+        """Return up to `limit` jobs that wait for a run (`queued`), those queued first before the others."""
+        with mongo_errors("reading queued jobs"):
+            found = self.database.jobs.find({"status": JobStatus.QUEUED.value}).sort("queued_at", 1).limit(limit)
+            return list(_readable(found))
 
     def get_pending_members(self) -> list[str]:
         """Return the entry (`<job_id>:<attempt>`) of each job that belongs into the queue, those queued first first."""

@@ -121,7 +121,7 @@ class Submissions:
             limit=limit,
         )
 
-    def submit(
+    def create_task(
         self,
         file: BinaryIO,
         *,
@@ -194,8 +194,8 @@ class Submissions:
     ) -> tuple[Submission, str]:
         """Create a job whose recording the client puts into the object store itself; return it and the URL for that.
 
-        `complete` then queues it. What is asked for, and raised, is as in `submit`, as far as it does not depend on the
-        bytes; their number need not be known.
+        `complete` then queues it. What is asked for, and raised, is as in `create_task`, as far as it does not depend
+        on the bytes; their number need not be known.
         """
         self.ensure_acceptable(size_bytes)
         create = job_wished_for(filename, wishes, self._settings)

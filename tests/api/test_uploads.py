@@ -158,7 +158,7 @@ def test_upload_when_the_file_name_is_odd_then_shown_harmlessly_and_never_in_a_k
 @pytest.fixture
 def full_client(serve: Serve, settings: Settings, services: Services) -> Iterator[httpx.Client]:
     """A client of an API whose queue took its last job."""
-    room = sum(services.queue.sizes().values()) + 1
+    room = sum(services.queue.statistics().values()) + 1
     with serve(settings.model_copy(update={"queue_max_size": room})) as client:
         assert upload(client).status_code == 202
         yield client

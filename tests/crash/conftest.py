@@ -90,7 +90,7 @@ class System:
     def upload(self) -> str:
         """Upload the recording through the core, as the API does."""
         data = RECORDING.read_bytes()
-        return self.services.submissions.submit(
+        return self.services.submissions.create_task(
             io.BytesIO(data), filename="talk.ogg", size_bytes=len(data), language="en"
         ).job.job_id
 

@@ -148,7 +148,7 @@ def upload(services: Services) -> Upload:
     def upload(recording: bytes | str, **options: object) -> str:
         data = (DATA / recording).read_bytes() if isinstance(recording, str) else recording
         name = recording if isinstance(recording, str) else "bytes.wav"
-        submission = services.submissions.submit(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]
+        submission = services.submissions.create_task(io.BytesIO(data), filename=name, size_bytes=len(data), **options)  # type: ignore[arg-type]
         return submission.job.job_id
 
     return upload

@@ -37,7 +37,7 @@ def test_run_when_it_published_shows_the_figures_and_links_that_a_browser_can_op
 
 def test_tags_when_the_file_name_is_odd_hold_it_as_it_is(services: Services, run_job: RunJob) -> None:
     data = (DATA / "sample-01.mp3").read_bytes()
-    job_id = services.submissions.submit(io.BytesIO(data), filename=NAME, size_bytes=len(data)).job.job_id
+    job_id = services.submissions.create_task(io.BytesIO(data), filename=NAME, size_bytes=len(data)).job.job_id
     result = run_job(job_id)
     tags = run_tags(services.jobs.get_job(job_id))
     assert tags["stt/file"] == NAME

@@ -72,7 +72,7 @@ def test_enqueue_when_the_member_is_there_changes_nothing(queue: JobQueue) -> No
     assert not queue.enqueue("a:1", Priority.HIGH, _at(5))
 
     assert queue.peek(9) == ["a:1", "b:1"]
-    assert queue.sizes() == {Priority.HIGH: 0, Priority.NORMAL: 2, Priority.LOW: 0}
+    assert queue.statistics() == {Priority.HIGH: 0, Priority.NORMAL: 2, Priority.LOW: 0}
 
 
 def test_enqueue_when_the_queue_is_full_refuses_new_ones_only(settings: Settings) -> None:
@@ -103,7 +103,7 @@ def test_enqueue_when_many_come_at_once_never_exceeds_the_size(settings: Setting
         accepted = list(threads.map(add, range(60)))
 
     assert sum(accepted) == 17
-    assert sum(queue.sizes().values()) == 17
+    assert sum(queue.statistics().values()) == 17
     queue.close()
 
 
@@ -159,11 +159,11 @@ def test_position_counts_every_job_before_it(queue: JobQueue) -> None:
     assert queue.position("nobody:1") is None
 
 
-def test_sizes_count_by_priority(queue: JobQueue) -> None:
+def test_statistics_count_by_priority(queue: JobQueue) -> None:
     for index, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.LOW]):
         queue.enqueue(f"j{index}:1", priority, NOON)
 
-    assert queue.sizes() == {Priority.HIGH: 1, Priority.NORMAL: 0, Priority.LOW: 2}
+    assert queue.statistics() == {Priority.HIGH: 1, Priority.NORMAL: 0, Priority.LOW: 2}
     assert count_leases(queue) == 0
 
 
@@ -271,7 +271,7 @@ def test_every_operation_when_the_server_is_down_fails_fast_as_unavailable(setti
     for operation in (
         queue.ping,
         queue.ensure_room,
-        queue.sizes,
+        queue.statistics,
         queue.members,
         lambda: queue.peek(1),
         lambda: queue.position("a:1"),

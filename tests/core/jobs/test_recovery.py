@@ -251,7 +251,7 @@ def test_restore_queue_when_the_queue_is_full_takes_accepted_jobs_all_the_same(
     _store_waiting(database, 3)
 
     assert restore_queue(jobs, queue) == 3
-    assert sum(queue.sizes().values()) == 3
+    assert sum(queue.statistics().values()) == 3
     queue.close()
 
 

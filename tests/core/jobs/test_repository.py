@@ -144,17 +144,17 @@ def test_update_job_when_the_job_was_deleted_says_so(any_jobs: JobRepository) ->
         any_jobs.get_job(job.job_id)
 
 
-def test_update_job_follows_the_state_machine_and_refuses_every_other_step(any_database: Database) -> None:
+def test_update_status_follows_the_state_machine_and_refuses_every_other_step(any_database: Database) -> None:
     jobs = JobRepository(any_database)
     for start in JobStatus:
         for end in JobStatus:
             job = store_job(any_database, status=start)
             if end in TRANSITIONS[start]:
-                assert jobs.update_job(job, JobUpdate(status=end)).status is end
+                assert jobs.update_status(job, end).status is end
                 assert jobs.get_job(job.job_id).status is end
             else:
                 with pytest.raises(InvalidTransitionError, match=f"{start}.*{end}"):
-                    jobs.update_job(job, JobUpdate(status=end))
+                    jobs.update_status(job, end)
                 assert jobs.get_job(job.job_id) == job
 
 
@@ -178,7 +178,7 @@ def test_modify_job_when_there_is_nothing_to_do_writes_nothing(any_jobs: JobRepo
     assert any_jobs.get_job(job.job_id).version == 0
 
 
-def test_get_pending_members_gives_queued_ones_by_the_moment_they_were_queued(any_database: Database) -> None:
+def test_get_pending_jobs_gives_queued_ones_by_the_moment_they_were_queued(any_database: Database) -> None:
     for minute in (3, 1, 2):
         store_job(any_database, _id=f"q{minute}", status="queued", queued_at=MOMENT + timedelta(minutes=minute))
     for status in JobStatus:
@@ -186,6 +186,8 @@ def test_get_pending_members_gives_queued_ones_by_the_moment_they_were_queued(an
             store_job(any_database, status=status)
     jobs = JobRepository(any_database)
 
+    assert [job.job_id for job in jobs.get_pending_jobs()] == ["q1", "q2", "q3"]
+    assert [job.job_id for job in jobs.get_pending_jobs(limit=2)] == ["q1", "q2"]
     assert jobs.get_pending_members() == ["q1:0", "q2:0", "q3:0"]
 
 
@@ -196,6 +198,7 @@ def test_lists_when_one_document_is_damaged_give_the_others(any_database: Databa
     jobs = JobRepository(any_database)
 
     assert [job.job_id for job in jobs.get_jobs(["whole", "broken"])] == ["whole"]
+    assert [job.job_id for job in jobs.get_pending_jobs()] == ["whole"]
     assert [job.job_id for job in jobs.list_jobs().jobs] == ["whole"]
 
 

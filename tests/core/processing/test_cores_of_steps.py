@@ -48,7 +48,7 @@ class Recordings:
     def plan(self, name: str, *, slots: int, **options: object) -> tuple[Claim, list[ChunkBatch]]:
         """Upload a recording, claim its job, cut it up, and spread the chunks over steps."""
         data = (DATA / name).read_bytes()
-        job = self.services.submissions.submit(
+        job = self.services.submissions.create_task(
             io.BytesIO(data), filename=name, size_bytes=len(data), model=MODEL, **options
         ).job  # type: ignore[arg-type]
         claim = ensure_claim(self.services.jobs, job.job_id, f"run-of-{job.job_id}", attempt=None)

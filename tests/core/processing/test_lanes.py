@@ -37,17 +37,17 @@ def queued(jobs: JobRepository, lane: Lane = Lane.UPLOAD, backoff_seconds: float
 
 def test_has_upload_at_work_when_one_waits_or_has_a_run_says_so_and_of_no_other(jobs: JobRepository) -> None:
     backfill = queued(jobs, Lane.BACKFILL, backoff_seconds=-60)
-    jobs.update_job(queued(jobs, Lane.BACKFILL), JobUpdate(status=JobStatus.PROCESSING))
-    jobs.update_job(backfill, JobUpdate(status=JobStatus.PROCESSING))
+    jobs.update_status(queued(jobs, Lane.BACKFILL), JobStatus.PROCESSING)
+    jobs.update_status(backfill, JobStatus.PROCESSING)
     queued(jobs, backoff_seconds=600)
     cancel_job(jobs, queued(jobs).job_id)
     assert not jobs.has_upload_at_work()
 
     due = queued(jobs, backoff_seconds=-1)
     assert jobs.has_upload_at_work()
-    processing = jobs.update_job(due, JobUpdate(status=JobStatus.PROCESSING))
+    processing = jobs.update_status(due, JobStatus.PROCESSING)
     assert jobs.has_upload_at_work()
-    jobs.update_job(processing, JobUpdate(status=JobStatus.COMPLETED))
+    jobs.update_status(processing, JobStatus.COMPLETED)
     assert not jobs.has_upload_at_work()
 
 

@@ -59,7 +59,7 @@ def upload(services: Services, **options: object) -> Claim:
     """Upload a recording and claim its job."""
     data = PAUSES.read_bytes()
     given: Any = {"model": "demo", "language": "en"} | options
-    job = services.submissions.submit(io.BytesIO(data), filename=PAUSES.name, size_bytes=len(data), **given).job
+    job = services.submissions.create_task(io.BytesIO(data), filename=PAUSES.name, size_bytes=len(data), **given).job
     return ensure_claim(services.jobs, job.job_id, f"run-of-{job.job_id}", attempt=None)
 
 

@@ -23,4 +23,4 @@ def settings(settings: Settings) -> Settings:
 def upload(submissions: Submissions, data: bytes | None = None, **options: Any) -> JobModel:
     """Hand a recording in; it is English speech if no other is given."""
     data = RECORDING.read_bytes() if data is None else data
-    return submissions.submit(io.BytesIO(data), **{"filename": "talk.mp3", "size_bytes": len(data), **options}).job
+    return submissions.create_task(io.BytesIO(data), **{"filename": "talk.mp3", "size_bytes": len(data), **options}).job

@@ -53,7 +53,7 @@ def _is_clean(services: Services) -> bool:
     return not (services.jobs.list_jobs().jobs or services.store.list_keys("") or services.queue.members())
 
 
-def test_submit_when_all_is_well_stores_the_job_its_bytes_and_its_entry(services: Services) -> None:
+def test_create_task_when_all_is_well_stores_the_job_its_bytes_and_its_entry(services: Services) -> None:
     accepted = upload(services.submissions, priority=Priority.HIGH)
 
     job = services.jobs.get_job(accepted.job_id)
@@ -69,11 +69,11 @@ def test_submit_when_all_is_well_stores_the_job_its_bytes_and_its_entry(services
     assert (view.status, view.queue_position, view.model) == (JobStatus.QUEUED, 1, "demo")
 
 
-def test_submit_when_the_language_is_given_by_name_keeps_its_code(services: Services) -> None:
+def test_create_task_when_the_language_is_given_by_name_keeps_its_code(services: Services) -> None:
     assert services.jobs.get_job(upload(services.submissions, language=" English ").job_id).options.language == "en"
 
 
-def test_submit_when_the_model_is_a_path_of_the_settings_keeps_what_resolves_again(
+def test_create_task_when_the_model_is_a_path_of_the_settings_keeps_what_resolves_again(
     services: Services, tmp_path: Path
 ) -> None:
     bundled = Path("stt_core/whisper/data/ggml-demo.en-q5_1.bin")
@@ -97,7 +97,7 @@ def test_submit_when_the_model_is_a_path_of_the_settings_keeps_what_resolves_aga
         ("x" * 300, "x" * 255),
     ],
 )
-def test_submit_when_the_file_name_is_odd_shows_a_fit_one_and_never_uses_it(
+def test_create_task_when_the_file_name_is_odd_shows_a_fit_one_and_never_uses_it(
     services: Services, filename: str, shown: str
 ) -> None:
     job = upload(services.submissions, filename=filename)
@@ -120,7 +120,7 @@ def test_submit_when_the_file_name_is_odd_shows_a_fit_one_and_never_uses_it(
         (None, {"size_bytes": 3 * 1024**3}, FileTooLargeError),
     ],
 )
-def test_submit_when_something_is_wrong_refuses_it_and_leaves_nothing(
+def test_create_task_when_something_is_wrong_refuses_it_and_leaves_nothing(
     services: Services, data: bytes | None, options: dict[str, object], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -129,7 +129,7 @@ def test_submit_when_something_is_wrong_refuses_it_and_leaves_nothing(
     assert _is_clean(services)
 
 
-def test_submit_when_the_queue_is_full_refuses_it_and_leaves_nothing(
+def test_create_task_when_the_queue_is_full_refuses_it_and_leaves_nothing(
     services: Services,
 ) -> None:
     settings = services.settings.model_copy(update={"queue_max_size": 1})
@@ -146,7 +146,7 @@ def test_submit_when_the_queue_is_full_refuses_it_and_leaves_nothing(
     full.close()
 
 
-def test_submit_when_redis_is_down_refuses_it_and_leaves_nothing(
+def test_create_task_when_redis_is_down_refuses_it_and_leaves_nothing(
     services: Services,
 ) -> None:
     settings = services.settings.model_copy(update={"redis_port": free_port()})
@@ -172,7 +172,7 @@ class _Recording(io.BytesIO):
         return block
 
 
-def test_submit_when_redis_dies_during_the_upload_keeps_the_job_waiting(
+def test_create_task_when_redis_dies_during_the_upload_keeps_the_job_waiting(
     services: Services,
 ) -> None:
     with Wire(f"{services.settings.redis_host}:{services.settings.redis_port}") as wire:
@@ -181,7 +181,9 @@ def test_submit_when_redis_dies_during_the_upload_keeps_the_job_waiting(
         queue = JobQueue(settings)
         submissions = Submissions(settings, services.jobs, queue, services.store)
 
-        job = submissions.submit(_Recording(wire.close), filename="talk.mp3", size_bytes=RECORDING.stat().st_size).job
+        job = submissions.create_task(
+            _Recording(wire.close), filename="talk.mp3", size_bytes=RECORDING.stat().st_size
+        ).job
         view = JobService(settings, services.jobs, queue, services.store).view(job)
 
     assert (view.status, view.queue_position) == (JobStatus.QUEUED, None)
@@ -189,30 +191,30 @@ def test_submit_when_redis_dies_during_the_upload_keeps_the_job_waiting(
     assert services.queue.members() == {f"{job.job_id}:1"}
 
 
-def test_submit_when_the_upload_breaks_takes_back_the_job(services: Services) -> None:
+def test_create_task_when_the_upload_breaks_takes_back_the_job(services: Services) -> None:
     def broken() -> None:
         raise OSError(errno.EIO, "the disk broke")
 
     with pytest.raises(StoreRefusedError, match="the disk broke"):
-        services.submissions.submit(
+        services.submissions.create_task(
             cast("BinaryIO", _Recording(broken)), filename="talk.mp3", size_bytes=RECORDING.stat().st_size
         )
 
     assert _is_clean(services)
 
 
-def test_submit_when_the_job_is_cancelled_meanwhile_says_so_and_removes_the_bytes(services: Services) -> None:
+def test_create_task_when_the_job_is_cancelled_meanwhile_says_so_and_removes_the_bytes(services: Services) -> None:
     def cancel() -> None:
         services.tasks.cancel_task(services.jobs.list_jobs().jobs[0].job_id)
 
     with pytest.raises(JobFailedError, match="was cancelled"):
-        services.submissions.submit(_Recording(cancel), filename="talk.mp3", size_bytes=RECORDING.stat().st_size)
+        services.submissions.create_task(_Recording(cancel), filename="talk.mp3", size_bytes=RECORDING.stat().st_size)
 
     (job,) = services.jobs.list_jobs().jobs
     assert (job.status, services.store.list_keys(""), services.queue.members()) == (JobStatus.CANCELLED, [], set())
 
 
-def test_submit_when_the_store_is_down_leaves_a_job_that_failed_and_says_why(
+def test_create_task_when_the_store_is_down_leaves_a_job_that_failed_and_says_why(
     services: Services,
 ) -> None:
     settings = services.settings.model_copy(update={"minio_endpoint": f"127.0.0.1:{free_port()}"})
@@ -229,7 +231,7 @@ def test_submit_when_the_store_is_down_leaves_a_job_that_failed_and_says_why(
     assert services.queue.members() == set()
 
 
-def test_submit_when_mongodb_dies_during_the_upload_takes_back_the_object(
+def test_create_task_when_mongodb_dies_during_the_upload_takes_back_the_object(
     services: Services,
 ) -> None:
     with Wire(services.settings.mongodb_url.removeprefix("mongodb://")) as wire:
@@ -247,7 +249,7 @@ def test_submit_when_mongodb_dies_during_the_upload_takes_back_the_object(
     assert (job.status, job.source) == (JobStatus.PENDING, None)
 
 
-def test_submit_when_an_answer_of_mongodb_is_lost_creates_one_job(
+def test_create_task_when_an_answer_of_mongodb_is_lost_creates_one_job(
     services: Services,
 ) -> None:
     with Wire(services.settings.mongodb_url.removeprefix("mongodb://")) as wire:
@@ -318,7 +320,7 @@ def test_complete_when_the_store_is_down_then_the_job_waits_for_the_next_try(ser
     assert services.submissions.complete(announced).status is JobStatus.QUEUED
 
 
-def test_submit_when_the_store_breaks_off_midway_then_all_of_it_is_sent_again_and_hashed_once(
+def test_create_task_when_the_store_breaks_off_midway_then_all_of_it_is_sent_again_and_hashed_once(
     services: Services,
 ) -> None:
     recording = wav() + random.Random(1).randbytes(PART_SIZE) + b"the middle" + random.Random(2).randbytes(PART_SIZE)
@@ -354,7 +356,7 @@ def test_presigned_url_when_clients_reach_the_store_elsewhere_then_leads_there(s
     assert url.startswith(f"https://files.example.org/{settings.minio_bucket}/uploads/x/incoming?")
 
 
-def test_submit_when_the_model_cannot_translate_then_refused(services: Services) -> None:
+def test_create_task_when_the_model_cannot_translate_then_refused(services: Services) -> None:
     with pytest.raises(TranslationUnsupportedError):
         upload(services.submissions, translate=True)
     assert services.jobs.list_jobs().jobs == []
