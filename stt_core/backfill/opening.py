@@ -111,6 +111,10 @@ def _open(
 
     def race() -> JobModel:
         item = _known(services, partition, source, there)
+        promised = item.latest_job_id
+        # Asked before the jobs are read: one that another run inserts in between is among them, and no second is made.
+        if promised and services.jobs.get_endings([promised]):
+            promised = None
         jobs = services.jobs.find_versions([partition])
         for job in jobs:
             if job.status is JobStatus.QUEUED and _etag(job) != there.etag:
@@ -123,7 +127,7 @@ def _open(
         latest = next((job for job in fitting if job.options == options), None)
         if latest is not None and latest.status not in (JobStatus.COMPLETED, JobStatus.CANCELLED):
             return latest
-        return _create(services, item, there, options)
+        return _create(services, item, there, options, promised)
 
     return until_won(race)
 
@@ -139,15 +143,16 @@ def _known(services: Services, partition: str, source: BackfillSource, there: St
     return BucketObjects.of(services).get(partition)
 
 
-def _create(services: Services, item: BucketObject, there: StoredObject, options: JobOptions) -> JobModel:
-    """Create the object's next job.
+def _create(
+    services: Services, item: BucketObject, there: StoredObject, options: JobOptions, promised: str | None
+) -> JobModel:
+    """Create the object's next job: the one that was promised and is not there yet, or another.
 
     Raises:
         ConflictError: Another run does so in this moment.
     """
-    job_id = item.latest_job_id
-    if job_id is None or services.jobs.get_endings([job_id]):
-        job_id = new_job_id()
+    job_id = promised or new_job_id()
+    if promised is None:
         update = ObjectUpdate(
             latest_job_id=job_id, etag=there.etag, size_bytes=there.size_bytes, last_modified=there.modified_at
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -67,6 +68,25 @@ def test_open_object_when_a_run_died_before_it_inserted_its_job_inserts_that(
     BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(latest_job_id=promised))
     services.jobs.delete_job(first.job_id)
     assert open_object(services, partition, "run-2").job_id == promised
+
+
+def test_open_object_when_another_run_inserts_the_promised_job_in_this_moment_takes_that(
+    services: Services, partition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, promised = open_object(services, partition, "run"), new_job_id()
+    BucketObjects.of(services).change(partition, lambda _: ObjectUpdate(latest_job_id=promised))
+    services.jobs.delete_job(first.job_id)
+    read = services.jobs.find_versions
+
+    def read_before_the_other_inserts(partitions: Iterable[str]) -> list[JobModel]:
+        monkeypatch.setattr(services.jobs, "find_versions", read)
+        seen = read(partitions)
+        open_object(services, partition, "other run")
+        return seen
+
+    monkeypatch.setattr(services.jobs, "find_versions", read_before_the_other_inserts)
+    assert open_object(services, partition, "run-2").job_id == promised
+    assert [job.job_id for job in services.jobs.find_versions([partition])] == [promised]
 
 
 @pytest.mark.parametrize(
