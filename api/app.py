@@ -19,7 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
-from api.auth import FreshKeys, Protection, describe_protection, warn_of_openness
+from api.auth import PAGE_FOLDER, FreshKeys, Protection, describe_protection, warn_of_openness
 from api.capacity import Capacity
 from api.examples import EXAMPLES
 from api.job_watch import Snapshots
@@ -28,7 +28,7 @@ from api.middleware import RequestScope
 from api.openai import routes as openai
 from api.problems import install_problem_handlers
 from api.readiness import Readiness
-from api.routes import backfill, events, health, results, tasks
+from api.routes import backfill, events, health, page, results, session, tasks
 from api.schemas import Problem
 from api.uploads import routes as uploads
 from stt_core.logs import get_logger, setup_logging
@@ -70,14 +70,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "tasks", "description": "Transcription jobs."},
             {"name": "backfill", "description": "The recordings of buckets, which Dagster transcribes as they are."},
             {"name": "openai", "description": "The same in the form of OpenAI's API, for programs written for it."},
+            {"name": "session", "description": "Signing in to the page at `/`."},
             {"name": "health", "description": "Whether the API lives, and whether its servers answer."},
         ],
     )
     app.add_middleware(Protection)
     app.add_middleware(RequestScope)
     install_problem_handlers(app)
-    for routes in (uploads, tasks, results, events, backfill, openai, health):
+    for routes in (uploads, tasks, results, events, backfill, openai, session, health, page):
         app.include_router(routes.router)
+    app.mount(PAGE_FOLDER, page.files)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 

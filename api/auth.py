@@ -44,9 +44,13 @@ from stt_core.settings import Settings
 
 logger = get_logger(__name__)
 
-#: Open to everybody: probes, and the pages that describe the API.
-_OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/redoc", "/openapi.json"})
-_OPEN_FOLDER = "/static-offline-docs/"
+#: Open to everybody: probes, the page for people and its way in, and the pages that describe the API.
+SESSION_PATH = "/api/v1/session"
+_OPEN_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/redoc", "/openapi.json", SESSION_PATH})
+PAGE_FOLDER = "/web"
+_OPEN_FOLDERS = ("/static-offline-docs/", f"{PAGE_FOLDER}/")
+#: Holds the token of a session.
+COOKIE = "stt_session"
 METRICS_PATH = "/metrics"
 #: What is nobody's own: figures of everybody's jobs, and the objects of buckets.
 _ADMIN_PATHS = (METRICS_PATH, "/api/v1/backfill/")
@@ -54,6 +58,8 @@ _ADMIN_PATHS = (METRICS_PATH, "/api/v1/backfill/")
 _OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 #: For so long a key that was revoked still opens, seconds; MongoDB is asked as seldom, however many requests come.
 FRESH_SECONDS = 3.0
+
+_HOW_TO_COME_IN = "Send one as `Authorization: Bearer …`; `stt keys create NAME`, on the server, makes one."
 
 _REFUSALS = problem_responses(UnauthorizedError, ForbiddenError, RateLimitedError, TooManyUploadsError)
 del _REFUSALS["default"]
@@ -123,7 +129,7 @@ class Protection:
             return
         request = Request(scope)
         try:
-            caller = await _authenticate(request)
+            caller = await authenticate(request)
             _ensure_scope(request, caller)
             allowance = await _count(request, caller)
         except SttError as error:
@@ -162,10 +168,17 @@ def describe_protection(document: dict[str, Any]) -> None:
 
 
 def _is_open(path: str) -> bool:
-    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER)
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
 
 
-async def _authenticate(request: Request) -> Caller:
+async def authenticate(request: Request) -> Caller:
+    """Return who sends a request: by its key, else by the session of its cookie.
+
+    Raises:
+        UnauthorizedError: It has neither, and one is asked for.
+        ForbiddenError: It has a cookie, and a page of another site sent it.
+        DatabaseUnavailableError: Keys are old, and MongoDB does not answer.
+    """
     services: Services = request.app.state.services
     settings = services.settings
     if settings.api_keys == "off":
@@ -173,14 +186,50 @@ async def _authenticate(request: Request) -> Caller:
     ring: KeyRing = await request.app.state.keys.ring()
     if settings.api_keys == "auto" and not ring.was_any and _is_local(request, settings):
         return Caller()  # also with a key: clients that must have one send any
-    token = _token(request)
-    key = ring.find(token) if token else None
+    if token := _token(request):
+        return Caller(await of_key(request, token))
+    cookie = request.cookies.get(COOKIE)
+    key_id = await run_in_threadpool(services.sessions.key_id, cookie) if cookie else None
+    key = ring.of_id(key_id) if key_id else None
     if key is None:
         raise UnauthorizedError(
-            "The API key is not in use (any more)." if token else "The request carries no API key.",
-            mend="Send one as `Authorization: Bearer …`; `stt keys create NAME`, on the server, makes one.",
+            "The session is over." if cookie else "The request carries no API key.", mend=_HOW_TO_COME_IN
         )
+    if request.method not in ("GET", "HEAD"):
+        ensure_own_page(request)
     return Caller(key)
+
+
+async def of_key(request: Request, token: str) -> ApiKey:
+    """Return the key of a token.
+
+    Raises:
+        UnauthorizedError: There is none that is in use.
+        DatabaseUnavailableError: Keys are old, and MongoDB does not answer.
+    """
+    ring: KeyRing = await request.app.state.keys.ring()
+    key = ring.find(token)
+    if key is None:
+        raise UnauthorizedError("The API key is not in use (any more).", mend=_HOW_TO_COME_IN)
+    return key
+
+
+def ensure_own_page(request: Request) -> None:
+    """Refuse what the page of another site may have sent with the cookie of a session.
+
+    `SameSite=Strict` keeps other sites out; other ports and hosts of the same site are none to it. Browsers name the
+    origin of whatever changes something.
+
+    Raises:
+        ForbiddenError: It names another.
+    """
+    origin = request.headers.get("origin", "")
+    settings: Settings = request.app.state.services.settings
+    ours = [request.headers.get("host"), urlsplit(settings.stt_api_url or "").netloc]
+    if origin.partition("://")[2] not in filter(None, ours):
+        raise ForbiddenError(
+            "A page of another site sent this.", mend="Use the page of this API, or an API key instead of a session."
+        )
 
 
 def _token(request: Request) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from stt_core.access.keys import ApiKeys
 from stt_core.access.limits import Limits
+from stt_core.access.sessions import Sessions
 from stt_core.errors import SttError
 from stt_core.jobs.chunks import ChunkRepository
 from stt_core.jobs.heartbeats import Heartbeats
@@ -50,6 +51,7 @@ class Services:
     tasks: JobService
     submissions: Submissions
     keys: ApiKeys
+    sessions: Sessions
     limits: Limits
     tallies: Tallies
 
@@ -66,7 +68,19 @@ class Services:
         tasks, submissions = JobService(settings, jobs, queue, store), Submissions(settings, jobs, queue, store)
         keys, limits, tallies = ApiKeys(database), Limits(queue.server, settings.queue_name), Tallies(database)
         return cls(
-            settings, database, jobs, chunks, heartbeats, queue, store, tasks, submissions, keys, limits, tallies
+            settings,
+            database,
+            jobs,
+            chunks,
+            heartbeats,
+            queue,
+            store,
+            tasks,
+            submissions,
+            keys,
+            Sessions(database),
+            limits,
+            tallies,
         )
 
     def prepare(self) -> None:

@@ -49,7 +49,11 @@ class KeyRing:
 
     def find(self, token: str) -> ApiKey | None:
         """Return the key of a token, if there is one."""
-        return self.keys.get(_digest(token))
+        return self.keys.get(digest(token))
+
+    def of_id(self, key_id: str) -> ApiKey | None:
+        """Return the key with that id, if it may be used now."""
+        return next((key for key in self.keys.values() if key.key_id == key_id), None)
 
 
 class ApiKeys:
@@ -84,7 +88,7 @@ class ApiKeys:
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         key = ApiKey(
             key_id=secrets.token_hex(6),
-            digest=_digest(token),
+            digest=digest(token),
             name=name,
             scopes=sorted(set(scopes)),
             rate=rate,
@@ -136,5 +140,6 @@ class ApiKeys:
         return KeyRing(keys, bool(documents))
 
 
-def _digest(token: str) -> str:
+def digest(token: str) -> str:
+    """Return what is kept of a token: its SHA-256, in hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()

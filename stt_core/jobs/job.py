@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from stt_core.jobs.metadata import Metadata, StoredMetadata
 from stt_core.logs import get_logger
 from stt_core.options import JobOptions
+from stt_core.settings import QualityName
 from stt_core.stores.documents import Document, utc_now
 from stt_core.transcript.document import QualityCheck
-from stt_core.warnings import RecordingWarnings
+from stt_core.warnings import RecordingWarnings, WarningName
 
 logger = get_logger(__name__)
 
@@ -317,14 +318,24 @@ class JobSummary(BaseModel):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     metadata: Metadata = {}
+    #: Of its transcript; None before there is one.
+    words: int | None = None
+    #: Kinds of loss and doubt, each once.
+    warnings: list[WarningName] = []
+    #: Checks of its quality that failed.
+    failed_checks: list[QualityName] = []
 
     @classmethod
     def of(cls, job: JobModel, **beside: Any) -> Self:
         """Return a job's; `beside` is what its document does not tell."""
+        result = job.result
         return cls(
             **job.model_dump(include=set(cls.model_fields) & set(JobModel.model_fields) - {"language"}),
             language=job.language or job.options.language,
             model=job.options.model_name,
+            words=result.words if result else None,
+            warnings=list(dict.fromkeys(one.name for one in result.warnings)) if result else [],
+            failed_checks=[check.name for check in result.checks if not check.passed] if result else [],
             **beside,
         )
 

@@ -128,6 +128,8 @@ class Database:
         self.chunks = self._database["chunks"]
         #: One document an API key.
         self.api_keys = self._database["api_keys"]
+        #: One document a session of somebody in a browser, `_id` = the SHA-256 of its token.
+        self.sessions = self._database["sessions"]
         #: One document of counts.
         self.tallies = self._database["tallies"]
         #: One document a job that is being processed: the latest sign of life of its run.
