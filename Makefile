@@ -41,11 +41,12 @@ test-system: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(ARGS)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev node_modules/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	npm run --silent lint
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -70,10 +71,16 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
+# Only what checks the page's scripts: nothing of it runs or is shipped.
+node_modules/.installed: package-lock.json
+	@command -v npm >/dev/null || { echo "'make lint' checks the page's scripts with npm: install Node.js 20 or later." >&2; exit 1; }
+	@npm ci --silent --no-fund --no-audit
+	@touch $@
+
 lock:
 	$(LOCK) pyproject.toml --group build --output-file requirements.lock
 	$(LOCK) pyproject.toml --group build --extra ctranslate2 --constraint requirements.lock --output-file requirements-ctranslate2.lock
 	$(LOCK) pyproject.toml --group build --group dev --extra ctranslate2 --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -164,6 +164,7 @@ def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes]) -> dict[s
 
 
 def _show_addresses(state: Mapping[str, Any]) -> None:
+    out.print(f"Page       {state.get('api_url')}", highlight=False, soft_wrap=True)
     out.print(f"API docs   {state.get('api_url')}/docs", highlight=False, soft_wrap=True)
     out.print(f"Dagster UI {state.get('dagster_url')}", highlight=False, soft_wrap=True)
 

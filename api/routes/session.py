@@ -35,9 +35,7 @@ class Whoami(BaseModel):
     @classmethod
     def of(cls, key: ApiKey | None, expires_at: datetime | None = None) -> Whoami:
         """Return who has a key; everybody where there is none."""
-        return cls(
-            name=key.name if key else None, scopes=key.scopes if key else [Scope.ADMIN], expires_at=expires_at
-        )
+        return cls(name=key.name if key else None, scopes=key.scopes if key else [Scope.ADMIN], expires_at=expires_at)
 
 
 @router.get(

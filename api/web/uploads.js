@@ -108,8 +108,8 @@ export function listen() {
     overlay.hidden = true;
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
-    send((await Promise.all(entries.map(filesOf))).flat());
+    const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+    send((await Promise.all(dropped.map(filesOf))).flat());
   });
   addEventListener("beforeunload", (event) => {
     if (uploads.some((upload) => upload.state !== "sent" && upload.state !== "refused")) event.preventDefault();
@@ -124,10 +124,11 @@ export function resume() {
 
 /**
  * The files of what was dropped, those of its folders too.
- * @param {FileSystemEntry | null} entry
+ * @param {FileSystemEntry | File | null} entry
  * @returns {Promise<File[]>}
  */
 async function filesOf(entry) {
+  if (entry instanceof File) return [entry];
   if (entry?.isFile) {
     return [await new Promise((found, failed) => /** @type {FileSystemFileEntry} */ (entry).file(found, failed))];
   }
