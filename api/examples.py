@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.openai.schemas import Model, ModelList
-from api.schemas import Alive, Ready
+from api.schemas import Alive, Ready, Whoami
+from stt_core.access.api_key import Scope
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.promoting import Promotion, PromotionFailure
 from stt_core.backfill.views import ObjectList, ObjectView, VersionView
@@ -176,6 +177,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         [_transcript],
         [verbose(_transcript)],
         [ModelList(data=_models)],
+        [Whoami(name="reporter", scopes=[Scope.READ, Scope.WRITE], expires_at=_CREATED + timedelta(hours=12))],
         [Alive()],
         [_ready],
     )

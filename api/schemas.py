@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 
+from stt_core.access.api_key import ApiKey, Scope
 from stt_core.backfill.objects import ObjectState
 from stt_core.jobs.job import JobStatus
 from stt_core.services import DependencyHealth
@@ -50,6 +52,25 @@ class Problem(BaseModel, json_schema_extra={"additionalProperties": False}):
     instance: Annotated[str, Field(description="The path that was asked for.")]
     request_id: Annotated[str, Field(description="Names the request in the log; also the `X-Request-ID` header.")]
     details: Annotated[dict[str, Any], Field(description="Facts for programs: limits, progress, wrong fields.")] = {}
+
+
+class SignIn(BaseModel, extra="forbid"):
+    """What somebody signs in with."""
+
+    key: Annotated[SecretStr, Field(max_length=200, description="A key of `stt keys create NAME`.")]
+
+
+class Whoami(BaseModel):
+    """Who asks."""
+
+    name: Annotated[str | None, Field(description="Name of the key; null where no keys are asked for.")]
+    scopes: Annotated[list[Scope], Field(description="What the caller may do.")]
+    expires_at: Annotated[datetime | None, Field(description="When the session is over; null without one.")] = None
+
+    @classmethod
+    def of(cls, key: ApiKey | None, expires_at: datetime | None = None) -> Whoami:
+        """Return who has a key; everybody where there is none."""
+        return cls(name=key.name if key else None, scopes=key.scopes if key else [Scope.ADMIN], expires_at=expires_at)
 
 
 class Alive(BaseModel):

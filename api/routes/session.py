@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field, SecretStr
 
 from api.auth import COOKIE, SESSION_PATH, authenticate, ensure_own_page, of_key
 from api.deps import ServicesDep
 from api.problems import problem_responses
+from api.schemas import SignIn, Whoami
 from api.uploads.reading import JsonRoute
-from stt_core.access.api_key import ApiKey, Scope
 from stt_core.errors import DatabaseUnavailableError, ForbiddenError, UnauthorizedError
 
 router = APIRouter(prefix=SESSION_PATH, tags=["session"], route_class=JsonRoute)
-
-
-class SignIn(BaseModel, extra="forbid"):
-    """What somebody signs in with."""
-
-    key: Annotated[SecretStr, Field(max_length=200, description="A key of `stt keys create NAME`.")]
-
-
-class Whoami(BaseModel):
-    """Who asks."""
-
-    name: Annotated[str | None, Field(description="Name of the key; null where no keys are asked for.")]
-    scopes: Annotated[list[Scope], Field(description="What the caller may do.")]
-    expires_at: Annotated[datetime | None, Field(description="When the session is over; null without one.")] = None
-
-    @classmethod
-    def of(cls, key: ApiKey | None, expires_at: datetime | None = None) -> Whoami:
-        """Return who has a key; everybody where there is none."""
-        return cls(name=key.name if key else None, scopes=key.scopes if key else [Scope.ADMIN], expires_at=expires_at)
 
 
 @router.get(

@@ -150,9 +150,10 @@ def _warn_once(notice: str) -> None:
 
 
 def _find(name: str, entry: CatalogEntry | None, settings: Settings) -> Path:
-    given = Path(name).expanduser()
-    if entry is None and name == settings.whisper_model and (given.is_file() or is_model_folder(given)):
-        return given.absolute()
+    if entry is None and name == settings.whisper_model:  # what others name is no path, and `~nobody` has no home
+        given = Path(name).expanduser()
+        if given.is_file() or is_model_folder(given):
+            return given.absolute()
     candidates = [path for path in _candidates(name, entry, settings) if path.is_file() or is_model_folder(path)]
     if candidates:
         return candidates[0]

@@ -37,8 +37,9 @@ def test_operations_when_described_then_have_a_readable_id_a_summary_and_a_descr
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 
     assert sorted(ids) == [
-        "cancel_task", "complete_task", "create_transcription", "create_translation", "delete_task",
-        "get_openai_model", "get_task_audio", "get_task_chunks", "get_task_events", "get_task_result",
+        "cancel_task", "complete_task", "create_session", "create_transcription", "create_translation",
+        "delete_session", "delete_task", "get_openai_model", "get_session", "get_task_audio", "get_task_chunks",
+        "get_task_events", "get_task_result",
         "get_task_status", "health", "list_bucket_objects", "list_openai_models", "list_tasks", "metrics",
         "presign_task", "promote_transcripts", "put_task", "ready", "retry_task", "upload_task",
     ]  # fmt: skip
@@ -91,7 +92,7 @@ def test_answers_when_described_then_each_status_has_its_errors(
 def test_routes_when_described_then_all_but_the_open_ones_take_a_key(document: dict[str, Any]) -> None:
     open_to_all = {path for path, _, operation in operations(document) if "security" not in operation}
 
-    assert open_to_all == {"/health", "/ready"}
+    assert open_to_all == {"/health", "/ready", "/api/v1/session"}
     assert set(document["components"]["securitySchemes"]) == {"key", "header"}
 
 

@@ -57,7 +57,7 @@ def test_resolving_when_a_model_is_not_downloaded_then_names_the_command(setting
         resolve_model("large-v3-turbo", settings)
 
 
-@pytest.mark.parametrize("name", ["bass", "", "../../etc/passwd", "/etc/passwd", "demo.bin", "x" * 300])
+@pytest.mark.parametrize("name", ["bass", "", "../../etc/passwd", "/etc/passwd", "demo.bin", "x" * 300, "~nobody"])
 def test_resolving_when_the_name_is_unknown_then_says_so(name: str, settings: Settings) -> None:
     with pytest.raises(ModelNotFoundError, match="no model named"):
         resolve_model(name, settings)
