@@ -33,7 +33,7 @@ from api.schemas import Problem
 from api.uploads import routes as uploads
 from stt_core.logs import get_logger, setup_logging
 from stt_core.services import Services
-from stt_core.settings import Settings, load_settings
+from stt_core.settings import Settings, former_settings, load_settings
 
 logger = get_logger(__name__)
 
@@ -104,6 +104,8 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         settings = given or load_settings()
         if given is None:
             setup_logging(settings.log_level, json=settings.log_json)
+            for notice in former_settings():
+                logger.warning("{}", notice)
         services = Services.open(settings)
         readiness = Readiness(services)
         app.state.services, app.state.readiness = services, readiness

@@ -22,7 +22,7 @@ from stt_core.engines.process import find_executable
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.jobs.queue import JobQueue
 from stt_core.logs import get_logger
-from stt_core.settings import Settings, load_settings
+from stt_core.settings import Settings, former_settings, load_settings
 from stt_core.stores.database import Database
 from stt_core.stores.object_store import ObjectStore
 from stt_core.whisper.models import resolve_model
@@ -76,12 +76,17 @@ def examine() -> list[Finding]:
         fields = (
             f"{len(Settings.model_fields)} settings are valid; {len(settings.model_fields_set)} are not the default"
         )
-        findings += [Finding("settings", fields), *_check_programs(settings)]
+        findings += [Finding("settings", fields), *_check_names(), *_check_programs(settings)]
         home = StackHome.at(settings.stt_home)
     except SttError as error:
         logger.debug("the settings are wrong: {}", error)
         return [*findings, _problem("settings", error)]
     return [*findings, *_check_home(home), *_check_servers(home, settings)]
+
+
+def _check_names() -> Iterator[Finding]:
+    for notice in former_settings():
+        yield Finding("settings", notice, "Remove it from .env or the environment.")
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, MongoDsn, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,6 +41,9 @@ WhisperEngine = Literal["auto", "whisper.cpp", "ctranslate2"]
 #: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
 WEBHOOK_SECRET_PREFIX = "whsec_"
 _WEBHOOK_KEY_BYTES = range(24, 65)
+_HIGH_FIRST = "high jobs are always next, and one start in five goes to the oldest lower job"
+#: Variables of former releases, and what does their work now.
+_FORMER = {"QUEUE_NORMAL_DELAY_SECONDS": _HIGH_FIRST, "QUEUE_LOW_DELAY_SECONDS": _HIGH_FIRST}
 
 
 class Settings(BaseSettings):
@@ -72,8 +76,6 @@ class Settings(BaseSettings):
     queue_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]{1,64}$")] = "stt:queue"
     queue_max_size: Annotated[int, Field(ge=1)] = 10_000
     queue_lease_seconds: Annotated[int, Field(ge=5)] = 60
-    queue_normal_delay_seconds: Annotated[int, Field(ge=0)] = 600
-    queue_low_delay_seconds: Annotated[int, Field(ge=0)] = 3600
 
     # Object store (S3): the bytes
     minio_endpoint: Annotated[str, Field(pattern=r"^[^/\s]+$")] = "localhost:9000"
@@ -233,8 +235,6 @@ class Settings(BaseSettings):
     def _check_ranges(self) -> Self:
         if self.mongodb_min_pool_size > self.mongodb_max_pool_size:
             raise ValueError("MONGODB_MIN_POOL_SIZE must not exceed MONGODB_MAX_POOL_SIZE")
-        if self.queue_normal_delay_seconds > self.queue_low_delay_seconds:
-            raise ValueError("QUEUE_NORMAL_DELAY_SECONDS must not exceed QUEUE_LOW_DELAY_SECONDS")
         if overlap := find_overlap(self.backfill_sources):
             raise ValueError(f"BACKFILL_SOURCES: {overlap[1].name} lies within {overlap[0].name}")
         for source in self.backfill_sources:
@@ -286,6 +286,15 @@ def load_settings() -> Settings:
     logger.info("settings loaded: mongodb_url={}", mask_secrets(settings.mongodb_url))
     logger.debug("settings: {!r}", settings)
     return settings
+
+
+def former_settings() -> list[str]:
+    """Return what to say of each variable that is set, in the environment or `.env`, and means nothing any more."""
+    file = Settings.model_config.get("env_file")
+    given = {name.upper() for name in (*os.environ, *(dotenv_values(str(file)) if file else ()))}
+    return [
+        f"{name} is set and has no meaning any more: {instead}." for name, instead in _FORMER.items() if name in given
+    ]
 
 
 def _explain(item: ErrorDetails) -> str:

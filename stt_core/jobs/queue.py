@@ -1,14 +1,9 @@
 """The priority queue in Redis: an index of the jobs that wait, never their truth.
 
-A member is `<job_id>:<attempt>`. Its score is the moment until which it can be overtaken, in milliseconds:
-
-    score = queued_at + delay(priority)
-
-with a delay of 0 for high, QUEUE_NORMAL_DELAY_SECONDS for normal and QUEUE_LOW_DELAY_SECONDS for low,
-and the smallest score is next. So a high job goes before every normal one queued less than ten minutes (the default)
-earlier, jobs of one priority leave in the order they came, and nothing starves: a normal job that has waited ten
-minutes is before every high one that comes later, a low one after an hour. The score follows from MongoDB alone, so
-that the queue can be rebuilt exactly after Redis lost it.
+A member is `<job_id>:<attempt>`, in the sorted set of its priority; its score is the moment at which it was queued, in
+milliseconds. The highest priority that waits is next, and within it who came first. So that nothing starves, one start
+in `FAIR_SHARE` goes to the oldest job of all lower priorities. The score follows from MongoDB alone, so that the queue
+can be rebuilt exactly after Redis lost it; the count of starts may be lost.
 
 Nothing is popped. A reader peeks, leases what it is about to start (`SET NX EX`), and the run that claims the job
 acknowledges it; a lease that is not followed by a claim runs out, and the member is seen again.
@@ -16,11 +11,11 @@ acknowledges it; a lease that is not followed by a claim runs out, and the membe
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast
 
 from redis.client import PubSub
@@ -46,7 +41,17 @@ redis.call('PUBLISH', ARGV[5], ARGV[1])
 return 1
 """
 
+# Whoever gets the lease starts the job, and only that is a start.
+_LEASE = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
+redis.call('INCR', KEYS[2])
+return 1
+"""
+
+#: From the highest to the lowest.
 _PRIORITIES = tuple(Priority)
+#: Of so many starts one goes to the oldest job of a lower priority than the highest that waits.
+FAIR_SHARE = 5
 
 
 class Doorbell:
@@ -72,12 +77,8 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self.name = settings.queue_name
-        self._keys = {priority: f"{self.name}:{priority}" for priority in _PRIORITIES}
-        self._delays_ms = {
-            Priority.HIGH: 0,
-            Priority.NORMAL: settings.queue_normal_delay_seconds * 1000,
-            Priority.LOW: settings.queue_low_delay_seconds * 1000,
-        }
+        self._keys = {priority: f"{self.name}:waiting:{priority}" for priority in _PRIORITIES}
+        self._starts = f"{self.name}:starts"
         self.max_size = settings.queue_max_size
         self._lease_seconds = settings.queue_lease_seconds
         self._timeout_seconds = settings.redis_timeout_seconds
@@ -85,6 +86,7 @@ class JobQueue:
         self.server = RedisServer(settings)
         self._redis = self.server.client
         self._enqueue_script = self._redis.register_script(_ENQUEUE)
+        self._lease_script = self._redis.register_script(_LEASE)
         logger.info("Redis queue opened: name={} max_size={}", self.name, self.max_size)
 
     def ping(self) -> float:
@@ -105,7 +107,7 @@ class JobQueue:
                 keys=list(self._keys.values()),
                 args=[
                     member,
-                    self.score(priority, queued_at),
+                    round(queued_at.timestamp() * 1000),
                     _PRIORITIES.index(priority) + 1,
                     self.max_size if bounded else 0,
                     self.name,
@@ -123,20 +125,22 @@ class JobQueue:
 
     def peek(self, count: int) -> list[str]:
         """Return the next members that nobody has leased, at most `count`, the next first. Nothing is removed."""
-        # Leased members stand at the head until their run claims them: look past them, boundedly.
+        # Leased members stand at the heads until their runs claim them: look past them, boundedly.
         window = count + 256
         with self.server.asking("peeking"):
             heads: list[list[tuple[str, float]]] = self._of_each(
                 lambda pipeline, key: pipeline.zrange(key, 0, window - 1, withscores=True)
             )
-            members = [member for member, _ in heapq.merge(*heads, key=lambda entry: entry[1])][:window]
-            leases = cast("list[str | None]", self._redis.mget([self._lease(m) for m in members])) if members else []
-        return [member for member, lease in zip(members, leases, strict=True) if lease is None][:count]
+            leases = [self._lease(member) for member, _ in chain(*heads)]
+            starts, *leased = cast("list[str | None]", self._redis.mget([self._starts, *leases]))
+        is_free = {lease: owner is None for lease, owner in zip(leases, leased, strict=True)}
+        free = [[entry for entry in head if is_free[self._lease(entry[0])]] for head in heads]
+        return list(islice(_in_order(free, int(starts or 0)), count))
 
     def lease(self, member: str, owner: str) -> bool:
         """Take a member for `QUEUE_LEASE_SECONDS`; return False when somebody has it."""
         with self.server.asking(f"leasing {member}"):
-            taken = self._redis.set(self._lease(member), owner, nx=True, ex=self._lease_seconds)
+            taken = self._lease_script(keys=[self._lease(member), self._starts], args=[owner, self._lease_seconds])
         logger.info("lease: member={} taken={}", member, bool(taken))
         return bool(taken)
 
@@ -151,14 +155,20 @@ class JobQueue:
         return any(removed)
 
     def position(self, member: str) -> int | None:
-        """Return the member's place in the queue (1 is next), or None when it does not wait."""
+        """Return the member's place in the queue (1 is next), or None when it does not wait.
+
+        It counts the jobs of higher priorities and the older ones of the same: a lower job that gets its share of the
+        starts may pass, and a member of a lower priority comes sooner than its place says.
+        """
         with self.server.asking(f"looking for {member}"):
-            scores = self._of_each(lambda pipeline, key: pipeline.zscore(key, member))
-            score = next((score for score in scores if score is not None), None)
-            if score is None:
-                return None
-            before = self._of_each(lambda pipeline, key: pipeline.zcount(key, "-inf", f"({score:.0f}"))
-        return int(sum(before)) + 1
+            ranks = self._of_each(lambda pipeline, key: pipeline.zrank(key, member))
+            sizes = self._of_each(lambda pipeline, key: pipeline.zcard(key))
+        return next((sum(sizes[:n]) + rank + 1 for n, rank in enumerate(ranks) if rank is not None), None)
+
+    def drop_former(self) -> None:
+        """Remove the entries of releases that scored them otherwise; their jobs are enqueued anew as missing ones."""
+        with self.server.asking("removing former entries"):
+            self._redis.delete(*(f"{self.name}:{priority}" for priority in _PRIORITIES))
 
     def statistics(self) -> dict[Priority, int]:
         """Return how many jobs wait, by priority."""
@@ -184,10 +194,6 @@ class JobQueue:
         finally:
             subscription.close()
 
-    def score(self, priority: Priority, queued_at: datetime) -> int:
-        """Return the score of a job, in milliseconds since 1970 (see the module's text)."""
-        return round(queued_at.timestamp() * 1000) + self._delays_ms[priority]
-
     def close(self) -> None:
         """Close the connections."""
         self.server.close()
@@ -209,3 +215,20 @@ class JobQueue:
             mend="Try again later, or raise QUEUE_MAX_SIZE.",
             max_size=self.max_size,
         )
+
+
+def _in_order(queues: list[list[tuple[str, float]]], starts: int) -> Iterator[str]:
+    """Yield members in the order in which they are to start.
+
+    Args:
+        queues: Members and scores, the oldest first, of each priority, the highest first.
+        starts: How many jobs were started before.
+    """
+    waiting = [deque(queue) for queue in queues if queue]
+    while waiting:
+        starts += 1
+        highest, *lower = waiting
+        is_theirs = lower and starts % FAIR_SHARE == 0
+        chosen = min(lower, key=lambda queue: queue[0][1]) if is_theirs else highest
+        yield chosen.popleft()[0]
+        waiting = [queue for queue in waiting if queue]

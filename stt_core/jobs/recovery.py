@@ -148,6 +148,7 @@ def restore_queue(jobs: JobRepository, queue: JobQueue, limit: int = 1000) -> in
     Returns:
         How many jobs were enqueued again.
     """
+    queue.drop_former()
     waiting = jobs.get_pending_members()
     entries = queue.members()  # read second: a job that was queued meanwhile is seen in both
     missing = [member for member in waiting if member not in entries][:limit]

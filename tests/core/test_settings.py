@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from stt_core.errors import ConfigurationError
 from stt_core.logs import setup_logging
-from stt_core.settings import Settings, get_settings, load_settings
+from stt_core.settings import Settings, former_settings, get_settings, load_settings
 
 ENV_EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -106,7 +106,6 @@ def test_settings_when_several_values_are_wrong_then_the_error_names_all(monkeyp
     ("wrong", "named"),
     [
         ({"MONGODB_MIN_POOL_SIZE": "11"}, "MONGODB_MIN_POOL_SIZE must not exceed MONGODB_MAX_POOL_SIZE"),
-        ({"QUEUE_NORMAL_DELAY_SECONDS": "9999"}, "must not exceed QUEUE_LOW_DELAY_SECONDS"),
     ],
 )
 def test_settings_when_two_values_contradict_then_the_error_names_both(
@@ -195,3 +194,17 @@ def test_env_example_when_read_then_it_shows_the_default(field: str) -> None:
     else:  # empty means unset, which only settings that are empty or have no fixed default may be
         information = Settings.model_fields[field]
         assert not information.default or information.default_factory is not None
+
+
+def test_former_settings_when_still_set_are_named_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert former_settings() == []
+    env_file = tmp_path / ".env"
+    env_file.write_text("queue_low_delay_seconds=1\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", str(env_file))
+    monkeypatch.setenv("QUEUE_NORMAL_DELAY_SECONDS", "600")
+
+    normal, low = former_settings()
+    assert normal.startswith("QUEUE_NORMAL_DELAY_SECONDS is set and has no meaning any more: high jobs are always next")
+    assert low.startswith("QUEUE_LOW_DELAY_SECONDS")

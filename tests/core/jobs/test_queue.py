@@ -35,16 +35,6 @@ def test_peek_when_priorities_differ_gives_high_before_normal_before_low_each_in
     assert queue.peek(0) == []
 
 
-def test_peek_when_a_normal_job_waited_ten_minutes_gives_it_before_later_high_ones(queue: JobQueue) -> None:
-    queue.enqueue("normal:1", Priority.NORMAL, _at(0))
-    queue.enqueue("low:1", Priority.LOW, _at(0))
-    queue.enqueue("high-599:1", Priority.HIGH, _at(599))
-    queue.enqueue("high-601:1", Priority.HIGH, _at(601))
-    queue.enqueue("high-3601:1", Priority.HIGH, _at(3601))
-
-    assert queue.peek(9) == ["high-599:1", "normal:1", "high-601:1", "low:1", "high-3601:1"]
-
-
 def test_peek_never_removes(queue: JobQueue) -> None:
     queue.enqueue("a:1", Priority.NORMAL, NOON)
 
@@ -301,7 +291,7 @@ def test_ping_when_the_server_accepts_and_never_answers_fails_in_time(settings: 
 
 
 def test_enqueue_when_something_else_lies_under_our_key_is_refused(queue: JobQueue, settings: Settings) -> None:
-    queue._redis.set(f"{settings.queue_name}:high", "a string")
+    queue._redis.set(f"{settings.queue_name}:waiting:high", "a string")
 
     with pytest.raises(QueueRefusedError, match="QUEUE_NAME"):
         queue.enqueue("a:1", Priority.HIGH, NOON)
