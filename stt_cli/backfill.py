@@ -82,7 +82,8 @@ def run(
     """Launch a backfill in Dagster, and write its id to standard output."""
     bucket, prefix = _split(where)
     which = _only_one(missing, failed, all_)
-    with open_api(api_url) as api, closing(DagsterClient(load_settings().dagster_url)) as dagster:
+    settings = load_settings()
+    with open_api(api_url) as api, closing(DagsterClient(settings.dagster_url, settings.dagster_login)) as dagster:
         if model is not None and model not in (there := api.models()):
             raise ModelNotFoundError(
                 f"The model {model} is not there.",

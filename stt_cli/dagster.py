@@ -105,10 +105,10 @@ class DagsterClient:
         url: Its address, such as http://127.0.0.1:3000.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
         local = httpx.URL(self._url).host in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(timeout=_TIMEOUT, trust_env=not local)
+        self._http = httpx.Client(timeout=_TIMEOUT, trust_env=not local, auth=login)
 
     def launch(self, partitions: Sequence[str], *, title: str, model: str | None) -> str:
         """Launch a backfill of those partitions and return its id.

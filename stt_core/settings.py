@@ -41,6 +41,8 @@ WhisperEngine = Literal["auto", "whisper.cpp", "ctranslate2"]
 #: What the secrets of Standard Webhooks begin with; their key follows in Base64, of this many bytes.
 WEBHOOK_SECRET_PREFIX = "whsec_"
 _WEBHOOK_KEY_BYTES = range(24, 65)
+#: Who signs in to the Dagster UI.
+DAGSTER_USER = "stt"
 _HIGH_FIRST = "high jobs are always next, and one start in five goes to the oldest lower job"
 #: Variables of former releases, and what does their work now.
 _FORMER = {"QUEUE_NORMAL_DELAY_SECONDS": _HIGH_FIRST, "QUEUE_LOW_DELAY_SECONDS": _HIGH_FIRST}
@@ -157,6 +159,7 @@ class Settings(BaseSettings):
     api_keys: Literal["auto", "required", "off"] = "auto"
     stt_dagster_port: Port = 3000
     stt_dagster_url: str | None = None
+    stt_dagster_password: SecretStr | None = None
     openai_wait_seconds: Seconds = 540.0
 
     # Logging
@@ -267,6 +270,12 @@ class Settings(BaseSettings):
     def dagster_url(self) -> str:
         """Address under which people reach the Dagster UI."""
         return (self.stt_dagster_url or f"http://127.0.0.1:{self.stt_dagster_port}").rstrip("/")
+
+    @property
+    def dagster_login(self) -> tuple[str, str] | None:
+        """User and password of the Dagster UI; None where it asks for none."""
+        password = self.stt_dagster_password
+        return (DAGSTER_USER, password.get_secret_value()) if password else None
 
 
 def load_settings() -> Settings:

@@ -126,12 +126,12 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 name="daemon",
                 command=[*dagster, "dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"],
                 environment=environment,
-                is_ready=lambda: _dagster_is_ready(dagster_url),
+                is_ready=lambda: _dagster_is_ready(dagster_url, settings.dagster_login),
             ),
             Part(
                 name="webserver",
                 command=[
-                    *(*dagster, "dagster_webserver"),
+                    *(*dagster, "stt_dagster.web_server"),
                     *("--workspace", str(workspace)),
                     *("--host", "127.0.0.1"),
                     *("--port", str(settings.stt_dagster_port)),
@@ -145,11 +145,11 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
     ]
 
 
-def _dagster_is_ready(url: str) -> bool:
+def _dagster_is_ready(url: str, login: tuple[str, str] | None) -> bool:
     """Tell whether the code location is loaded and every daemon has sent its first heartbeat."""
     body = {"query": _DAGSTER_HEALTH}
     try:
-        answer = httpx.post(f"{url}/graphql", json=body, timeout=_PROBE_SECONDS, trust_env=False).json()
+        answer = httpx.post(f"{url}/graphql", json=body, auth=login, timeout=_PROBE_SECONDS, trust_env=False).json()
         daemons = answer["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
         entries = answer["data"]["workspaceOrError"]["locationEntries"]
         loaded = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
