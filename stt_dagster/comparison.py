@@ -8,6 +8,7 @@ from pydantic import Field
 from stt_core.backfill.comparing import compare_versions, summarize
 from stt_core.backfill.reporting import plot, to_markdown
 from stt_dagster.assets import GROUP, bucket_transcripts
+from stt_dagster.config import PlainText
 from stt_dagster.logs import run_event_log
 from stt_dagster.resources import SttResource
 
@@ -15,9 +16,9 @@ from stt_dagster.resources import SttResource
 class ComparisonConfig(Config):
     """Which versions are compared."""
 
-    bucket: str = Field(default="", description="Where the objects are; empty for every source.")
-    prefix: str = Field(default="", description="What their keys in that bucket begin with.")
-    model: str = Field(default="", description="Only this one; empty for every other than the current version's.")
+    bucket: PlainText = Field(default="", description="Where the objects are; empty for every source.")
+    prefix: PlainText = Field(default="", description="What their keys in that bucket begin with.")
+    model: PlainText = Field(default="", description="Only this one; empty for every other than the current version's.")
     transcripts: int = Field(default=100, ge=1, le=1000, description="How many are compared, at the most.")
 
 

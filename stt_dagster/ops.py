@@ -32,6 +32,7 @@ from stt_core.processing.preparing import prepare_recording
 from stt_core.processing.publishing import publish_transcript
 from stt_core.processing.transcribing import transcribe_batch
 from stt_core.transcript.quality import CHECKS
+from stt_dagster.config import PlainText
 from stt_dagster.metadata import describe_audio, describe_checks, describe_transcript
 from stt_dagster.partitions import TRANSCRIPTS, observe_object
 from stt_dagster.resources import SttResource
@@ -42,7 +43,7 @@ from stt_dagster.tags import ATTEMPT, JOB_ID, MODEL
 class JobConfig(Config):
     """Which job a run works for."""
 
-    job_id: str = Field(description="The job, as the upload's answer named it.")
+    job_id: PlainText = Field(description="The job, as the upload's answer named it.")
     attempt: int | None = Field(default=None, description="The attempt the run is for; empty takes the current one.")
 
 

@@ -10,6 +10,7 @@ much as transcribing, and its run ends as cancelled.
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +20,16 @@ from tempfile import gettempdir
 from dagster import DagsterExecutionInterruptedError, DagsterRunStatus, OpExecutionContext, RetryPolicy
 
 from stt_core.disk import disk_errors
-from stt_core.errors import EngineStoppedError, JobNotFoundError, RunInterruptedError, SttError, SupersededError
+from stt_core.errors import (
+    EngineStoppedError,
+    InvalidInputError,
+    JobNotFoundError,
+    RunInterruptedError,
+    SttError,
+    SupersededError,
+)
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
-from stt_core.jobs.job import JobError, JobModel, JobStage, JobStatus, Lane
+from stt_core.jobs.job import JOB_ID_PATTERN, JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
 from stt_core.logs import get_logger, log_context, log_exception
 from stt_core.processing.lanes import lower_priority
@@ -53,6 +61,9 @@ def is_last_try(context: OpExecutionContext) -> bool:
     return context.retry_number >= RETRY_POLICY.max_retries
 
 
+_HOW_TO_NAME = "Set job_id to the id that the upload was answered with: 32 hexadecimal digits."
+
+
 @contextmanager
 def job_step(
     context: OpExecutionContext,
@@ -79,6 +90,8 @@ def job_step(
     with step_process(), run_event_log(), ExitStack() as logging_context:
         logging_context.enter_context(log_context(run_id=context.run_id))
         try:
+            if isinstance(job, str) and not re.fullmatch(JOB_ID_PATTERN, job):  # nor repeated: it may be a secret
+                raise InvalidInputError("What the run was launched for is no job.", mend=_HOW_TO_NAME)
             job_id, attempt = (job, attempt) if isinstance(job, str) else job()
             logging_context.enter_context(log_context(job_id=job_id))
             claim = ensure_claim(
