@@ -24,6 +24,8 @@ from stt_core.errors import (
     EngineStoppedError,
     InvalidInputError,
     JobNotFoundError,
+    ObjectNotFoundError,
+    PreparedAudioGoneError,
     RunInterruptedError,
     SttError,
     SupersededError,
@@ -122,8 +124,13 @@ def job_step(
             raise failure_of(problem) from interrupt
         except Exception as error:
             log_exception(logger, f"step {context.op.name}", error)
+            # A run that is re-executed from its failure has no step that would prepare again.
+            is_lost = isinstance(error, ObjectNotFoundError) and stage is not JobStage.PREPARING
+            is_lost = is_lost and context.run.parent_run_id is None
+            if is_lost:
+                error = PreparedAudioGoneError(str(error), mend="The next attempt prepares it again.")
             problem = describe_error(error, stage)
-            if problem.transient and not is_last_try(context):
+            if problem.transient and not is_lost and not is_last_try(context):
                 logger.warning(
                     "try {} of {} failed, trying again", context.retry_number + 1, RETRY_POLICY.max_retries + 1
                 )

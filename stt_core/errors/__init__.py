@@ -28,8 +28,8 @@ what is wrong and, as `mend`, what the reader can do about it.
       TransientError
         RateLimitedError, TooManyUploadsError, DecoderError, EngineError, EngineTimeoutError, MissingChunksError,
         ModelDownloadError, ConflictError, QueueFullError, DiskFullError, PackageUnavailableError,
-        RunInterruptedError, BusyError, RequestInProgressError, StillAtWorkError, DatabaseUnavailableError,
-        QueueUnavailableError, StoreUnavailableError
+        PreparedAudioGoneError, RunInterruptedError, BusyError, RequestInProgressError, StillAtWorkError,
+        DatabaseUnavailableError, QueueUnavailableError, StoreUnavailableError
 
 A module here is about one noun. Whoever raises or catches an error takes it from the package.
 """

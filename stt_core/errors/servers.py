@@ -61,6 +61,13 @@ class ObjectNotFoundError(PermanentError):
     """An object that the truth names is not in the object store."""
 
     kind = "object-not-found"
+    status = 404
+
+
+class PreparedAudioGoneError(TransientError):
+    """What an earlier step of a run stored was removed meanwhile; the next attempt prepares it again."""
+
+    kind = "prepared-audio-gone"
 
 
 class ObjectChangedError(PermanentError):

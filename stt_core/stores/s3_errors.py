@@ -21,7 +21,9 @@ from stt_core.stores.connections import is_silence
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
 _FULL = {"XMinioStorageFull", "StorageFull", "QuotaExceeded", "InsufficientStorage"}
+#: The last two of a server that was restarted in the middle of an upload, and forgot the parts that it had.
 _TRY_AGAIN = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "SlowDownRead", "SlowDownWrite"}
+_TRY_AGAIN |= {"NoSuchUpload", "InvalidPart"}
 
 
 @contextmanager
@@ -40,7 +42,10 @@ def store_errors(operation: str) -> Iterator[None]:
             yield
     except S3Error as error:
         if error.code in _NOT_FOUND:
-            raise ObjectNotFoundError(f"There is no such object ({operation}).") from error
+            raise ObjectNotFoundError(
+                f"There is no such object ({operation}).",
+                mend="It was removed from the object store: put it back from a backup, or send the recording again.",
+            ) from error
         if error.code == "NoSuchBucket":
             raise BucketNotFoundError(
                 f"There is no such bucket ({operation}).",

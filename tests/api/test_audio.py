@@ -96,12 +96,12 @@ def test_audio_when_the_recording_has_not_arrived_then_409(client: httpx.Client,
     assert (response.status_code, kind_of(response)) == (409, "recording-gone")
 
 
-def test_audio_when_its_object_is_gone_then_500_by_name(client: httpx.Client, services: Services) -> None:
+def test_audio_when_its_object_is_gone_then_404_by_name(client: httpx.Client, services: Services) -> None:
     job_id = upload(client).json()["job_id"]
     services.store.remove_prefix(object_keys.source_prefix(job_id))
     response = client.get(f"/api/v1/tasks/{job_id}/audio")
 
-    assert (response.status_code, kind_of(response)) == (500, "object-not-found")
+    assert (response.status_code, kind_of(response)) == (404, "object-not-found")
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_result_when_completed_then_200_with_the_transcript(
     assert (view["status"], view["language"], view["result"]["words"]) == ("completed", "de", 2)
 
 
-def test_result_when_its_object_is_gone_then_500_by_name(client: httpx.Client, services: Services, job_id: str) -> None:
+def test_result_when_its_object_is_gone_then_404_by_name(client: httpx.Client, services: Services, job_id: str) -> None:
     publish(services, job_id)
     services.store.remove_prefix(object_keys.results_of_job(job_id))
     response = client.get(f"/api/v1/tasks/{job_id}/result")
 
-    assert (response.status_code, kind_of(response)) == (500, "object-not-found")
+    assert (response.status_code, kind_of(response)) == (404, "object-not-found")
 
 
 def test_model_when_it_is_a_path_then_no_answer_shows_more_than_its_name_and_no_caller_may_name_it(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from dagster import DagsterInstance
 
 from stt_core.errors import DatabaseUnavailableError, StoreUnavailableError
 from stt_core.jobs.claims import Claim
 from stt_core.jobs.job import JobStatus
+from stt_core.processing.handover import PreparedAudio, RecordingPlan
 from stt_core.services import Services
 from stt_core.settings import get_settings
 from tests.dagster.conftest import RunJob, Upload, raising, run_of
@@ -57,6 +60,31 @@ def test_failed_run_when_an_output_could_not_be_stored_is_an_outage(
     assert job.error is not None
     assert (job.error.kind, job.error.outage) == ("store-unavailable", True)
     assert job.error.message == "The object store is away. Start it."
+
+
+def test_prepared_audio_when_it_is_gone_is_prepared_again_by_the_next_attempt(
+    services: Services, upload: Upload, run_job: RunJob, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stt_dagster import ops
+
+    job_id = upload("sample-01.mp3")
+    plan = ops.plan_recording
+
+    def plan_without(services: Services, claim: Claim, prepared: PreparedAudio, **options: Any) -> RecordingPlan:
+        services.store.remove_prefix(f"audio/{job_id}/")
+        return plan(services, claim, prepared, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ops, "plan_recording", plan_without)
+        result = run_job(job_id, instance=instance)
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+
+    settle(instance, services, result.run_id)
+
+    job = services.jobs.get_job(job_id)
+    assert (job.status, job.attempt, job.failures) == (JobStatus.QUEUED, 2, 1)
+    assert job.error is not None and job.error.kind == "prepared-audio-gone"
+    assert run_job(job_id, instance=instance).success
 
 
 def test_retries_of_a_step_when_there_are_many_wait_no_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

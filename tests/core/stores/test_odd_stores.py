@@ -107,6 +107,18 @@ def test_read_when_the_connection_breaks_midway_is_unavailable_and_never_short(
         stream.read()
 
 
+def test_write_when_the_server_forgot_the_upload_is_an_outage_and_no_refusal(odd_server: Serve) -> None:
+    def forget(connection: socket.socket) -> None:
+        connection.recv(65536)
+        body = b"<Error><Code>NoSuchUpload</Code><Message>The upload does not exist.</Message></Error>"
+        head = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: "
+        connection.sendall(head + str(len(body)).encode() + b"\r\n\r\n" + body)
+        connection.close()
+
+    with pytest.raises(StoreUnavailableError, match="NoSuchUpload"):
+        odd_server(forget).put_bytes("a", b"bytes")
+
+
 def test_operation_when_the_server_hangs_fails_in_time_and_does_not_ask_again(odd_server: Serve) -> None:
     asked: list[bytes] = []
     store = odd_server(lambda connection: asked.append(connection.recv(65536)))
