@@ -21,13 +21,14 @@ from stt_core.jobs.recovery import cancel_job
 from stt_core.logs import get_logger, log_exception
 from stt_core.services import Services
 from stt_dagster.assets import bucket_transcripts
-from stt_dagster.jobs import partition_request
+from stt_dagster.jobs import job_of, partition_request
 from stt_dagster.metadata import describe_checks, describe_transcript
 from stt_dagster.partitions import BUCKET_OBJECTS
 from stt_dagster.resources import SttResource
-from stt_dagster.runs import latest_run, may_launch
+from stt_dagster.runs import latest_run, may_launch, settle_run
 from stt_dagster.runtime.names import SENSOR, UNFINISHED
 from stt_dagster.runtime.run_events import report_in_name_of_run
+from stt_dagster.tags import UNTOLD
 
 logger = get_logger(__name__)
 
@@ -52,7 +53,7 @@ def next_runs(instance: DagsterInstance, services: Services) -> list[RunRequest]
         if not instance.has_dynamic_partition(BUCKET_OBJECTS.name or "", job.partition or ""):
             logger.warning("job {} is cancelled: {} is gone", job.job_id, job.partition)
             cancel_job(services.jobs, job.job_id)
-        elif not is_held_back(job) and may_launch(instance, services, job):
+        elif not is_held_back(job) and _is_free(instance, services, job) and may_launch(instance, services, job):
             requests.append(partition_request(job, _run_before(instance, job)))
     return requests
 
@@ -112,6 +113,17 @@ def _report(instance: DagsterInstance, job: JobModel, is_current: bool) -> None:
             partition=job.partition,
         )
         report_in_name_of_run(instance, run_id, evaluation)
+
+
+def _is_free(instance: DagsterInstance, services: Services, job: JobModel) -> bool:
+    """Return whether no run is about to claim the job, nor was cancelled while it was, before anybody was told."""
+    run = latest_run(instance, job.partition or "")
+    if run is None or job_of(run) is not None:
+        return True
+    if run.status is DagsterRunStatus.CANCELED and run.tags.get(UNTOLD) != "false":
+        settle_run(instance, services, run)
+        return False
+    return run.is_finished
 
 
 def _run_before(instance: DagsterInstance, job: JobModel) -> DagsterRun | None:

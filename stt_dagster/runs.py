@@ -27,7 +27,9 @@ logger = get_logger(__name__)
 #: A run that gives signs of life, and claims no job, is ended after so many times `START_TIMEOUT_SECONDS`: it is not
 #: dead but slow, on a machine under load, and what it has done would be done again.
 _LIVING_PATIENCE = 10
-#: Failed runs that are settled at one look.
+#: How runs for objects may end before they have a job.
+_WITHOUT_JOB = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+#: Runs that are settled at one look.
 _MOST_UNTOLD = 8
 #: Jobs that are looked after together; more are never processing at once.
 _MOST_JOBS = 1000
@@ -46,21 +48,21 @@ def settle_run(instance: DagsterInstance, services: Services, run: DagsterRun) -
     """
     if job := job_of(run):
         _settle(instance, services, run, *job)
-    elif is_transcription(run) and run.status is DagsterRunStatus.FAILURE:
+    elif is_transcription(run) and run.status in _WITHOUT_JOB and run.tags.get(UNTOLD) != "false":
         try:
-            _open_job(instance, services, run)
+            _settle_without_job(instance, services, run)
         except TransientError:
             instance.add_run_tags(run.run_id, {UNTOLD: "true"})  # no job says that there is something to do
             raise
 
 
 def settle_untold_runs(instance: DagsterInstance, services: Services) -> None:
-    """Settle failed runs for objects whose end nobody could be told of, unless their object had another run since."""
-    untold = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags={UNTOLD: "true"})
+    """Settle runs for objects whose end nobody could be told of, unless their object had another run since."""
+    untold = RunsFilter(statuses=_WITHOUT_JOB, tags={UNTOLD: "true"})
     for run in instance.get_runs(untold, limit=_MOST_UNTOLD):
         latest = latest_run(instance, run.tags[PARTITION])
         if latest is not None and latest.run_id == run.run_id:
-            _open_job(instance, services, run)
+            _settle_without_job(instance, services, run)
         instance.add_run_tags(run.run_id, {UNTOLD: "false"})
 
 
@@ -155,8 +157,19 @@ def latest_run(instance: DagsterInstance, partition: str) -> DagsterRun | None:
     return next(iter(instance.get_runs(RunsFilter(tags={PARTITION: partition}), limit=1)), None)
 
 
-def _open_job(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
-    """Open the job for an object whose run failed before it had, so that there is a next attempt."""
+def _settle_without_job(instance: DagsterInstance, services: Services, run: DagsterRun) -> None:
+    """Settle a run for an object that had no job when it ended.
+
+    One that failed is given a job, so that there is a next attempt. One that was cancelled may have opened its job, and
+    not have said so yet: that waits for no other run.
+    """
+    if run.status is DagsterRunStatus.CANCELED:
+        for job in services.jobs.find_versions([run.tags[PARTITION]]):
+            if job.status is JobStatus.QUEUED:
+                logger.warning("job {} is cancelled, as run {} was that was launched for it", job.job_id, run.run_id)
+                cancel_job(services.jobs, job.job_id)
+        instance.add_run_tags(run.run_id, {UNTOLD: "false"})  # what is queued from now on is none of its business
+        return
     reason, error = why_run_ended(instance, run)
     if error is not None and not error.transient:
         return

@@ -19,11 +19,13 @@ from tests.dagster.conftest import TRANSCRIPTS, Configure, Materialize, Put, cur
 from tests.multilingual_model import MODEL
 
 
-def failed_run(instance: DagsterInstance, partition: str) -> DagsterRun:
+def failed_run(
+    instance: DagsterInstance, partition: str, status: DagsterRunStatus = DagsterRunStatus.FAILURE
+) -> DagsterRun:
     return create_run_for_test(
         instance,
         job_name="__ASSET_JOB",
-        status=DagsterRunStatus.FAILURE,
+        status=status,
         asset_selection=frozenset({TRANSCRIPTS}),
         tags={"dagster/partition": partition, "dagster/backfill": "mine"},
     )
@@ -107,6 +109,40 @@ def test_run_when_it_fails_before_it_opened_a_job_and_mongodb_is_away_gets_anoth
     jobs = [(job.status, job.attempt) for job in services.jobs.find_versions([partition])]
     assert jobs == ([] if had_another_run else [(JobStatus.QUEUED, 1)])
     assert run_of(instance, unopened.run_id).tags["stt/untold"] == "false"
+
+
+@pytest.mark.parametrize("told_by", ["cancellation_sensor", "backfill_sensor"])
+def test_run_when_it_is_cancelled_before_it_is_known_to_have_opened_a_job_takes_that_with_it(
+    services: Services, put: Put, instance: DagsterInstance, told_by: str
+) -> None:
+    from stt_dagster.backfill_runs import next_runs
+    from stt_dagster.runs import settle_run
+
+    partition = put()
+    run = failed_run(instance, partition, DagsterRunStatus.CANCELED)
+    job = open_object(current(), partition, run.run_id)
+    if told_by == "cancellation_sensor":
+        settle_run(instance, current(), run)
+
+    assert next_runs(instance, current()) == []
+    assert services.jobs.get_job(job.job_id).status is JobStatus.CANCELLED
+    later = open_object(current(), partition, "another run, which died")
+    settle_run(instance, current(), run_of(instance, run.run_id))
+    [request] = next_runs(instance, current())
+    assert request.run_key == f"{later.job_id}:1"
+
+
+def test_job_when_the_run_that_opened_it_is_about_to_claim_it_gets_no_other(
+    put: Put, instance: DagsterInstance
+) -> None:
+    from stt_dagster.backfill_runs import next_runs
+
+    partition = put()
+    run = failed_run(instance, partition, DagsterRunStatus.STARTED)
+    open_object(current(), partition, run.run_id)
+    assert next_runs(instance, current()) == []
+    instance.report_run_failed(run)
+    assert len(next_runs(instance, current())) == 1
 
 
 def test_waiting_job_when_its_partition_is_gone_is_cancelled(
