@@ -16,6 +16,7 @@ from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
 from stt_cli.follow import upload_and_wait
 from stt_cli.local_stack.home import StackHome, is_free
+from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import running_state
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
@@ -75,13 +76,9 @@ def _api(settings: Settings) -> Iterator[str]:
             "stt_dagster_url": None,
         }
     )
-    with home.log_file.open("a", encoding="utf-8", buffering=1) as log, ExitStack() as context:
-
-        def write_line(part: str, line: str) -> None:
-            log.write(f"{part:<9} | {line}\n")
-
+    with ExitStack() as context:
         with err.status("starting the stack"):
-            context.enter_context(running_stack(own, write_line=write_line))
+            context.enter_context(running_stack(own, write_line=LogFile(home.log_file).write))
         note(f"The stack is ready: API {own.api_url}/docs, Dagster UI {own.dagster_url}, log {home.log_file}")
         yield own.api_url
         note("Stopping the stack; `stt up` starts it again, with this job still there.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stt_cli import backfill, demo, doctor, keys, models, stack, tasks
+from stt_cli import backfill, demo, doctor, keys, logs, models, stack, tasks
 from stt_cli.console import show_error
 from stt_core.errors import SttError
 from stt_core.logs import get_logger, setup_logging
@@ -42,6 +42,7 @@ def main(
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.ps)
+app.command()(logs.logs)
 app.command()(tasks.transcribe)
 app.command("list")(tasks.list_jobs)
 app.command()(tasks.status)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
@@ -20,12 +16,13 @@ from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
 from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import AlreadyRunningError, running_process, running_state, sweep
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.local_stack.supervisor import StartupError
 from stt_core.errors import ConfigurationError, SttError
-from stt_core.logs import get_logger, setup_logging
+from stt_core.logs import get_logger, setup_logging, unlogged
 from stt_core.settings import Settings, load_settings
 from stt_core.stores.object_store import ObjectStore
 
@@ -34,8 +31,6 @@ logger = get_logger(__name__)
 #: `stt down` waits so long for an orderly end (the supervisor's own limit is under 15 s) before it kills, seconds.
 _DOWN_SECONDS = 20.0
 _INTERVAL = 0.1
-#: The log of a detached stack is begun anew at this size, bytes; the one before is kept as stack.log.1.
-_LOG_BYTES = 10 * 2**20
 
 
 class NotRunningError(ConfigurationError):
@@ -87,8 +82,20 @@ def ps() -> None:
 
 def _run_in_foreground(settings: Settings) -> None:
     home = StackHome.at(settings.stt_home)
-    write_line = _bounded(home.log_file)
-    setup_logging(settings.log_level, sink=lambda message: write_line("stt", _sentence(message.record)))
+    log = LogFile(home.log_file)
+    is_detached = log.is_at(sys.stderr.fileno())
+
+    @unlogged
+    def write_line(part: str, line: str) -> None:
+        log.write(part, line)
+        if not is_detached:
+            write_log_line(part, line)
+
+    def write_own_lines(message: str) -> None:
+        for line in message.splitlines():
+            write_line("stt", line)
+
+    setup_logging(settings.log_level, json=settings.log_json, sink=write_own_lines)
     # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -102,28 +109,6 @@ def _run_in_foreground(settings: Settings) -> None:
     except SttError:
         setup_logging("ERROR")  # the command's last line says it, as for every other command
         raise
-
-
-def _bounded(log: Path) -> Callable[[str, str], None]:
-    """Return what writes a line of the log; where standard error is that file, it is begun anew in time."""
-    descriptor = sys.stderr.fileno()
-    if not log.exists() or not os.path.samestat(os.fstat(descriptor), log.stat()):
-        return write_log_line
-    turn = threading.Lock()
-
-    def write(part: str, line: str) -> None:
-        with turn:
-            write_log_line(part, line)
-            if os.fstat(descriptor).st_size > _LOG_BYTES:
-                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-                os.ftruncate(descriptor, 0)
-
-    return write
-
-
-def _sentence(record: Mapping[str, Any]) -> str:
-    trace = record["extra"].get("_trace", "")
-    return f"{record['extra'].get('_icon', '')} {record['message']}" + (f"\n{trace}" if trace else "")
 
 
 def _start_detached(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from stt_cli.local_stack.home import StackHome, free_port
+from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import Guard
 from stt_cli.main import app
 from stt_core.engines.process import find_executable
@@ -142,19 +143,14 @@ def test_up_when_a_port_is_taken_then_names_port_and_variable(stack: Stack, tmp_
     assert marked(other.home) == []
 
 
-def test_log_when_it_grows_then_is_begun_anew_and_no_line_is_lost(tmp_path: Path) -> None:
-    script = """
-import sys
-from pathlib import Path
-from stt_cli import stack
-stack._LOG_BYTES = 2000
-write = stack._bounded(Path(sys.argv[1]))
-for number in range(100):
-    write("api", f"line {number} " + "x" * 20)
-"""
+def test_log_when_it_grows_then_is_begun_anew_and_no_line_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_cli.local_stack.log_file._LOG_BYTES", 2000)
     log = tmp_path / "stack.log"
-    with log.open("ab") as file:
-        subprocess.run([sys.executable, "-c", script, str(log)], stderr=file, check=True)
+    file = LogFile(log)
+    for number in range(100):
+        file.write("api", f"line {number} " + "x" * 20)
     before, now = (tmp_path / "stack.log.1").read_text().splitlines(), log.read_text().splitlines()
     assert len("".join(before)) < 2200 and len("".join(now)) < 2200
     numbers = [int(line.split(" line ")[1].split()[0]) for line in before + now]
