@@ -32,6 +32,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -118,6 +119,13 @@ def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
         diagnose=False,
         backtrace=False,
     )
+
+
+def form_line(level: str, module: str, text: str) -> str:
+    """Return what another program wrote just now in the form of our lines; an unknown level is INFO."""
+    level = level if level in _ICONS else "INFO"
+    now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return f"{now} {level: <7} {_ICONS[level]} {module} {mask_secrets(text)}"
 
 
 def _write_line(sink: Callable[[Any], None], message: Any) -> None:
@@ -363,12 +371,22 @@ def log_exception(logger: Logger, where: str, error: BaseException, seconds: flo
     """Log an exception unless it was logged already: the innermost `@logged` function speaks, the rest are still."""
     if getattr(error, "_stt_logged", False):
         return
-    error._stt_logged = True  # type: ignore[attr-defined]
+    mark_as_told(error)
     message = f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}"
-    if isinstance(error, SttError) and (error.expected or error.outage):
+    if is_told_without_trace(error):
         logger.warning("{}", message)
     else:
         logger.opt(exception=error).error("{}", message)
+
+
+def is_told_without_trace(error: BaseException) -> bool:
+    """Tell whether an error is one that `log_exception` tells in one line."""
+    return isinstance(error, SttError) and (error.expected or error.outage)
+
+
+def mark_as_told(error: BaseException) -> None:
+    """Have `log_exception` say nothing of an error, since the log was told already."""
+    error._stt_logged = True  # type: ignore[attr-defined]
 
 
 def _render_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
