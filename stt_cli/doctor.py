@@ -6,7 +6,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
+from dotenv import dotenv_values
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -31,6 +33,9 @@ logger = get_logger(__name__)
 
 #: Less free disk is a problem, bytes: an hour of audio needs 115 MB while it is worked on, a model up to 3 GB.
 LEAST_FREE_DISK = 2 * 1024**3
+#: How like a setting's name a variable's is that may be meant for it, and how those begin that are for nobody else.
+_NEAR = 0.8
+_OUR_NAMES = ("STT_", "WHISPER_")
 #: The embedded servers, and what they are to the core.
 _DEPENDENCIES: dict[str, tuple[str, type[Database] | type[JobQueue] | type[ObjectStore]]] = {
     "mongo": ("mongodb", Database),
@@ -76,12 +81,22 @@ def examine() -> list[Finding]:
         fields = (
             f"{len(Settings.model_fields)} settings are valid; {len(settings.model_fields_set)} are not the default"
         )
-        findings += [Finding("settings", fields), *_check_programs(settings)]
+        findings += [Finding("settings", fields), *check_names(), *_check_programs(settings)]
         home = StackHome.at(settings.stt_home)
     except SttError as error:
         logger.debug("the settings are wrong: {}", error)
         return [*findings, _problem("settings", error)]
     return [*findings, *_check_home(home), *_check_servers(home, settings)]
+
+
+def check_names() -> Iterator[Finding]:
+    """Find the variables of `.env` that are no setting, and are named nearly as one."""
+    known = [name.upper() for name in Settings.model_fields]
+    for name in dotenv_values(".env"):
+        near = get_close_matches(name, known, n=2, cutoff=_NEAR)
+        if name not in known and (near or name.startswith(_OUR_NAMES)):
+            meant = f"Is {' or '.join(near)} meant?" if near else "`.env.example` lists those that there are."
+            yield Finding(name, f"{name} in .env is no setting: it changes nothing", meant, is_problem=True)
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
@@ -113,12 +128,25 @@ def _check_servers(home: StackHome, settings: Settings) -> Iterator[Finding]:
     if state:
         yield Finding("stack", f"runs: API {state['api_url']}, Dagster UI {state['dagster_url']}")
     else:
+        yield Finding("stack", "does not run here; `stt up` starts it")
         yield from _check_ports(settings)
     silent = set() if state else {server.name for server in embedded}
     reached = reached_settings(settings)
     for name, (dependency, service) in _DEPENDENCIES.items():
         if name not in silent:
             yield _check(dependency, lambda service=service: f"answers in {service(reached).ping() * 1000:.1f} ms")  # type: ignore[misc]
+    if "s3" not in silent:
+        yield from _check_sources(reached)
+
+
+def _check_sources(settings: Settings) -> Iterator[Finding]:
+    for bucket in sorted({source.bucket for source in settings.backfill_sources}):
+
+        def look(bucket: str = bucket) -> str:
+            ObjectStore(settings).in_bucket(bucket).ping()
+            return "is there"
+
+        yield _check(f"bucket {bucket}", look)
 
 
 def _check_ports(settings: Settings) -> Iterator[Finding]:

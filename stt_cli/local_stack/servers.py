@@ -225,7 +225,7 @@ class EmbeddedMongo(EmbeddedServer):
     name = "mongo"
     address_variable = "MONGODB_URL"
     noise = re.compile(r" - (INFO|DEBUG) - ")  # a line for every command
-    head = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ - \S+ - (?P<level>[A-Z]+) - ")
+    head = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ - \S+ - (?P<level>[A-Z]+) - (?:\[\d+\] - )?")
 
     @property
     def command(self) -> list[str]:
