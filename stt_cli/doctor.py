@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +18,7 @@ from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import running_state
 from stt_cli.local_stack.servers import given_variables, missing_servers
 from stt_cli.local_stack.stack import reached_settings
+from stt_cli.local_stack.supervisor import ensure_free
 from stt_core.audio.ffmpeg import find_ffmpeg
 from stt_core.cores import cores_folder, usable_cores
 from stt_core.engines.choice import engine_for
@@ -33,6 +35,8 @@ logger = get_logger(__name__)
 
 #: Less free disk is a problem, bytes: an hour of audio needs 115 MB while it is worked on, a model up to 3 GB.
 LEAST_FREE_DISK = 2 * 1024**3
+#: How long a server is waited for before a stack starts, seconds.
+_QUICK_SECONDS = 1.5
 #: How like a setting's name a variable's is that may be meant for it, and how those begin that are for nobody else.
 _NEAR = 0.8
 _OUR_NAMES = ("STT_", "WHISPER_")
@@ -72,6 +76,28 @@ def doctor() -> None:
     err.print("Everything is fine.")
 
 
+def ensure_startable(settings: Settings) -> None:
+    """Refuse within seconds what a stack cannot start with: a taken port, a server of the user's that says no.
+
+    Raises:
+        PortTakenError: The port of the API or of the Dagster UI is taken.
+        SttError: A server does not answer or refuses, or the object store has no keys.
+    """
+    ensure_free(settings.stt_api_port, "STT_API_PORT", settings.stt_api_host)
+    ensure_free(settings.stt_dagster_port, "STT_DAGSTER_PORT")
+    quick = {"mongodb_timeout_seconds": _QUICK_SECONDS, "redis_timeout_seconds": _QUICK_SECONDS}
+    hasty = settings.model_copy(update={name: min(getattr(settings, name), limit) for name, limit in quick.items()})
+    asks: dict[str, Callable[[], object]] = {
+        "MONGODB_URL": lambda: Database(hasty).ping(),
+        "REDIS_HOST": lambda: JobQueue(hasty).ping(),
+        "MINIO_ENDPOINT": lambda: ObjectStore(hasty).ensure_bucket(),
+    }
+    given = given_variables()
+    with ThreadPoolExecutor(len(asks)) as threads:
+        for asked in [threads.submit(ask) for variable, ask in asks.items() if given.get(variable)]:
+            asked.result()
+
+
 def examine() -> list[Finding]:
     """Run every check."""
     python = f"Python {sys.version_info.major}.{sys.version_info.minor} at {sys.executable}"
@@ -101,9 +127,14 @@ def check_names() -> Iterator[Finding]:
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
     yield _check("whisper executable", lambda: str(find_executable(settings.whisper_cpp_executable)))
-    yield _check(f"model {settings.whisper_model}", lambda: _find_model(settings))
+    yield check_model(settings)
     yield _check("ffmpeg", lambda: find_ffmpeg(settings.ffmpeg_executable))
     yield _check("cores", lambda: f"{len(usable_cores())} for engines, leased in {cores_folder(settings.cores_dir)}")
+
+
+def check_model(settings: Settings) -> Finding:
+    """Find the model of recordings whose upload names none."""
+    return _check(f"model {settings.whisper_model}", lambda: _find_model(settings))
 
 
 def _find_model(settings: Settings) -> str:

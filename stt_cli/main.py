@@ -36,7 +36,8 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call to standard error.")] = False,
 ) -> None:
     """Speech to text on your own machine: whisper.cpp, orchestrated by Dagster, behind a REST API."""
-    setup_logging("DEBUG" if verbose else "ERROR")
+    # What goes wrong is told by the command itself: by `_Commands`, or as Python tells it.
+    setup_logging("DEBUG" if verbose else "CRITICAL")
 
 
 app.command()(stack.up)

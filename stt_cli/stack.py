@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,16 +16,15 @@ import typer
 from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
+from stt_cli.doctor import check_model, check_names, ensure_startable
 from stt_cli.local_stack.home import StackHome
 from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import AlreadyRunningError, running_process, running_state, sweep
-from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.local_stack.supervisor import StartupError
 from stt_core.errors import ConfigurationError, SttError
 from stt_core.logs import get_logger, setup_logging, unlogged
 from stt_core.settings import Settings, load_settings
-from stt_core.stores.object_store import ObjectStore
 
 logger = get_logger(__name__)
 
@@ -44,8 +44,16 @@ def up(
 ) -> None:
     """Start the stack: servers, API and Dagster. Ctrl-C stops all of it."""
     settings = load_settings()
-    if given_variables().get("MINIO_ENDPOINT"):
-        ObjectStore(settings).close()  # refuses an endpoint without its keys, which nothing could start with
+    if settings.stt_home.exists() and (state := running_state(StackHome.at(settings.stt_home))):
+        raise AlreadyRunningError(
+            f"A stack already runs in {settings.stt_home} (process {state['pid']}).",
+            mend="`stt ps` shows it, `stt down` ends it. For a second one beside it set STT_HOME, STT_API_PORT and "
+            "STT_DAGSTER_PORT.",
+        )
+    ensure_startable(settings)
+    for finding in (*check_names(), check_model(settings)):
+        if finding.is_problem:
+            note(f"warning: {finding.says} {finding.mend or ''}")
     if detach:
         _start_detached(settings)
     else:
@@ -107,17 +115,13 @@ def _run_in_foreground(settings: Settings) -> None:
     except KeyboardInterrupt:
         logger.info("stopped as asked")
     except SttError:
-        setup_logging("ERROR")  # the command's last line says it, as for every other command
+        setup_logging("CRITICAL")  # the command's last line says it, as for every other command
         raise
 
 
 def _start_detached(settings: Settings) -> None:
     home = StackHome.at(settings.stt_home)
-    if state := running_state(home):
-        raise AlreadyRunningError(
-            f"A stack already runs in {home.path} (process {state['pid']}).",
-            mend="`stt ps` shows it, `stt down` ends it.",
-        )
+    begin = home.log_file.stat().st_size if home.log_file.exists() else 0
     with home.log_file.open("ab") as log:  # to append: after a rollover, writing goes on at the new end
         child = subprocess.Popen(
             [sys.executable, "-m", "stt_cli", "up"],
@@ -128,7 +132,7 @@ def _start_detached(settings: Settings) -> None:
         )
     try:
         with err.status(f"starting; the log is {home.log_file}"):
-            state = _wait_until_ready(home, child)
+            state = _wait_until_ready(home, child, begin)
     except KeyboardInterrupt:
         logger.info("interrupted while starting")
         child.terminate()
@@ -138,14 +142,17 @@ def _start_detached(settings: Settings) -> None:
     note(f"`stt ps` shows it, `stt down` ends it; the log is {home.log_file}")
 
 
-def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes], begin: int) -> dict[str, Any]:
     while child.poll() is None:
         state = home.read(home.state_file)
         if state.get("pid") == child.pid and state.get("ready"):
             return state
         time.sleep(_INTERVAL)
-    tail = "\n".join(home.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-    raise StartupError(f"The stack did not start:\n{tail}", mend=f"The whole log is {home.log_file}.")
+    log = home.log_file.read_bytes()[begin:].decode(errors="replace")
+    said = re.search(r"^error: (.*?)(?:\n +mend: (.*))?\n*\Z", log, re.DOTALL | re.MULTILINE)
+    message = said[1] if said else "The stack did not start:\n" + "\n".join(log.splitlines()[-20:])
+    mend = f"{said[2]} " if said and said[2] else ""
+    raise StartupError(message, mend=f"{mend}The whole log is {home.log_file}.")
 
 
 def _show_addresses(state: Mapping[str, Any]) -> None:

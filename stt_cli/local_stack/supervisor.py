@@ -56,6 +56,15 @@ class StartupError(PermanentError):
     expected = True
 
 
+def ensure_free(port: int, variable: str, host: str = "127.0.0.1") -> None:
+    """Raise PortTakenError where somebody else listens on the port that a setting names."""
+    if not is_free(port, host):
+        raise PortTakenError(
+            f"{variable}: somebody else listens on port {port} of {host}.",
+            mend=f"Stop that server, or set {variable} to another port.",
+        )
+
+
 @dataclass(frozen=True)
 class Part:
     """One process of the stack.
@@ -151,11 +160,8 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         for part in (life.part for life in self._lives):
-            if part.port and part.port_variable and not is_free(part.port, part.host):
-                raise PortTakenError(
-                    f"{part.port_variable}: somebody else listens on port {part.port} of {part.host}.",
-                    mend=f"Stop that server, or set {part.port_variable} to another port.",
-                )
+            if part.port and part.port_variable:
+                ensure_free(part.port, part.port_variable, part.host)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +68,32 @@ def test_up_when_the_object_store_has_no_keys_then_starts_nothing_and_names_them
     done = stt("up", MINIO_ENDPOINT="s3.example:9000")
     assert done.exit_code == 1
     assert "MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"]], ids=str)
+def test_up_when_a_password_is_wrong_then_says_so_in_one_line_and_starts_nothing(
+    stt: Stt, embedded_servers: dict[str, str], tmp_path: Path, options: list[str]
+) -> None:
+    ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
+    begun = time.monotonic()
+    done = stt("up", *options, **embedded_servers | {"REDIS_PASSWORD": "wrong"} | ports)
+    assert time.monotonic() - begun < 2
+    assert done.exit_code == 1
+    assert re.fullmatch(r"error: Redis refused ping: .*[^.]\.\n +mend: Check REDIS_PASSWORD\.\n", done.stderr)
+    assert not (tmp_path / "home").exists()
+
+
+def test_up_when_a_server_of_the_users_does_not_answer_then_says_which_and_starts_nothing(
+    stt: Stt, embedded_servers: dict[str, str], tmp_path: Path
+) -> None:
+    ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and answers nothing
+        url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
+        done = stt("up", **embedded_servers | {"MONGODB_URL": url} | ports)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: MongoDB is not reachable (ping)")
+    assert done.stderr.count("\n") == 2
     assert not (tmp_path / "home").exists()
 
 

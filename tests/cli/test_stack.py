@@ -104,6 +104,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running(tmp_path_factory.mktemp("cli")) as stack:
         started = stack.run("up", "--detach")
         assert started.returncode == 0, started.stderr
+        assert "warning: The model base is not downloaded. Run `stt models download base`" in started.stderr
         yield stack
 
 
