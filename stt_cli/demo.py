@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
+from stt_cli.dagster import DagsterClient, DagsterRefusedError, DagsterUnreachableError
 from stt_cli.follow import upload_and_wait
 from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.log_file import LogFile
@@ -28,6 +30,10 @@ from stt_core.settings import Settings, load_settings
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
+
+#: How long a run may take to end after its job, and how often it is looked at, seconds.
+_RUN_SECONDS = 15.0
+_INTERVAL = 0.2
 
 
 def demo(
@@ -47,6 +53,20 @@ def demo(
         transcript = client.transcript(job.job_id)
         _show_transcript(transcript)
         _show_facts(settings, sample, job, transcript)
+        _await_end_of_run(job)
+
+
+def _await_end_of_run(job: JobView) -> None:
+    """Wait for what a run does after its job is completed: a run that is stopped in it stands there as failed."""
+    if not job.run_id or not job.run_url:
+        return
+    deadline = time.monotonic() + _RUN_SECONDS
+    with closing(DagsterClient(job.run_url.partition("/runs/")[0])) as dagster:
+        try:
+            while not dagster.has_ended(job.run_id) and time.monotonic() < deadline:
+                time.sleep(_INTERVAL)
+        except (DagsterUnreachableError, DagsterRefusedError) as error:
+            logger.warning("whether the run is over cannot be told: {}", error)
 
 
 def word_error_rate(reference: str, transcript: str) -> float:

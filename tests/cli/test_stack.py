@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from click.testing import Result
+from dagster import DagsterInstance, DagsterRunStatus
 from typer.testing import CliRunner
 
 from stt_cli.local_stack.home import StackHome, free_port
@@ -308,6 +309,8 @@ def test_demo_when_one_before_was_killed_then_runs_and_leaves_nothing_running(tm
         done = stack.run("demo")
         assert done.returncode == 0, done.stderr
         assert marked(stack.home) == []
+        with DagsterInstance.from_config(str(stack.home.dagster)) as instance:
+            assert instance.get_runs(limit=1)[0].status is DagsterRunStatus.SUCCESS
     assert "word error rate" in done.stdout
     assert "/transcript.{json,txt,srt,vtt,tsv}" in done.stdout
     assert "/runs/" in done.stdout
