@@ -63,18 +63,21 @@ def up(
 def down() -> None:
     """Stop the stack of this STT_HOME, and whatever a killed one left behind."""
     home = StackHome.at(load_settings().stt_home)
-    supervisor = running_process(home.read(home.state_file))
+    state = home.read(home.state_file)
+    supervisor = running_process(state)
     if supervisor is None:
         left_over = sweep(home)
         note(f"No stack runs in {home.path}." + (f" Ended {left_over} processes left over." if left_over else ""))
         return
     supervisor.terminate()
-    try:
-        supervisor.wait(_DOWN_SECONDS)
-    except psutil.TimeoutExpired:
-        logger.warning("the supervisor does not end, killing the stack")
-        supervisor.kill()
-        sweep(home)
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while running_process(state):  # one that ended is not waited for until its parent notices, as psutil would
+        if time.monotonic() > deadline:
+            logger.warning("the supervisor does not end, killing the stack")
+            supervisor.kill()
+            sweep(home)
+            break
+        time.sleep(_INTERVAL)
     note(f"Stopped the stack in {home.path}.")
 
 

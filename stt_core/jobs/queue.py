@@ -184,6 +184,11 @@ class JobQueue:
         finally:
             subscription.close()
 
+    def ring(self) -> None:
+        """Ring every doorbell, with nothing enqueued."""
+        with self.server.asking("ringing"):
+            self._redis.publish(self.name, "")
+
     def score(self, priority: Priority, queued_at: datetime) -> int:
         """Return the score of a job, in milliseconds since 1970 (see the module's text)."""
         return round(queued_at.timestamp() * 1000) + self._delays_ms[priority]
