@@ -104,8 +104,8 @@ def _lifespan(given: Settings | None) -> Callable[[FastAPI], AbstractAsyncContex
         settings = given or load_settings()
         if given is None:
             setup_logging(settings.log_level, json=settings.log_json)
-            for notice in former_settings():
-                logger.warning("{}", notice)
+            for name, instead in former_settings().items():
+                logger.warning("{} means nothing any more: {}", name, instead)
         services = Services.open(settings)
         readiness = Readiness(services)
         app.state.services, app.state.readiness = services, readiness

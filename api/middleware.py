@@ -113,4 +113,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         level = "WARNING"
     else:
         level = "DEBUG" if scope["method"] in ("GET", "HEAD") else "INFO"
-    logger.log(level, "{} -> {} in {:.1f} ms", _route(scope), status, seconds * 1000)
+    # Whoever polls or probes says the same again and again; each other request is one of its own, and has its line.
+    logger.bind(_counted=scope["method"] in ("GET", "HEAD")).log(
+        level, "{} -> {} in {:.1f} ms", _route(scope), status, seconds * 1000
+    )

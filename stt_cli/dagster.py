@@ -64,6 +64,17 @@ query ($id: String!) {
   }
 }
 """
+_RUN = """
+query ($id: ID!) {
+  runOrError(runId: $id) {
+    __typename
+    ... on Run { status }
+    ... on Error { message }
+  }
+}
+"""
+#: States of a run that nothing follows.
+_ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 
 class DagsterUnreachableError(TransientError):
@@ -166,6 +177,15 @@ class DagsterClient:
             failed=sum_of("Failed"),
             error=(answer["error"] or {}).get("message"),
         )
+
+    def has_ended(self, run_id: str) -> bool:
+        """Return whether a run is over.
+
+        Raises:
+            DagsterUnreachableError: Dagster does not answer.
+            DagsterRefusedError: It knows no such run.
+        """
+        return self._ask("runOrError", "Run", _RUN, id=run_id)["status"] in _ENDED
 
     def backfill_url(self, backfill_id: str) -> str:
         """Return where people see a backfill."""

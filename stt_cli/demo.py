@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,10 @@ from rich.text import Text
 
 from stt_cli.client import ApiClient
 from stt_cli.console import err, note, out
+from stt_cli.dagster import DagsterClient, DagsterRefusedError, DagsterUnreachableError
 from stt_cli.follow import upload_and_wait
 from stt_cli.local_stack.home import StackHome, is_free
+from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import running_state
 from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
@@ -27,6 +30,10 @@ from stt_core.settings import Settings, load_settings
 from stt_core.transcript.document import Transcript
 
 logger = get_logger(__name__)
+
+#: How long a run may take to end after its job, and how often it is looked at, seconds.
+_RUN_SECONDS = 15.0
+_INTERVAL = 0.2
 
 
 def demo(
@@ -46,6 +53,20 @@ def demo(
         transcript = client.transcript(job.job_id)
         _show_transcript(transcript)
         _show_facts(settings, sample, job, transcript)
+        _await_end_of_run(job)
+
+
+def _await_end_of_run(job: JobView) -> None:
+    """Wait for what a run does after its job is completed: a run that is stopped in it stands there as failed."""
+    if not job.run_id or not job.run_url:
+        return
+    deadline = time.monotonic() + _RUN_SECONDS
+    with closing(DagsterClient(job.run_url.partition("/runs/")[0])) as dagster:
+        try:
+            while not dagster.has_ended(job.run_id) and time.monotonic() < deadline:
+                time.sleep(_INTERVAL)
+        except (DagsterUnreachableError, DagsterRefusedError) as error:
+            logger.warning("whether the run is over cannot be told: {}", error)
 
 
 def word_error_rate(reference: str, transcript: str) -> float:
@@ -75,13 +96,9 @@ def _api(settings: Settings) -> Iterator[str]:
             "stt_dagster_url": None,
         }
     )
-    with home.log_file.open("a", encoding="utf-8", buffering=1) as log, ExitStack() as context:
-
-        def write_line(part: str, line: str) -> None:
-            log.write(f"{part:<9} | {line}\n")
-
+    with ExitStack() as context:
         with err.status("starting the stack"):
-            context.enter_context(running_stack(own, write_line=write_line))
+            context.enter_context(running_stack(own, write_line=LogFile(home.log_file).write))
         note(f"The stack is ready: API {own.api_url}/docs, Dagster UI {own.dagster_url}, log {home.log_file}")
         yield own.api_url
         note("Stopping the stack; `stt up` starts it again, with this job still there.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stt_cli import backfill, demo, doctor, keys, models, stack, tasks
+from stt_cli import backfill, demo, doctor, keys, logs, models, stack, tasks
 from stt_cli.console import show_error
 from stt_core.errors import SttError
 from stt_core.logs import get_logger, setup_logging
@@ -36,12 +36,14 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call to standard error.")] = False,
 ) -> None:
     """Speech to text on your own machine: whisper.cpp, orchestrated by Dagster, behind a REST API."""
-    setup_logging("DEBUG" if verbose else "ERROR")
+    # What goes wrong is told by the command itself: by `_Commands`, or as Python tells it.
+    setup_logging("DEBUG" if verbose else "CRITICAL")
 
 
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.ps)
+app.command()(logs.logs)
 app.command()(tasks.transcribe)
 app.command("list")(tasks.list_jobs)
 app.command()(tasks.status)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
@@ -19,23 +16,21 @@ import typer
 from rich.table import Table
 
 from stt_cli.console import err, note, out, write_log_line
+from stt_cli.doctor import check_model, check_names, ensure_startable
 from stt_cli.local_stack.home import StackHome
+from stt_cli.local_stack.log_file import LogFile
 from stt_cli.local_stack.processes import AlreadyRunningError, running_process, running_state, sweep
-from stt_cli.local_stack.servers import given_variables
 from stt_cli.local_stack.stack import running_stack
 from stt_cli.local_stack.supervisor import StartupError
 from stt_core.errors import ConfigurationError, SttError
-from stt_core.logs import get_logger, setup_logging
+from stt_core.logs import get_logger, setup_logging, unlogged
 from stt_core.settings import Settings, load_settings
-from stt_core.stores.object_store import ObjectStore
 
 logger = get_logger(__name__)
 
 #: `stt down` waits so long for an orderly end (the supervisor's own limit is under 15 s) before it kills, seconds.
 _DOWN_SECONDS = 20.0
 _INTERVAL = 0.1
-#: The log of a detached stack is begun anew at this size, bytes; the one before is kept as stack.log.1.
-_LOG_BYTES = 10 * 2**20
 
 
 class NotRunningError(ConfigurationError):
@@ -49,8 +44,16 @@ def up(
 ) -> None:
     """Start the stack: servers, API and Dagster. Ctrl-C stops all of it."""
     settings = load_settings()
-    if given_variables().get("MINIO_ENDPOINT"):
-        ObjectStore(settings).close()  # refuses an endpoint without its keys, which nothing could start with
+    if settings.stt_home.exists() and (state := running_state(StackHome.at(settings.stt_home))):
+        raise AlreadyRunningError(
+            f"A stack already runs in {settings.stt_home} (process {state['pid']}).",
+            mend="`stt ps` shows it, `stt down` ends it. For a second one beside it set STT_HOME, STT_API_PORT and "
+            "STT_DAGSTER_PORT.",
+        )
+    ensure_startable(settings)
+    for finding in (*check_names(), check_model(settings)):
+        if finding.is_problem:
+            note(f"warning: {finding.says} {finding.mend or ''}")
     if detach:
         _start_detached(settings)
     else:
@@ -60,18 +63,21 @@ def up(
 def down() -> None:
     """Stop the stack of this STT_HOME, and whatever a killed one left behind."""
     home = StackHome.at(load_settings().stt_home)
-    supervisor = running_process(home.read(home.state_file))
+    state = home.read(home.state_file)
+    supervisor = running_process(state)
     if supervisor is None:
         left_over = sweep(home)
         note(f"No stack runs in {home.path}." + (f" Ended {left_over} processes left over." if left_over else ""))
         return
     supervisor.terminate()
-    try:
-        supervisor.wait(_DOWN_SECONDS)
-    except psutil.TimeoutExpired:
-        logger.warning("the supervisor does not end, killing the stack")
-        supervisor.kill()
-        sweep(home)
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while running_process(state):  # one that ended is not waited for until its parent notices, as psutil would
+        if time.monotonic() > deadline:
+            logger.warning("the supervisor does not end, killing the stack")
+            supervisor.kill()
+            sweep(home)
+            break
+        time.sleep(_INTERVAL)
     note(f"Stopped the stack in {home.path}.")
 
 
@@ -87,8 +93,20 @@ def ps() -> None:
 
 def _run_in_foreground(settings: Settings) -> None:
     home = StackHome.at(settings.stt_home)
-    write_line = _bounded(home.log_file)
-    setup_logging(settings.log_level, sink=lambda message: write_line("stt", _sentence(message.record)))
+    log = LogFile(home.log_file)
+    is_detached = log.is_at(sys.stderr.fileno())
+
+    @unlogged
+    def write_line(part: str, line: str) -> None:
+        log.write(part, line)
+        if not is_detached:
+            write_log_line(part, line)
+
+    def write_own_lines(message: str) -> None:
+        for line in message.splitlines():
+            write_line("stt", line)
+
+    setup_logging(settings.log_level, json=settings.log_json, sink=write_own_lines)
     # SIGINT too: a shell script starts its background jobs with it ignored, and Python leaves it so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -100,39 +118,13 @@ def _run_in_foreground(settings: Settings) -> None:
     except KeyboardInterrupt:
         logger.info("stopped as asked")
     except SttError:
-        setup_logging("ERROR")  # the command's last line says it, as for every other command
+        setup_logging("CRITICAL")  # the command's last line says it, as for every other command
         raise
-
-
-def _bounded(log: Path) -> Callable[[str, str], None]:
-    """Return what writes a line of the log; where standard error is that file, it is begun anew in time."""
-    descriptor = sys.stderr.fileno()
-    if not log.exists() or not os.path.samestat(os.fstat(descriptor), log.stat()):
-        return write_log_line
-    turn = threading.Lock()
-
-    def write(part: str, line: str) -> None:
-        with turn:
-            write_log_line(part, line)
-            if os.fstat(descriptor).st_size > _LOG_BYTES:
-                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-                os.ftruncate(descriptor, 0)
-
-    return write
-
-
-def _sentence(record: Mapping[str, Any]) -> str:
-    trace = record["extra"].get("_trace", "")
-    return f"{record['extra'].get('_icon', '')} {record['message']}" + (f"\n{trace}" if trace else "")
 
 
 def _start_detached(settings: Settings) -> None:
     home = StackHome.at(settings.stt_home)
-    if state := running_state(home):
-        raise AlreadyRunningError(
-            f"A stack already runs in {home.path} (process {state['pid']}).",
-            mend="`stt ps` shows it, `stt down` ends it.",
-        )
+    begin = home.log_file.stat().st_size if home.log_file.exists() else 0
     with home.log_file.open("ab") as log:  # to append: after a rollover, writing goes on at the new end
         child = subprocess.Popen(
             [sys.executable, "-m", "stt_cli", "up"],
@@ -143,7 +135,7 @@ def _start_detached(settings: Settings) -> None:
         )
     try:
         with err.status(f"starting; the log is {home.log_file}"):
-            state = _wait_until_ready(home, child)
+            state = _wait_until_ready(home, child, begin)
     except KeyboardInterrupt:
         logger.info("interrupted while starting")
         child.terminate()
@@ -153,14 +145,17 @@ def _start_detached(settings: Settings) -> None:
     note(f"`stt ps` shows it, `stt down` ends it; the log is {home.log_file}")
 
 
-def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _wait_until_ready(home: StackHome, child: subprocess.Popen[bytes], begin: int) -> dict[str, Any]:
     while child.poll() is None:
         state = home.read(home.state_file)
         if state.get("pid") == child.pid and state.get("ready"):
             return state
         time.sleep(_INTERVAL)
-    tail = "\n".join(home.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-    raise StartupError(f"The stack did not start:\n{tail}", mend=f"The whole log is {home.log_file}.")
+    log = home.log_file.read_bytes()[begin:].decode(errors="replace")
+    said = re.search(r"^error: (.*?)(?:\n +mend: (.*))?\n*\Z", log, re.DOTALL | re.MULTILINE)
+    message = said[1] if said else "The stack did not start:\n" + "\n".join(log.splitlines()[-20:])
+    mend = f"{said[2]} " if said and said[2] else ""
+    raise StartupError(message, mend=f"{mend}The whole log is {home.log_file}.")
 
 
 def _show_addresses(state: Mapping[str, Any]) -> None:

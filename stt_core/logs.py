@@ -10,14 +10,19 @@ all three to every function, and `stt_core/logged_calls.py` gives `@logged`, so 
 
 Milestones are logged at INFO by the functions themselves. ✅, ⚠️ and ❌ come from the level. `log_context` puts
 `job_id`, `chunk`, `run_id` or `request_id` on every line of a block, also in threads that inherit its context.
+
+A warning or an error that says again what was said within a minute is counted, and the count is said once a minute:
+a server that is away, or refuses us, would otherwise fill the log (docs/decisions/0038).
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import inspect
 import json
 import logging
+import os
 import re
 import reprlib
 import sys
@@ -26,6 +31,8 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -52,6 +59,11 @@ _NAMED_SECRET = re.compile(
 #: What steers a terminal, ends a line for some readers, or turns its direction; texts of callers hold anything.
 _CONTROLS = re.compile(r"[^\n\t\x20-\x7e\xa0-\u2027\u2030-\U0010ffff]")
 _ICONS = {"DEBUG": "🔍", "INFO": "✅", "WARNING": "⚠️", "ERROR": "❌", "CRITICAL": "❌"}
+#: For how long a line that comes again is counted instead of written, seconds; then the count is written.
+_REPEAT_SECONDS = 60.0
+#: What may differ between two lines that say the same, in their text and their context.
+_DURATION = re.compile(r"\d+\.\d+ m?s\b")
+_OF_ONE_REQUEST = "request_id"
 #: The lowest level any sink takes; below it `@logged` skips rendering parameters.
 _lowest_level_no = 0
 #: Whether this thread is writing a line: what a sink calls must not log in its turn.
@@ -83,6 +95,7 @@ def setup_logging(level: str = "INFO", *, json: bool = False, sink: Any = None) 
             sink may itself hand lines to it.
     """
     global _lowest_level_no
+    _repeats.tell_all()
     _root.remove()
     _root.configure(extra={"module": "-"}, patcher=_prepare)
     _lowest_level_no = _root.level(level).no
@@ -94,10 +107,25 @@ def setup_logging(level: str = "INFO", *, json: bool = False, sink: Any = None) 
 def add_sink(sink: Any, *, level: str = "INFO", json: bool = False) -> int:
     """Add a loguru sink with our format and return its id."""
     global _lowest_level_no
+    _repeats.tell_all()  # a new sink has been told nothing
     _lowest_level_no = min(_lowest_level_no, _root.level(level).no)
     write = functools.partial(_write_line, sink) if callable(sink) else sink
     # Variables of frames can hold secrets and audio: loguru's `diagnose` stays off.
-    return _root.add(write, level=level, format=_json_format if json else _text_format, diagnose=False, backtrace=False)
+    return _root.add(
+        write,
+        level=level,
+        format=_json_format if json else _text_format,
+        filter=lambda record: not record["extra"]["_is_repeat"],
+        diagnose=False,
+        backtrace=False,
+    )
+
+
+def form_line(level: str, module: str, text: str) -> str:
+    """Return what another program wrote just now in the form of our lines; an unknown level is INFO."""
+    level = level if level in _ICONS else "INFO"
+    now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return f"{now} {level: <7} {_ICONS[level]} {module} {mask_secrets(text)}"
 
 
 def _write_line(sink: Callable[[Any], None], message: Any) -> None:
@@ -116,6 +144,9 @@ def _prepare(record: Record) -> None:
     """Mask the secrets of every line, in its trace too, and make ready what the formats show."""
     extra, trace = record["extra"], record["exception"]
     record["message"] = mask_secrets(record["message"])
+    extra["_is_repeat"] = _repeats.take(record)
+    if extra["_is_repeat"]:
+        return
     extra["_trace"] = mask_secrets("".join(traceback.format_exception(*trace))) if trace else ""
     extra["_message_text"], extra["_trace_text"] = map(_indented, (record["message"], extra["_trace"]))
     extra["_icon"] = _ICONS.get(record["level"].name, "")
@@ -134,7 +165,7 @@ def _context_of(record: Record) -> dict[str, Any]:
 
 def _text_format(record: Record) -> str:
     return (
-        "<dim>{time:YYYY-MM-DD HH:mm:ss.SSS}</dim> <level>{level: <7}</level> {extra[_icon]} "
+        "<dim>{time:YYYY-MM-DDTHH:mm:ss.SSSZ}</dim> <level>{level: <7}</level> {extra[_icon]} "
         "<cyan>{extra[module]}</cyan> {extra[_message_text]} <dim>{extra[_context]}</dim>\n{extra[_trace_text]}"
     )
 
@@ -151,6 +182,78 @@ def _json_format(record: Record) -> str:
         line["exception"] = record["extra"]["_trace"]
     record["extra"]["_json"] = json.dumps(line, ensure_ascii=False, default=str)
     return "{extra[_json]}\n"
+
+
+@dataclass
+class _Said:
+    """A line that was written, and how often it came again since the last count."""
+
+    level: str
+    message: str
+    context: dict[str, Any]
+    since: float
+    count: int = 0
+
+    def is_over(self, now: float) -> bool:
+        return not self.count and now - self.since > _REPEAT_SECONDS
+
+
+class _Repeats:
+    """Counts the warnings and errors that say again what was said, and tells the count while they come."""
+
+    def __init__(self) -> None:
+        #: Those written last come last.
+        self._said: dict[Any, _Said] = {}
+        self._turn = threading.RLock()  # a signal's handler may log in the middle of it
+
+    def take(self, record: Record) -> bool:
+        """Return whether the record says again what was said, and is counted."""
+        extra = record["extra"]
+        if record["level"].no < logging.WARNING or not extra.get("_counted", True):
+            return False
+        context = {name: value for name, value in _context_of(record).items() if name != _OF_ONE_REQUEST}
+        level, message, module = record["level"].name, record["message"], extra["module"]
+        key = (level, module, _DURATION.sub("", message), *map(str, context.items()))
+        now = time.monotonic()
+        with self._turn:
+            while (oldest := next(iter(self._said), None)) and self._said[oldest].is_over(now):
+                del self._said[oldest]
+            if said := self._said.get(key):
+                said.count += 1
+                if said.count == 1:
+                    timer = threading.Timer(max(0.0, said.since + _REPEAT_SECONDS - now), self._tell, (key,))
+                    timer.daemon = True
+                    timer.start()
+                return True
+            self._said[key] = _Said(level, message, context | {"module": module}, now)
+        return False
+
+    def tell_all(self) -> None:
+        """Tell what was counted, and begin anew."""
+        for key in list(self._said):
+            self._tell(key)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a process does that was forked, maybe in the middle of something."""
+        self._said, self._turn = {}, threading.RLock()
+
+    def _tell(self, key: Any) -> None:
+        with self._turn:
+            said = self._said.get(key)
+            if said is None or not said.count:
+                return
+            now = time.monotonic()
+            count, seconds = said.count, now - said.since
+            said.count, said.since = 0, now
+            self._said[key] = self._said.pop(key)
+        again = _root.bind(**said.context, _counted=False)
+        again.log(said.level, "{} (and {} times more in {:.0f} s)", said.message, count, seconds)
+
+
+_repeats = _Repeats()
+atexit.register(_repeats.tell_all)
+os.register_at_fork(after_in_child=_repeats.forget)
 
 
 class _Shortener(reprlib.Repr):
@@ -268,12 +371,22 @@ def log_exception(logger: Logger, where: str, error: BaseException, seconds: flo
     """Log an exception unless it was logged already: the innermost `@logged` function speaks, the rest are still."""
     if getattr(error, "_stt_logged", False):
         return
-    error._stt_logged = True  # type: ignore[attr-defined]
+    mark_as_told(error)
     message = f"{where} failed after {seconds * 1000:.1f} ms: {type(error).__name__}: {error}"
-    if isinstance(error, SttError) and (error.expected or error.outage):
+    if is_told_without_trace(error):
         logger.warning("{}", message)
     else:
         logger.opt(exception=error).error("{}", message)
+
+
+def is_told_without_trace(error: BaseException) -> bool:
+    """Tell whether an error is one that `log_exception` tells in one line."""
+    return isinstance(error, SttError) and (error.expected or error.outage)
+
+
+def mark_as_told(error: BaseException) -> None:
+    """Have `log_exception` say nothing of an error, since the log was told already."""
+    error._stt_logged = True  # type: ignore[attr-defined]
 
 
 def _render_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

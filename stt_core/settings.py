@@ -297,13 +297,11 @@ def load_settings() -> Settings:
     return settings
 
 
-def former_settings() -> list[str]:
-    """Return what to say of each variable that is set, in the environment or `.env`, and means nothing any more."""
+def former_settings() -> dict[str, str]:
+    """Return the variables that are set, in the environment or `.env`, and mean nothing any more: what does instead."""
     file = Settings.model_config.get("env_file")
     given = {name.upper() for name in (*os.environ, *(dotenv_values(str(file)) if file else ()))}
-    return [
-        f"{name} is set and has no meaning any more: {instead}." for name, instead in _FORMER.items() if name in given
-    ]
+    return {name: instead for name, instead in _FORMER.items() if name in given}
 
 
 def _explain(item: ErrorDetails) -> str:

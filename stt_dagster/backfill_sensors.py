@@ -38,6 +38,7 @@ def discovery_sensor(context: SensorEvaluationContext) -> SkipReason:
     with noting_outages("discovery") as outages:
         while True:
             page, current = discover_next(services, current)
+            outages += [page.refusal] if page.refusal else []
             _tell(instance, page)
             record_page(services, page)
             context.update_cursor(current.model_dump_json())

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stt_core.errors import SttError
 from stt_core.jobs.job import JobError
-from stt_core.logs import get_logger
+from stt_core.logs import get_logger, mark_as_told
 
 logger = get_logger(__name__)
 
@@ -23,8 +23,8 @@ _MESSAGE_CHARACTERS = 2000
 
 
 def failure_of(problem: JobError) -> Failure:
-    """Return what a step raises that must not be tried again, for people and for `error_of_run`."""
-    return Failure(
+    """Return what a step raises that must not be tried again, for people and for `error_of_run`; the log was told."""
+    failure = Failure(
         f"{problem.message} {problem.mend}" if problem.mend else problem.message,  # the mend stands above the trace so
         metadata={
             "kind": problem.kind,
@@ -33,6 +33,8 @@ def failure_of(problem: JobError) -> Failure:
         },
         allow_retries=False,
     )
+    mark_as_told(failure)
+    return failure
 
 
 def why_run_ended(instance: DagsterInstance, run: DagsterRun) -> tuple[str, JobError | None]:

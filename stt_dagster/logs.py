@@ -1,4 +1,4 @@
-"""Our log lines in Dagster: inside a step they go to the run's event log, once; elsewhere to standard error."""
+"""Our log lines in Dagster: on standard error, as everywhere, and inside a step in the run's event log, too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dagster import get_dagster_logger
 
 from stt_core.logs import setup_logging
 from stt_core.settings import get_settings
+from stt_dagster.runtime.console import OURS, adopt_console
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -21,6 +22,7 @@ _inside_step: ContextVar[bool] = ContextVar("inside_step", default=False)
 
 def install() -> None:
     """Route every line of this process; called when the definitions are imported."""
+    adopt_console()
     settings = get_settings()
     setup_logging(settings.log_level, json=settings.log_json, sink=_route)
 
@@ -36,8 +38,8 @@ def run_event_log() -> Iterator[None]:
 
 
 def _route(message: Message) -> None:
+    sys.stderr.write(message)
     if not _inside_step.get():
-        sys.stderr.write(message)
         return
     record = message.record
     exception = record["exception"]
@@ -45,4 +47,5 @@ def _route(message: Message) -> None:
         record["level"].no,
         f"{record['extra']['_icon']} {record['message']} {record['extra']['_context']}".rstrip(),
         exc_info=(exception.type, exception.value, exception.traceback) if exception else None,  # type: ignore[arg-type]
+        extra={OURS: True},
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import (
+    DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunFailureSensorContext,
@@ -28,11 +29,11 @@ from dagster import (
 )
 from pydantic import BaseModel
 
-from stt_core.errors import TransientError
+from stt_core.errors import RunInterruptedError, TransientError
 from stt_core.jobs.heartbeats import Observation
 from stt_core.jobs.leasing import wait_for_due_jobs
 from stt_core.jobs.recovery import fail_broken_uploads, restore_queue
-from stt_core.logs import get_logger, log_exception
+from stt_core.logs import get_logger, log_exception, mark_as_told
 from stt_core.settings import get_settings
 from stt_core.temp_dirs import remove_abandoned_folders
 from stt_core.webhooks.sending import send_due_webhooks
@@ -48,6 +49,7 @@ from stt_dagster.runs import (
     settle_run,
     settle_untold_runs,
 )
+from stt_dagster.runtime.orphans import is_ending, when_told_to_end
 
 logger = get_logger(__name__)
 
@@ -84,6 +86,23 @@ def noting_outages(part: str) -> Iterator[list[str]]:
         outages.append(error.message)
 
 
+def _free_runs(instance: DagsterInstance, limit: int) -> int:
+    if is_ending():
+        ended = RunInterruptedError("The code server is told to end.")
+        mark_as_told(ended)
+        raise ended
+    return limit - count_unfinished_runs(instance)
+
+
+def _ring() -> None:
+    """Wake the tick that waits for a job."""
+    with noting_outages("ending the wait for jobs"):
+        SttResource().services.queue.ring()
+
+
+when_told_to_end(_ring)
+
+
 @sensor(job=transcribe_recording, minimum_interval_seconds=1, default_status=DefaultSensorStatus.RUNNING)
 def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
     """Launch a run for each job that is due, never more than there is capacity for."""
@@ -93,7 +112,7 @@ def queue_sensor(context: SensorEvaluationContext) -> list[RunRequest] | SkipRea
         due = wait_for_due_jobs(
             services.jobs,
             services.queue,
-            free_runs=lambda: limit - count_unfinished_runs(instance),
+            free_runs=lambda: _free_runs(instance, limit),
             owner=f"sensor@{platform.node()}",
             timeout_seconds=QUEUE_WAIT_SECONDS,
         )

@@ -33,7 +33,7 @@ from stt_core.errors import (
 from stt_core.jobs.claims import Claim, describe_error, ensure_claim
 from stt_core.jobs.job import JOB_ID_PATTERN, JobError, JobModel, JobStage, JobStatus, Lane
 from stt_core.jobs.recovery import backoff_seconds
-from stt_core.logs import get_logger, log_context, log_exception
+from stt_core.logs import get_logger, is_told_without_trace, log_context, log_exception
 from stt_core.processing.lanes import lower_priority
 from stt_core.services import Services
 from stt_core.settings import get_settings
@@ -135,6 +135,9 @@ def job_step(
                     "try {} of {} failed, trying again", context.retry_number + 1, RETRY_POLICY.max_retries + 1
                 )
                 raise
+            logger.opt(exception=error if is_told_without_trace(error) else None).error(
+                "step {} failed: {}", context.op.name, error
+            )
             if claim is not None:
                 _keep(claim, problem)
             raise failure_of(problem) from error

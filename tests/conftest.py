@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from stt_cli.local_stack.home import StackHome
 from stt_cli.local_stack.processes import MARK, Guard, enlist, marked_environment
 from stt_cli.local_stack.servers import EmbeddedServer, missing_servers
+from stt_core.logs import setup_logging
 from stt_core.settings import Settings
 
 #: What takes longest is begun first, so that no worker is left with it at the end.
@@ -41,6 +43,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     patch.setenv("CORES_DIR", str(tmp_path_factory.mktemp("cores")))  # workers do not wait for each other
     yield
     patch.undo()
+    setup_logging(sink=sys.__stderr__)  # pytest closes what it captures before the process ends
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:

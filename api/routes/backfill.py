@@ -11,6 +11,7 @@ from api.uploads.reading import JsonRoute
 from stt_core.backfill.promoting import Promotion, promote_model
 from stt_core.backfill.views import ObjectList, list_objects
 from stt_core.errors import (
+    BucketMissingError,
     BucketNotConfiguredError,
     ConflictError,
     DatabaseUnavailableError,
@@ -25,7 +26,9 @@ router = APIRouter(prefix="/api/v1/backfill", tags=["backfill"], route_class=Jso
     "/objects",
     summary="List the objects of a bucket",
     response_description="A page of objects, in the order of their keys.",
-    responses=problem_responses(InvalidInputError, BucketNotConfiguredError, DatabaseUnavailableError),
+    responses=problem_responses(
+        InvalidInputError, BucketNotConfiguredError, BucketMissingError, DatabaseUnavailableError
+    ),
 )
 def list_bucket_objects(wanted: Annotated[ObjectsQuery, Query()], services: ServicesDep) -> ObjectList:
     """Return the objects that backfills transcribe, the state of each, and the versions of its transcript.

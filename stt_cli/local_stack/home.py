@@ -2,7 +2,7 @@
 
     secrets.json   generated passwords (0600)        ports.json    ports of the embedded servers
     redis/ s3/ mongo/ dagster/   data of each part   stack.json    what is running (see `stack`)
-    stack.log(.1)  the log of a detached stack       stack.lock    held by the supervisor while it lives
+    stack.log(.1)  the log of every part             stack.lock    held by the supervisor while it lives
 
 The folder is readable by its owner alone: the embedded MongoDB knows no password.
 """
@@ -66,7 +66,7 @@ class StackHome:
 
     @property
     def log_file(self) -> Path:
-        """Where a detached stack writes its log."""
+        """Where the lines of all parts are written."""
         return self.path / "stack.log"
 
     @property

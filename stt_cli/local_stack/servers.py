@@ -59,6 +59,8 @@ class EmbeddedServer(ABC):
     address_variable: ClassVar[str]
     #: Lines of its output that tell nobody anything.
     noise: ClassVar[re.Pattern[str]]
+    #: How its lines begin.
+    head: ClassVar[re.Pattern[str]]
 
     @cached_property
     def port(self) -> int:
@@ -109,7 +111,8 @@ class EmbeddedRedis(EmbeddedServer):
     name = "redis"
     address_variable = "REDIS_HOST"
     # The advice on memory overcommit is for databases; this one holds an index that can be rebuilt.
-    noise = re.compile(r"oO0OoO0Oo|Configuration loaded|just started|Memory overcommit")
+    noise = re.compile(r"oO0OoO0Oo|Configuration loaded|just started|Memory overcommit|Server initialized")
+    head = re.compile(r"\d+:[A-Z] \d\d \w{3} \d{4} [\d:.]+ (?P<level>[#*.-]) ")
 
     @property
     def command(self) -> list[str]:
@@ -166,6 +169,7 @@ class EmbeddedS3(EmbeddedServer):
     name = "s3"
     address_variable = "MINIO_ENDPOINT"
     noise = re.compile(r"NOTICE: .*: Starting s3 server|Dir\.Remove not empty")
+    head = re.compile(r"\d{4}/\d\d/\d\d [\d:]+ (?P<level>[A-Z]+) *: ")
 
     @property
     def command(self) -> list[str]:
@@ -221,6 +225,7 @@ class EmbeddedMongo(EmbeddedServer):
     name = "mongo"
     address_variable = "MONGODB_URL"
     noise = re.compile(r" - (INFO|DEBUG) - ")  # a line for every command
+    head = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ - \S+ - (?P<level>[A-Z]+) - (?:\[\d+\] - )?")
 
     @property
     def command(self) -> list[str]:

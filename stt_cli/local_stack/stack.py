@@ -118,13 +118,15 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 environment=environment,
                 is_ready=lambda: not is_free(code_port),  # it listens once the definitions are loaded
                 port=code_port,
-                noise=re.compile(r" - dagster - DEBUG - "),  # each step's bookkeeping; the UI shows it
             ),
         ],
         [
             Part(
                 name="daemon",
-                command=[*dagster, "dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"],
+                command=[
+                    *(*dagster, "stt_dagster.runtime.daemon"),
+                    *("run", "--workspace", str(workspace), "--log-level", "warning"),
+                ],
                 environment=environment,
                 is_ready=lambda: _dagster_is_ready(dagster_url, settings.dagster_login),
             ),
@@ -138,6 +140,7 @@ def plan(home: StackHome, settings: Settings, servers: list[EmbeddedServer]) -> 
                 ],
                 environment=environment,
                 is_ready=lambda: _answers(f"{dagster_url}/server_info"),
+                head=re.compile(r"\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4} - \S+ - (?P<level>[A-Z]+) - "),
                 port=settings.stt_dagster_port,
                 port_variable="STT_DAGSTER_PORT",
             ),
@@ -168,6 +171,7 @@ def _server_part(server: EmbeddedServer) -> Part:
         port=server.port,
         prepare=server.prepare,
         noise=server.noise,
+        head=server.head,
         quiet_end=True,
     )
 

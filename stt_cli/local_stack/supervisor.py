@@ -23,7 +23,7 @@ from typing import Any, Self
 from stt_cli.local_stack.home import StackHome, is_free
 from stt_cli.local_stack.processes import enlist, group_is_alive, identity, marked_environment, sweep
 from stt_core.errors import ConfigurationError, ExecutableNotFoundError, PermanentError, SttError
-from stt_core.logs import get_logger
+from stt_core.logs import form_line, get_logger, unlogged
 
 logger = get_logger(__name__)
 
@@ -37,6 +37,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 #: A part that dies so often before it was ever ready will not come.
 _STARTUP_ATTEMPTS = 3
 _PROBE_INTERVAL = 0.1
+#: What programs call their levels, where that is not as Python does.
+_LEVELS = {"#": "WARNING", "NOTICE": "INFO", "CRITICAL": "ERROR", "FATAL": "ERROR"}
 #: A longer line of output is cut, characters.
 _LONGEST_LINE = 2**20
 
@@ -54,6 +56,15 @@ class StartupError(PermanentError):
     expected = True
 
 
+def ensure_free(port: int, variable: str, host: str = "127.0.0.1") -> None:
+    """Raise PortTakenError where somebody else listens on the port that a setting names."""
+    if not is_free(port, host):
+        raise PortTakenError(
+            f"{variable}: somebody else listens on port {port} of {host}.",
+            mend=f"Stop that server, or set {variable} to another port.",
+        )
+
+
 @dataclass(frozen=True)
 class Part:
     """One process of the stack.
@@ -68,6 +79,7 @@ class Part:
         host: Address it listens on.
         prepare: Called before each start.
         noise: Lines of output to leave out of the log.
+        head: How a line begins whose form is the program's own, with its `level`.
         quiet_end: Whether all it says once the stack stops is left out.
     """
 
@@ -80,6 +92,7 @@ class Part:
     host: str = "127.0.0.1"
     prepare: Callable[[], None] = lambda: None
     noise: re.Pattern[str] | None = None
+    head: re.Pattern[str] | None = None
     quiet_end: bool = False
 
 
@@ -147,11 +160,8 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         for part in (life.part for life in self._lives):
-            if part.port and part.port_variable and not is_free(part.port, part.host):
-                raise PortTakenError(
-                    f"{part.port_variable}: somebody else listens on port {part.port} of {part.host}.",
-                    mend=f"Stop that server, or set {part.port_variable} to another port.",
-                )
+            if part.port and part.port_variable:
+                ensure_free(part.port, part.port_variable, part.host)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -262,7 +272,7 @@ class Supervisor:
                 life.last_lines.append(line.rstrip())
                 is_noise = life.part.noise and life.part.noise.search(line)
                 if not is_noise and not (life.part.quiet_end and self._stopping.is_set()):
-                    self._write_line(life.part.name, line.rstrip())
+                    self._write_line(life.part.name, _in_our_form(life.part, line.rstrip()))
 
     def _probe(self, life: _Life) -> None:
         """Return when the part is ready, has ended or is to stop."""
@@ -298,6 +308,14 @@ class Supervisor:
                 return
             parts = {life.part.name: life.facts for life in self._lives}
             self._home.write(self._home.state_file, {**self._facts, **identity(os.getpid()), "parts": parts})
+
+
+@unlogged  # for each line of the log
+def _in_our_form(part: Part, line: str) -> str:
+    head = part.head and part.head.match(line)
+    if not head:
+        return line
+    return form_line(_LEVELS.get(head["level"], head["level"]), part.name, line[head.end() :])
 
 
 def _end(processes: Sequence[subprocess.Popen[str]]) -> None:

@@ -60,6 +60,8 @@ class DiscoveredPage:
     listed: int = 0
     #: The key that the source's next page begins after; None: that was its last.
     next_after: str | None = None
+    #: Why the source could not be listed.
+    refusal: str | None = None
 
 
 class Round(BaseModel):
@@ -114,7 +116,7 @@ def discover_next(services: Services, current: Round, limit: int = PAGE_OBJECTS)
             page = _removed_page(services, name, current.after)
     except StoreRefusedError as error:
         log_exception(logger, f"source {name}", error)
-        page = DiscoveredPage()
+        page = DiscoveredPage(refusal=f"{name} cannot be listed: {error}")
     after = current.model_copy(update={"after": page.next_after or "", "listed": current.listed + page.listed})
     if page.next_after is not None:
         return page, after

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from stt_core.backfill.objects import BucketObject, BucketObjects, ObjectState
-from stt_core.errors import BucketNotConfiguredError
+from stt_core.errors import BucketMissingError, BucketNotConfiguredError, BucketNotFoundError, SttError
 from stt_core.jobs.job import JobError, JobModel, JobStatus
 from stt_core.logs import get_logger
 from stt_core.services import Services
@@ -115,15 +115,27 @@ def list_objects(
 
     Raises:
         BucketNotConfiguredError: No source is in that bucket.
+        BucketMissingError: Nothing is known of the bucket, since it is not there.
     """
     ensure_source(services, bucket)
     items, next_cursor = BucketObjects.of(services).list_page(bucket, prefix, state=state, cursor=cursor, limit=limit)
+    if not items and not cursor:
+        _ensure_bucket(services, bucket)
     jobs: dict[str | None, list[JobModel]] = {}
     for job in services.jobs.find_versions(item.partition for item in items):
         jobs.setdefault(job.partition, []).append(job)
     url = services.settings.dagster_url
     views = [ObjectView.of(item, jobs.get(item.partition, []), url) for item in items]
     return ObjectList(objects=views, next_cursor=next_cursor)
+
+
+def _ensure_bucket(services: Services, bucket: str) -> None:
+    try:
+        services.store.in_bucket(bucket).ping()
+    except BucketNotFoundError as error:
+        raise BucketMissingError(error.message, mend=error.mend) from error
+    except SttError as error:
+        logger.warning("whether there is a bucket {} cannot be told: {}", bucket, error)
 
 
 def ensure_source(services: Services, bucket: str) -> None:

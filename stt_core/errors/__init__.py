@@ -16,8 +16,9 @@ what is wrong and, as `mend`, what the reader can do about it.
         ConfigurationError
           ExecutableNotFoundError
         InvalidInputError
-          KeyNotFoundError, BucketNotConfiguredError, PartitionNotFoundError, LanguageChoiceError, ModelNotFoundError,
-          TranslationUnsupportedError, UnknownLanguageError, JobFailedError, ResultNotReadyError, AudioTooLongError,
+          KeyNotFoundError, BucketMissingError, BucketNotConfiguredError, PartitionNotFoundError, LanguageChoiceError,
+          ModelNotFoundError, TranslationUnsupportedError, UnknownLanguageError, JobFailedError, ResultNotReadyError,
+          AudioTooLongError,
           EmptyFileError, FileTooLargeError, ForbiddenAddressError, NoAudioError, RecordingGoneError,
           SourceUnavailableError, TrackNotFoundError, UnknownHostError, UnreadableAudioError, UnsupportedFormatError,
           UploadMissingError, IdempotencyMismatchError, NotAcceptableError, RangeNotSatisfiableError

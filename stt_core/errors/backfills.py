@@ -12,6 +12,13 @@ class BucketNotConfiguredError(InvalidInputError):
     status = 404
 
 
+class BucketMissingError(InvalidInputError):
+    """The bucket of a source of backfills is not in the object store."""
+
+    kind = "bucket-missing"
+    status = 404
+
+
 class PartitionNotFoundError(InvalidInputError):
     """No object of a bucket is known under this partition key: discovery has not met it, or it is gone."""
 

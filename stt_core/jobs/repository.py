@@ -132,7 +132,8 @@ class JobRepository:
         )
         self._replace(job, changed)
         if status != job.status:
-            logger.info("job {}: {} -> {} (attempt {})", job.job_id, job.status, status, changed.attempt)
+            level = "WARNING" if status is JobStatus.FAILED else "INFO"
+            logger.log(level, "job {}: {} -> {} (attempt {})", job.job_id, job.status, status, changed.attempt)
         return changed
 
     def bury_job(self, job: JobModel, deleted_at: datetime) -> None:

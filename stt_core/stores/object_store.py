@@ -26,10 +26,10 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error, ServerError
 
 from stt_core.errors import (
+    BucketNotFoundError,
     ConfigurationError,
     ObjectChangedError,
     ObjectNotFoundError,
-    StoreRefusedError,
     StoreUnavailableError,
 )
 from stt_core.logs import get_logger
@@ -102,12 +102,16 @@ class ObjectStore:
 
         Raises:
             StoreUnavailableError: No answer within 3 seconds.
-            StoreRefusedError: The bucket is not there or not ours.
+            BucketNotFoundError: The bucket is not there.
+            StoreRefusedError: It is not ours.
         """
         started = time.perf_counter()
         with store_errors("looking for the bucket"):
             if not self._probe.bucket_exists(self.bucket):
-                raise StoreRefusedError(f"There is no bucket {self.bucket}.", mend="Create it, or set MINIO_BUCKET.")
+                raise BucketNotFoundError(
+                    f"There is no bucket {self.bucket}.",
+                    mend="Create it, or correct its name in MINIO_BUCKET or BACKFILL_SOURCES.",
+                )
         return time.perf_counter() - started
 
     def ensure_bucket(self) -> None:

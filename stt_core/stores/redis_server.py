@@ -57,16 +57,22 @@ def redis_errors(operation: str) -> Iterator[None]:
     try:
         yield
     except _LOGIN as error:
-        raise QueueRefusedError(f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD.") from error
+        raise QueueRefusedError(
+            f"Redis refused {operation}: {_reason(error)}.", mend="Check REDIS_PASSWORD."
+        ) from error
     except redis.RedisError as error:
         if isinstance(error, _PASSING) or _PASSING_CODES.search(str(error)):
             raise QueueUnavailableError(
-                f"Redis is not reachable ({operation}): {error}.",
+                f"Redis is not reachable ({operation}): {_reason(error)}.",
                 mend="Check that it runs and that REDIS_HOST and REDIS_PORT are right; `stt doctor` tests it.",
             ) from error
         raise QueueRefusedError(
-            f"Redis refused {operation}: {error}.", mend="Check REDIS_PASSWORD, REDIS_DB and QUEUE_NAME."
+            f"Redis refused {operation}: {_reason(error)}.", mend="Check REDIS_PASSWORD, REDIS_DB and QUEUE_NAME."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 class RedisServer:

@@ -18,6 +18,7 @@ from dagster._serdes import ConfigurableClassData
 
 from stt_core.logs import get_logger
 from stt_dagster.runtime import is_tested
+from stt_dagster.runtime.console import adopt_console
 from stt_dagster.runtime.fork_server import start_fork_server
 from stt_dagster.runtime.orphans import end_runs_with_code_server
 
@@ -51,4 +52,5 @@ def main() -> None:
     end_runs_with_code_server()
     if is_tested():
         server.DagsterApiServer = ForkingServer  # type: ignore[misc]
+    adopt_console()
     cli(["api", "grpc", *sys.argv[1:]])

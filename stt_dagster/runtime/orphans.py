@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
@@ -21,6 +21,9 @@ logger = get_logger(__name__)
 
 #: The process that executes a run, where it is this one, or the one that it was forked from.
 _run_process: int | None = None
+#: Set when this process, the code server, is told to end; and what is to be done then.
+_ending = threading.Event()
+_farewells: list[Callable[[], object]] = []
 
 
 def executes_run() -> None:
@@ -38,6 +41,16 @@ def step_process() -> Iterator[None]:
         return
     threading.Thread(target=_end_with, args=(parent,), name="end-with-run", daemon=True).start()
     yield
+
+
+def is_ending() -> bool:
+    """Return whether this process, the code server, is told to end."""
+    return _ending.is_set()
+
+
+def when_told_to_end(act: Callable[[], object]) -> None:
+    """Have something done when the code server is told to end: it waits for its ticks, so that they should end."""
+    _farewells.append(act)
 
 
 def end_runs_with_code_server() -> None:
@@ -58,6 +71,9 @@ def _end_runs(signals: int) -> None:
     for run in multiprocessing.active_children():
         logger.warning("the code server is told to end: telling its run, process {}, to end, too", run.pid)
         run.terminate()
+    _ending.set()
+    for act in _farewells:
+        act()
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -25,12 +25,15 @@ PROMOTE = "/api/v1/backfill/promote"
 
 @pytest.fixture
 def settings(server_settings: Settings) -> Settings:
-    return own_settings(server_settings, backfill_sources=(BackfillSource(bucket="calls"),))
+    return own_settings(
+        server_settings, backfill_sources=(BackfillSource(bucket="calls"), BackfillSource(bucket="gone"))
+    )
 
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
     with opened(settings) as services:
+        services.store.in_bucket("calls").ensure_bucket()
         yield services
 
 
@@ -172,3 +175,10 @@ def test_objects_when_keys_are_asked_for_then_admin_alone_sees_them(
             promoted = client.post(PROMOTE, json={"bucket": "calls", "model": "base"}, headers=headers)
             expected = 200 if scope is Scope.ADMIN else 403
             assert (seen.status_code, promoted.status_code) == (expected, expected), scope
+
+
+def test_objects_when_the_bucket_of_the_source_is_not_there_then_says_so(client: httpx.Client) -> None:
+    refused = client.get(OBJECTS, params={"bucket": "gone", "prefix": "nothing/"})
+    assert (refused.status_code, kind_of(refused)) == (404, "bucket-missing")
+    assert "There is no bucket gone." in refused.json()["detail"]
+    assert "BACKFILL_SOURCES" in refused.json()["mend"]

@@ -83,7 +83,9 @@ def test_life_when_started_and_stopped_then_logged_in_one_format(
 
     for milestone in ("API starts", "API is ready", "GET /nowhere -> 404", "API shuts down", "API is closed"):
         assert api.text.count(milestone) == 1, milestone
-    line = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (INFO|WARNING)\s+\S+ (uvicorn|api|stt_core)\.")
+    line = re.compile(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d (INFO|WARNING)\s+\S+ (uvicorn|api|stt_core)\."
+    )
     assert [text for text in api.text.splitlines() if not line.match(text)] == []
 
 

@@ -35,13 +35,16 @@ from tests.cli.conftest import Stt
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"backfill_sources": (BackfillSource(bucket="calls"),)})
+    return settings.model_copy(
+        update={"backfill_sources": (BackfillSource(bucket="calls"), BackfillSource(bucket="gone"))}
+    )
 
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
     with closing(Services.open(settings)) as services:
         services.prepare()
+        services.store.in_bucket("calls").ensure_bucket()
         yield services
 
 
@@ -63,6 +66,7 @@ def test_backfill_when_it_cannot_go_on_then_says_why_and_how_to_mend_it(services
 
     assert "BACKFILL_SOURCES has calls" in refusal("nowhere")
     assert "No object of calls is known" in refusal("calls/2026/")
+    assert "There is no bucket gone. Create it, or correct its name" in refusal("gone")
     assert "exclude each other" in refusal("calls", failed=True, all_=True)
     discover(services, "a.wav")
     assert "The model nonsense is not there" in refusal("calls", model="nonsense")

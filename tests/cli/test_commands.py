@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from stt_cli.demo import word_error_rate
 from stt_cli.local_stack.home import free_port
 from stt_core.errors import InvalidInputError
 from stt_core.settings import Settings
+from stt_core.stores.object_store import ObjectStore
 from tests.api.conftest import serve_app, upload
 from tests.cli.conftest import Stt
 
@@ -64,6 +68,32 @@ def test_up_when_the_object_store_has_no_keys_then_starts_nothing_and_names_them
     done = stt("up", MINIO_ENDPOINT="s3.example:9000")
     assert done.exit_code == 1
     assert "MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not set" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"]], ids=str)
+def test_up_when_a_password_is_wrong_then_says_so_in_one_line_and_starts_nothing(
+    stt: Stt, embedded_servers: dict[str, str], tmp_path: Path, options: list[str]
+) -> None:
+    ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
+    begun = time.monotonic()
+    done = stt("up", *options, **embedded_servers | {"REDIS_PASSWORD": "wrong"} | ports)
+    assert time.monotonic() - begun < 2
+    assert done.exit_code == 1
+    assert re.fullmatch(r"error: Redis refused ping: .*[^.]\.\n +mend: Check REDIS_PASSWORD\.\n", done.stderr)
+    assert not (tmp_path / "home").exists()
+
+
+def test_up_when_a_server_of_the_users_does_not_answer_then_says_which_and_starts_nothing(
+    stt: Stt, embedded_servers: dict[str, str], tmp_path: Path
+) -> None:
+    ports = {"STT_API_PORT": str(free_port()), "STT_DAGSTER_PORT": str(free_port())}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and answers nothing
+        url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
+        done = stt("up", **embedded_servers | {"MONGODB_URL": url} | ports)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: MongoDB is not reachable (ping)")
+    assert done.stderr.count("\n") == 2
     assert not (tmp_path / "home").exists()
 
 
@@ -192,3 +222,31 @@ def test_delete_when_a_job_is_listed_then_takes_it_off_the_list(stt: Stt, settin
         assert newer not in stt("list", *address).stdout
         again = stt("delete", newer, *address)
         assert (again.exit_code, "was deleted" in again.stderr) == (1, True)
+
+
+def test_doctor_when_a_name_in_dotenv_is_nearly_a_settings_then_names_that(stt: Stt, tmp_path: Path) -> None:
+    lines = (
+        "WHISPER_MODLE=demo\nSTT_COLOUR=blue\nMONGODB_PASSWORD=x\nPOSTGRES_PASSWORD=x\nAWS_REGION=x\nLOG_LEVEL=INFO\n"
+    )
+    (tmp_path / ".env").write_text(lines)
+    done = stt("doctor", COLUMNS="200")
+    assert done.exit_code == 1
+    assert "WHISPER_MODLE in .env is no setting" in done.stdout
+    assert "Is WHISPER_MODEL meant?" in done.stdout
+    assert "STT_COLOUR in .env is no setting" in done.stdout
+    assert done.stdout.count("is no setting") == 2
+
+
+def test_doctor_when_no_stack_runs_then_says_so(stt: Stt) -> None:
+    assert re.search(r"ok +stack +does not run here; `stt up` starts it", stt("doctor", COLUMNS="200").stdout)
+
+
+def test_doctor_when_the_bucket_of_a_source_is_not_there_then_names_it(
+    stt: Stt, embedded_servers: dict[str, str], settings: Settings
+) -> None:
+    ObjectStore(settings).ensure_bucket()
+    sources = json.dumps([{"bucket": settings.minio_bucket, "prefix": "a/"}, {"bucket": "no-such-bucket"}])
+    own = {"MINIO_BUCKET": settings.minio_bucket, "BACKFILL_SOURCES": sources, "COLUMNS": "200"}
+    done = stt("doctor", **embedded_servers, **own)
+    assert re.search(r"problem +bucket no-such-bucket +There is no bucket no-such-bucket", done.stdout), done.stdout
+    assert re.search(rf"ok +bucket {settings.minio_bucket} +is there", done.stdout)

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from datetime import datetime
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
 from stt_core.errors import EngineError, JobNotFoundError
 from stt_core.logs import get_logger, log_context, logged, mask_secrets, setup_logging
+from tests.conftest import wait_until
 
 logger = get_logger(__name__)
 
@@ -322,3 +324,51 @@ def test_standard_logging_when_a_sink_takes_the_lines_then_it_is_left_as_it_was(
     before = list(logging.getLogger().handlers)
     with captured():
         assert logging.getLogger().handlers == before
+
+
+def test_failure_when_it_comes_again_then_is_counted_and_its_trace_stands_there_once(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_core.logs._REPEAT_SECONDS", 0.3)
+    for number in range(100):
+        with log_context(request_id=number), pytest.raises(ConnectionError):
+            fail(ConnectionError("no answer"))
+    wait_until(lambda: "(and 99 times more in " in lines.text, "the count is told")
+    failures = [line for line in lines if "no answer" in line and "ERROR" in line]
+    assert len(failures) == 2
+    assert lines.text.count("Traceback") == 1
+    with pytest.raises(ConnectionError):  # the fault lasts: it is counted on, and not told anew
+        fail(ConnectionError("no answer"))
+    setup_logging(sink=sys.stderr)
+    assert "(and 1 times more in " in lines[-1]
+
+
+def test_failure_when_it_is_another_jobs_or_another_one_or_late_then_is_told_whole(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in ("j1", "j2"):
+        with log_context(job_id=job_id), pytest.raises(ValueError, match="boom"):
+            fail(ValueError("boom"))
+    with pytest.raises(ValueError, match="bang"):
+        fail(ValueError("bang"))
+    assert lines.text.count("Traceback") == 3
+    monkeypatch.setattr("stt_core.logs._REPEAT_SECONDS", 0.0)
+    with pytest.raises(ValueError, match="bang"):
+        fail(ValueError("bang"))
+    assert lines.text.count("Traceback") == 4
+
+
+def test_milestone_when_it_comes_again_then_is_written_again(lines: Lines) -> None:
+    for _ in range(3):
+        logger.info("a milestone")
+    assert len(lines) == 3
+
+
+def test_process_when_it_ends_then_tells_what_it_counted() -> None:
+    written = _run("from stt_core.logs import get_logger; log = get_logger('x'); [log.warning('slow') for _ in 'abc']")
+    assert [line.split(" x ")[1].strip() for line in written.splitlines()] == ["slow", "slow (and 2 times more in 0 s)"]
+
+
+def test_line_when_written_then_its_time_is_iso_8601_with_a_zone(lines: Lines) -> None:
+    logger.info("a milestone")
+    assert datetime.fromisoformat(lines[0].split()[0]).tzinfo

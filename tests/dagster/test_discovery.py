@@ -14,10 +14,11 @@ from stt_core.backfill.objects import BucketObjects
 from stt_core.backfill.partitions import partition_key
 from stt_core.errors import StoreUnavailableError
 from stt_core.services import Services
+from stt_core.sources import BackfillSource
 from stt_core.stores.documents import utc_now
 from stt_core.stores.object_store import ObjectStore
 from tests.conftest import wait_until
-from tests.dagster.conftest import DATA, RECORDING, TRANSCRIPTS, Materialize, raising
+from tests.dagster.conftest import DATA, RECORDING, TRANSCRIPTS, Configure, Materialize, raising
 
 #: Legal keys that Dagster's own syntax, JSON, SQL or GraphQL could trip over.
 ODD_KEYS = ["a ...b.wav", 'it\'s "q", [ü] | {x}: 50%.wav', "nested/日本/😀.mp3", "tab\tand\nline.wav"]
@@ -179,3 +180,13 @@ def test_partition_when_its_object_changes_then_it_is_stale_until_it_is_transcri
     assert staleness(instance, partition) == ("FRESH", [])
     assert "0 changed" in tick(instance, cursor)[0]
     assert staleness(instance, partition) == ("FRESH", [])
+
+
+def test_sensor_when_the_bucket_of_a_source_is_not_there_then_its_tick_says_so(
+    bucket: ObjectStore, configure: Configure, instance: DagsterInstance
+) -> None:
+    configure(backfill_sources=(BackfillSource(bucket="no-such-bucket"), BackfillSource(bucket=bucket.bucket)))
+    bucket.put_bytes("a.wav", b"1")
+    message, _ = tick(instance)
+    assert "There is no such bucket" in message and "no-such-bucket" in message and "BACKFILL_SOURCES" in message
+    assert "1 new" in message

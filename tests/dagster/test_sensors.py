@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -349,3 +351,28 @@ def test_upload_when_it_was_never_finished_fails_and_leaves_no_object(
     broken = services.jobs.get_job(job.job_id)
     assert broken.status is JobStatus.FAILED and broken.error is not None and broken.error.kind == "upload-broken"
     assert not services.store.exists(key)
+
+
+def test_queue_sensor_when_the_code_server_is_told_to_end_then_waits_no_longer_and_launches_nothing(
+    services: Services, instance: DagsterInstance, upload: Upload, monkeypatch: pytest.MonkeyPatch, lines: list[Record]
+) -> None:
+    from stt_dagster import sensors
+    from stt_dagster.runtime import orphans
+
+    monkeypatch.setattr(sensors, "QUEUE_WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(orphans, "_ending", threading.Event())
+    assert sensors._ring in orphans._farewells
+
+    def end() -> None:
+        orphans._ending.set()
+        sensors._ring()
+
+    begun = time.monotonic()
+    threading.Timer(0.5, end).start()
+    answer = tick(instance)
+    assert time.monotonic() - begun < 10
+    assert isinstance(answer, SkipReason)
+    assert "told to end" in str(answer.skip_message)
+    assert [line for line in lines if line["level"].name != "INFO"] == []
+    upload("sample-01.mp3")
+    assert isinstance(tick(instance), SkipReason)

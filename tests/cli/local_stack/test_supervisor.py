@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,13 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from stt_cli.local_stack.home import StackHome, free_port, is_free
 from stt_cli.local_stack.processes import AlreadyRunningError, hold, running_process, sweep
+from stt_cli.local_stack.servers import missing_servers
+from stt_cli.local_stack.stack import plan
 from stt_cli.local_stack.supervisor import Part, PortTakenError, StartupError, Supervisor
+from stt_core.settings import Settings
 from tests.cli.conftest import marked
 from tests.conftest import wait_until
 
@@ -195,3 +200,37 @@ def test_running_process_when_the_pid_is_anothers_then_is_not_taken_for_it() -> 
     assert running_process(mine)
     assert running_process(json.loads(json.dumps(mine)) | {"process_started": 1.0}) is None
     assert running_process({}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "expected"),
+    [
+        ("redis", "8389:M 30 Nov 2026 17:04:15.523 # Can't save", "WARNING ⚠️ redis Can't save"),
+        ("s3", "2026/11/30 17:04:15 ERROR : calls: no such file", "ERROR   ❌ s3 calls: no such file"),
+        (
+            "mongo",
+            "2026-11-30 17:04:15,001 - nexus - ERROR - bad password=hunter2",
+            "ERROR   ❌ mongo bad password=***",
+        ),
+        ("webserver", "2026-11-30 17:04:22 +0000 - dagster-webserver - INFO - Serving", "INFO    ✅ webserver Serving"),
+        ("redis", "    goes on", "    goes on"),
+    ],
+)
+def test_line_when_its_form_is_the_programs_own_then_is_written_in_ours(
+    home: StackHome, name: str, line: str, expected: str
+) -> None:
+    part = next(
+        part for layer in plan(home, Settings(), missing_servers(home, {})) for part in layer if part.name == name
+    )
+    said = replace(
+        part,
+        command=[sys.executable, "-c", f"import time; print({line!r}, flush=True); time.sleep(600)"],
+        port=None,
+        prepare=lambda: None,
+    )
+    said = replace(said, is_ready=lambda: True)
+    lines: list[str] = []
+    with supervise(home, [said], log=lambda part, line: lines.append(line)) as supervisor:
+        supervisor.start()
+        wait_until(lambda: lines, "its line is written")
+    assert re.fullmatch(rf"(\d{{4}}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d )?{re.escape(expected)}", lines[0])

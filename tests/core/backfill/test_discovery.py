@@ -222,3 +222,9 @@ def test_change_when_there_is_a_transcript_concerns_it_be_it_of_those_bytes_or_n
 
     concerned = {change.known.key: change.concerns_transcript for change in page.changed}
     assert concerned == {"never.wav": False, "of-old.wav": True, "of-new.wav": True}
+
+
+def test_discovery_when_the_bucket_is_not_there_then_the_page_says_so(open_core: OpenCore) -> None:
+    page, _ = discover_next(open_core({"bucket": "no-such-bucket"}), Round())
+    assert page.refusal is not None
+    assert all(word in page.refusal for word in ("no-such-bucket", "There is no such bucket", "BACKFILL_SOURCES"))
