@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stt_cli.client import open_api
 from stt_cli.console import note, out, plain, write_result
 from stt_cli.follow import upload_and_wait
-from stt_core.errors import InvalidInputError
+from stt_core.errors import InvalidInputError, SttError
 from stt_core.jobs.job import JobStatus, JobView, Priority
-from stt_core.logs import get_logger
+from stt_core.logs import get_logger, setup_logging
 from stt_core.options import Channels, Strategy
 from stt_core.transcript.document import Transcript
 from stt_core.transcript.formats import SUBTITLES, clock, render
 from stt_core.transcript.subtitles import CueLayout
 
 logger = get_logger(__name__)
+
+#: What a shell offers as ids, and how long it waits for them, seconds.
+_COMPLETIONS = 50
+_COMPLETION_SECONDS = 2.0
+#: Digits of an id that are shown to people, unless it takes more to tell two apart.
+_DIGITS = 12
 
 
 class Output(StrEnum):
@@ -34,7 +41,27 @@ class Output(StrEnum):
     TSV = "tsv"
 
 
-JobId = Annotated[str, typer.Argument(help="Id of the job, as `stt transcribe` and the API tell it.")]
+def _recent_jobs(incomplete: str) -> list[tuple[str, str]]:
+    """Return the ids of the latest jobs for a shell to complete, with the names of their files."""
+    setup_logging("CRITICAL")  # a shell that completes a word shows nothing else
+    try:
+        with open_api(None, timeout=_COMPLETION_SECONDS) as client:
+            jobs = client.jobs(limit=_COMPLETIONS).tasks
+    except SttError as error:
+        logger.debug("nothing to complete: {!r}", error)
+        return []
+    return [(job.job_id, str(plain(job.filename))) for job in jobs if job.job_id.startswith(incomplete)]
+
+
+JobId = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="Id of the job, as `stt transcribe` tells it; its first digits are enough, `last` is the newest.",
+        autocompletion=_recent_jobs,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write what the API answers, for programs.")]
 ApiUrl = Annotated[
     str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
 ]
@@ -90,10 +117,13 @@ def transcribe(
         note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
 
 
-def status(job_id: JobId, api_url: ApiUrl = None) -> None:
+def status(job_id: JobId, as_json: AsJson = False, api_url: ApiUrl = None) -> None:
     """Show where a job stands."""
     with open_api(api_url) as client:
-        job = client.job(job_id)
+        job = client.job(client.find_job(job_id))
+        if as_json:
+            write_result(f"{job.model_dump_json(indent=2)}\n")
+            return
         out.print(_table(job))
         if job.status is JobStatus.FAILED:
             note(f"Once that is mended, `stt retry {job.job_id}` sends it again.")
@@ -103,15 +133,23 @@ def list_jobs(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this state.")] = None,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the list before left off; it says so.")] = None,
+    as_json: AsJson = False,
     api_url: ApiUrl = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first: on a terminal by the first digits of their ids, else by the whole ids."""
     with open_api(api_url) as client:
         page = client.jobs(status=status, limit=limit, cursor=cursor)
-    table = Table("job", "status", "created (UTC)", "length", "file", box=None, header_style="bold")
+    if as_json:
+        write_result(f"{page.model_dump_json(indent=2)}\n")
+        return
+    digits = _digits([job.job_id for job in page.tasks]) if sys.stdout.isatty() else None
+    columns = [Column(name, no_wrap=True) for name in ("job", "status", "created (UTC)", "length", "file")]
+    table = Table(*columns, box=None, header_style="bold")
     for job in page.tasks:
         length = clock(job.duration_seconds) if job.duration_seconds is not None else ""
-        table.add_row(job.job_id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", length, plain(job.filename))
+        table.add_row(
+            job.job_id[:digits], job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", length, plain(job.filename)
+        )
     out.print(table)
     if page.next_cursor:
         note(f"older ones: --cursor {page.next_cursor}")
@@ -120,20 +158,21 @@ def list_jobs(
 def delete(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Delete a job with its recording and its transcript; one that has not ended is cancelled."""
     with open_api(api_url) as client:
-        client.delete(job_id)
-        note(f"job {job_id} is deleted")
+        found = client.find_job(job_id)
+        client.delete(found)
+        note(f"job {found} is deleted")
 
 
 def cancel(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Cancel a job that has not ended."""
     with open_api(api_url) as client:
-        out.print(_table(client.cancel(job_id)))
+        out.print(_table(client.cancel(client.find_job(job_id))))
 
 
 def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
     """Send a failed job again; what was transcribed is not repeated."""
     with open_api(api_url) as client:
-        out.print(_table(client.retry(job_id)))
+        out.print(_table(client.retry(client.find_job(job_id))))
 
 
 def result(
@@ -146,7 +185,7 @@ def result(
     """Write the transcript of a completed job to standard output."""
     layout = _layout(output, max_line_width, max_line_count)
     with open_api(api_url) as client:
-        _write(client.transcript(job_id), output, layout)
+        _write(client.transcript(client.find_job(job_id)), output, layout)
 
 
 def _write(transcript: Transcript, output: Output, layout: CueLayout) -> None:
@@ -160,6 +199,11 @@ def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:
     if count and not width:
         raise InvalidInputError("--max-line-count needs a --max-line-width.", mend="Give one, or leave both out.")
     return CueLayout(width, count)
+
+
+def _digits(ids: list[str]) -> int:
+    """Return how many digits of these ids tell each from the others."""
+    return next(count for count in range(_DIGITS, 33) if len({one[:count] for one in ids}) == len(ids))
 
 
 def _table(job: JobView) -> Table:
