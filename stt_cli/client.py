@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Annotated, Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import typer
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from stt_core.backfill.promoting import Promotion
 from stt_core.backfill.views import ObjectList, ObjectView
-from stt_core.errors import InvalidInputError, PermanentError, TransientError
+from stt_core.errors import InvalidInputError, PermanentError, ResultNotReadyError, TransientError
 from stt_core.jobs.job import JOB_ID_PATTERN, JobView
 from stt_core.logs import get_logger
 from stt_core.settings import load_settings
@@ -23,6 +24,9 @@ from stt_core.whisper.catalog import HOSTED
 
 logger = get_logger(__name__)
 
+ApiUrl = Annotated[
+    str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
+]
 Answer = TypeVar("Answer", bound=BaseModel)
 Page = TypeVar("Page", ObjectList, Promotion)
 
@@ -146,7 +150,12 @@ class ApiClient:
             ApiUnreachableError: The API does not answer.
             ApiRefusedError: There is no such job, or it has no transcript (yet).
         """
-        return self._ask("GET", f"{_path(job_id)}/result", Transcript)
+        try:
+            return self._ask("GET", f"{_path(job_id)}/result", Transcript)
+        except ApiRefusedError as error:
+            if error.details.get("code") != ResultNotReadyError.kind:
+                raise
+            raise ApiRefusedError(error.message, mend=f"`stt status {job_id}` shows how far it is.") from error
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job and return it.
@@ -262,8 +271,6 @@ class ApiClient:
                 if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                     break
                 time.sleep(min(int(response.headers.get("Retry-After", 1)), 60))
-                for _, file in content.get("files", {}).values():
-                    file.seek(0)
                 response = self._http.request(method, path, **content)
         except httpx.LocalProtocolError as error:  # more or less came than the file held when it was opened
             raise InvalidInputError(
@@ -335,7 +342,8 @@ def _refusal(response: httpx.Response) -> ApiRefusedError | ApiUnreachableError:
         kind = ApiUnreachableError if is_away else ApiRefusedError
         if told := problem.get("error"):  # in OpenAI's form
             return kind(str(told["message"]), code=told["code"])
-        return kind(str(problem["detail"]), mend=problem.get("mend"))
+        code = str(problem.get("type")).rpartition(":")[2]
+        return kind(str(problem["detail"]), mend=problem.get("mend"), code=code)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         logger.debug("no problem document: {}", error)
         return ApiRefusedError(

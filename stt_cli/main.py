@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from stt_cli import backfill, demo, doctor, keys, models, stack, tasks
 from stt_cli.console import show_error, write_result
+from stt_cli.transcribe import transcribe
 from stt_core.errors import InvalidInputError, SttError
 from stt_core.logs import get_logger, setup_logging
 
@@ -73,7 +74,7 @@ def main(
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.ps)
-app.command()(tasks.transcribe)
+app.command()(transcribe)
 app.command("list")(tasks.list_jobs)
 app.command()(tasks.status)
 app.command()(tasks.result)

@@ -1,9 +1,8 @@
-"""`stt transcribe`, `stt list`, `stt status`, `stt result`, `stt cancel`, `stt retry`, `stt delete`."""
+"""`stt list`, `stt status`, `stt result`, `stt cancel`, `stt retry`, `stt delete`."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +10,14 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from stt_cli.client import open_api
+from stt_cli.client import ApiUrl, open_api
 from stt_cli.console import note, out, plain, write_result
-from stt_cli.follow import upload_and_wait
+from stt_cli.recordings import Recording
+from stt_cli.results import FormatOption, LineCount, LineWidth, OutputOption, OverwriteOption, choose_destination
 from stt_core.errors import InvalidInputError, SttError
-from stt_core.jobs.job import JobStatus, JobView, Priority
+from stt_core.jobs.job import JobStatus, JobView
 from stt_core.logs import get_logger, setup_logging
-from stt_core.options import Channels, Strategy
-from stt_core.transcript.document import Transcript
-from stt_core.transcript.formats import SUBTITLES, clock, render
-from stt_core.transcript.subtitles import CueLayout
+from stt_core.transcript.formats import clock
 
 logger = get_logger(__name__)
 
@@ -29,16 +26,6 @@ _COMPLETIONS = 50
 _COMPLETION_SECONDS = 2.0
 #: Digits of an id that are shown to people, unless it takes more to tell two apart.
 _DIGITS = 12
-
-
-class Output(StrEnum):
-    """How a transcript is written."""
-
-    TEXT = "text"
-    JSON = "json"
-    SRT = "srt"
-    VTT = "vtt"
-    TSV = "tsv"
 
 
 def _recent_jobs(incomplete: str) -> list[tuple[str, str]]:
@@ -62,59 +49,6 @@ JobId = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write what the API answers, for programs.")]
-ApiUrl = Annotated[
-    str | None, typer.Option("--api-url", help="Address of the API; by default STT_API_URL or this machine.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the transcript.")]
-LineWidth = Annotated[int | None, typer.Option(help="Of subtitles: columns in a line (wide: two).", min=1, max=1000)]
-LineCount = Annotated[int | None, typer.Option(help="Of subtitles with a width: lines shown at once.", min=1, max=100)]
-
-
-def transcribe(
-    file: Annotated[Path, typer.Argument(help="The recording: any common audio or video format.", dir_okay=False)],
-    priority: Annotated[Priority | None, typer.Option(help="How soon it is wanted.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language spoken: en …, auto or auto-per-chunk.")] = None,
-    languages: Annotated[str | None, typer.Option(help="Languages it may be, such as de,en.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model (`stt models list`).")] = None,
-    track: Annotated[int | None, typer.Option(help="Audio track of a file with several, from 1.", min=1)] = None,
-    channels: Annotated[Channels | None, typer.Option(help="Mix them, or split: each is a speaker.")] = None,
-    strategy: Annotated[Strategy | None, typer.Option(help="How speech is found.")] = None,
-    allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Leave a gap where a part cannot be transcribed.")
-    ] = False,
-    prompt: Annotated[str | None, typer.Option(help="Names and spellings to expect.")] = None,
-    translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 1.", min=0, max=1)] = None,
-    output: OutputOption = Output.TEXT,
-    max_line_width: LineWidth = None,
-    max_line_count: LineCount = None,
-    api_url: ApiUrl = None,
-) -> None:
-    """Transcribe a recording: upload it, wait for it, write the transcript to standard output."""
-    layout = _layout(output, max_line_width, max_line_count)
-    with open_api(api_url) as client:
-        job = upload_and_wait(
-            client,
-            file,
-            model=model,
-            language=language,
-            languages=languages,
-            priority=priority,
-            track=track,
-            channels=channels,
-            strategy=strategy,
-            allow_partial=allow_partial or None,
-            prompt=prompt,
-            translate=translate or None,
-            temperature=temperature,
-        )
-        transcript = client.transcript(job.job_id)
-        _write(transcript, output, layout)
-        for warning in transcript.warnings:
-            note(f"warning: {warning.message}")
-        for gap in transcript.gaps:
-            note(f"no transcript from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
-        note(f"job {job.job_id}" + (f", run {job.run_url}" if job.run_url else ""))
 
 
 def status(job_id: JobId, as_json: AsJson = False, api_url: ApiUrl = None) -> None:
@@ -177,28 +111,22 @@ def retry(job_id: JobId, api_url: ApiUrl = None) -> None:
 
 def result(
     job_id: JobId,
-    output: OutputOption = Output.TEXT,
+    output: OutputOption = None,
+    format: FormatOption = None,
+    overwrite: OverwriteOption = False,
     max_line_width: LineWidth = None,
     max_line_count: LineCount = None,
     api_url: ApiUrl = None,
 ) -> None:
-    """Write the transcript of a completed job to standard output."""
-    layout = _layout(output, max_line_width, max_line_count)
+    """Write the transcript of a completed job."""
+    destination = choose_destination(output, format, overwrite=overwrite, width=max_line_width, count=max_line_count)
     with open_api(api_url) as client:
-        _write(client.transcript(client.find_job(job_id)), output, layout)
-
-
-def _write(transcript: Transcript, output: Output, layout: CueLayout) -> None:
-    write_result(render(transcript, "txt" if output is Output.TEXT else output.value, layout=layout))
-
-
-def _layout(output: Output, width: int | None, count: int | None) -> CueLayout:
-    """Return the room for subtitles, before anything is sent or read."""
-    if (width or count) and output not in SUBTITLES:
-        raise InvalidInputError(f"{output} has no lines to lay out.", mend=f"Choose --output {' or '.join(SUBTITLES)}.")
-    if count and not width:
-        raise InvalidInputError("--max-line-count needs a --max-line-width.", mend="Give one, or leave both out.")
-    return CueLayout(width, count)
+        found = client.find_job(job_id)
+        name = Path(client.job(found).filename).name if destination.folder else found
+        [place] = destination.places([Recording(found, None, Path(name))])
+        if destination.is_there(place):
+            raise InvalidInputError(f"{place} is there already.", mend="--overwrite replaces it.")
+        destination.write(client.transcript(found), place)
 
 
 def _digits(ids: list[str]) -> int:
