@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from stt_cli.client import ApiClient, open_api
+from stt_cli.client import ApiClient, ApiUrl, open_api
 from stt_cli.console import note, write_result
 from stt_cli.dagster import DagsterClient
-from stt_cli.tasks import ApiUrl
 from stt_cli.watching import LaunchedBackfill, count_of, watch_backfill
 from stt_core.backfill.objects import ObjectState
 from stt_core.backfill.views import ObjectView

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from stt_cli.client import ApiUrl, open_api
 from stt_cli.console import write_result
 from stt_cli.local_stack.home import StackHome
 from stt_cli.local_stack.log_file import lines_of_job
+from stt_cli.tasks import JobId
 from stt_core.errors import InvalidInputError
 from stt_core.jobs.job import JOB_ID_PATTERN
 from stt_core.logs import get_logger
@@ -19,14 +21,11 @@ logger = get_logger(__name__)
 
 
 def logs(
-    job_id: Annotated[str, typer.Argument(help="Id of the job.")],
+    job_id: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines to come, until Ctrl-C.")] = False,
+    api_url: ApiUrl = None,
 ) -> None:
     """Show every line of the local stack's log that tells of a job: of the API, the sensors, its runs, its webhook."""
-    if not re.fullmatch(JOB_ID_PATTERN, job_id):
-        raise InvalidInputError(
-            f"{job_id[:100]!r} is no job id.", mend="Give the 32 hexadecimal digits that the upload answered with."
-        )
     log = StackHome.at(load_settings().stt_home).log_file
     if not log.exists():
         raise InvalidInputError(
@@ -34,6 +33,9 @@ def logs(
             mend="`stt up` writes it in its STT_HOME. Parts that run elsewhere have logs of their own: "
             f"`docker compose logs | grep {job_id}`.",
         )
+    if not re.fullmatch(JOB_ID_PATTERN, job_id):  # a whole id is enough, also where the API is down
+        with open_api(api_url) as api:
+            job_id = api.find_job(job_id)
     is_known = False
     try:
         for line in lines_of_job(log, job_id, follow=follow):

@@ -15,7 +15,7 @@ from enum import StrEnum
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from stt_cli.client import ApiClient, ApiUnreachableError
-from stt_cli.console import note, progress_bar
+from stt_cli.console import add_bar, note, progress_bars
 from stt_cli.dagster import BackfillState, DagsterClient, DagsterUnreachableError
 from stt_core.backfill.views import ObjectView
 from stt_core.errors import PermanentError
@@ -111,7 +111,8 @@ def count_of(objects: int) -> str:
 
 def _await_end(backfill: LaunchedBackfill, dagster: DagsterClient, api: ApiClient) -> tuple[BackfillState, list[_Left]]:
     targeted = len(backfill.before)
-    with progress_bar("launched", MofNCompleteColumn(), total=targeted) as (progress, bar):
+    with progress_bars(MofNCompleteColumn()) as progress:
+        bar = add_bar(progress, "launched", total=targeted)
         last_answer = last_at_work = time.monotonic()
         while True:
             try:
