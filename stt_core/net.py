@@ -30,6 +30,9 @@ _MOST_ADDRESSES = 4
 #: that hide an IPv4 address, which a gateway may lead anywhere; 6to4 and Teredo are inside.
 _PUBLIC = IPv6Network("2000::/3")
 _TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32")]
+#: Global by Python's tables, and still nobody's public address: examples of IPv6 (RFC 9637), and Azure's own services,
+#: which answer every machine in that cloud.
+_UNPUBLIC = [ip_network(network) for network in ("3fff::/20", "168.63.129.16/32", "192.0.0.0/24")]
 #: Each lookup holds a thread, a name whose server is silent for half a minute: there are to be threads left for others.
 _lookups = threading.BoundedSemaphore(32)
 
@@ -114,7 +117,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
             return _is_public(address.ipv4_mapped)
         if address not in _PUBLIC or any(address in network for network in _TRANSLATED):
             return False
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in network for network in _UNPUBLIC)
 
 
 def _contains(entry: str, address: IPv4Address | IPv6Address) -> bool:

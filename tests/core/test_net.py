@@ -19,7 +19,7 @@ from stt_core.net import pin_url
         "169.254.169.254", "224.0.0.1", "255.255.255.255", "192.0.2.1", "localhost", "LOCALHOST",
         "[::1]", "[::]", "[fe80::1]", "[fc00::1]", "[ff02::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]",
         "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:0:53aa:64c:0:7fff:80ff:fffe]",
-        "[fec0::1]", "[::7f00:1]", "[::ffff:0:7f00:1]", "[64:ff9b:1::7f00:1]", "[5f00::1]",
+        "192.0.0.9", "168.63.129.16", "[3fff::1]", "[::ffff:a83f:8110]", "[fec0::1]", "[::7f00:1]", "[::ffff:0:7f00:1]", "[64:ff9b:1::7f00:1]", "[5f00::1]",
     ],
 )  # fmt: skip
 def test_pin_url_when_the_host_is_not_public_then_it_is_refused(host: str) -> None:
