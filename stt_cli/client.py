@@ -239,6 +239,7 @@ class ApiClient:
         try:
             self._send("GET", f"/v1/models/{quote(name or HOSTED[0], safe='')}")
         except ApiRefusedError as error:
+            logger.debug("the model is not told of: {}", error)
             return error.details.get("code") != "model_not_found"  # of any other refusal the upload tells more
         return True
 

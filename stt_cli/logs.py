@@ -26,6 +26,9 @@ def logs(
     api_url: ApiUrl = None,
 ) -> None:
     """Show every line of the local stack's log that tells of a job: of the API, the sensors, its runs, its webhook."""
+    if not re.fullmatch(JOB_ID_PATTERN, job_id):  # a whole id is enough, also where the API is down
+        with open_api(api_url) as api:
+            job_id = api.find_job(job_id)
     log = StackHome.at(load_settings().stt_home).log_file
     if not log.exists():
         raise InvalidInputError(
@@ -33,9 +36,6 @@ def logs(
             mend="`stt up` writes it in its STT_HOME. Parts that run elsewhere have logs of their own: "
             f"`docker compose logs | grep {job_id}`.",
         )
-    if not re.fullmatch(JOB_ID_PATTERN, job_id):  # a whole id is enough, also where the API is down
-        with open_api(api_url) as api:
-            job_id = api.find_job(job_id)
     is_known = False
     try:
         for line in lines_of_job(log, job_id, follow=follow):

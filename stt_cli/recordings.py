@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from stt_cli.console import one_line
 from stt_core.audio.formats import is_named_like_a_recording
@@ -66,7 +66,7 @@ class Recording:
                     spooled.seek(0)
                     yield spooled
         except OSError as error:
-            _cannot_be_read(self.named, error)
+            raise _cannot_be_read(self.named, error) from error
 
 
 def find_recordings(named: str) -> list[Recording]:
@@ -93,7 +93,7 @@ def find_recordings(named: str) -> list[Recording]:
         else:
             raise InvalidInputError(f"{shown} is no file.", mend="Name a recording, a pipe, or a folder of recordings.")
     except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
-        _cannot_be_read(shown, error)
+        raise _cannot_be_read(shown, error) from error
     if not found:
         raise InvalidInputError(
             f"No recording lies in {shown}.", mend="Name a file itself where its name does not end like a recording's."
@@ -102,7 +102,7 @@ def find_recordings(named: str) -> list[Recording]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> NoReturn:
+    def refuse(error: OSError) -> None:
         raise error
 
     for where, folders, files in os.walk(folder, onerror=refuse):
@@ -113,7 +113,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield path.relative_to(folder)
 
 
-def _cannot_be_read(named: str, error: OSError | ValueError) -> NoReturn:
+def _cannot_be_read(named: str, error: OSError | ValueError) -> InvalidInputError:
     where = error.filename if isinstance(error, OSError) and isinstance(error.filename, str) else named
     reason = error.strerror if isinstance(error, OSError) else error
-    raise InvalidInputError(f"{one_line(where)} cannot be read: {reason}.", mend="Check the path.") from error
+    return InvalidInputError(f"{one_line(where)} cannot be read: {reason}.", mend="Check the path.")

@@ -240,8 +240,9 @@ def fail(services: Services, job_id: str, message: str) -> None:
 
 
 def test_watching_when_a_run_failed_then_goes_on_until_a_later_attempt_has_passed_on_its_transcript(
-    services: Services, watch: Watch, capsys: pytest.CaptureFixture[str]
+    services: Services, watch: Watch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # else no bar is shown
     partition = discover(services, "a.wav")
     job_id = ""
 
@@ -256,7 +257,7 @@ def test_watching_when_a_run_failed_then_goes_on_until_a_later_attempt_has_passe
         lambda: services.jobs.modify_job(job_id, lambda _: JobUpdate(release_due=False)),
     )
 
-    said = capsys.readouterr().err
+    said = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capsys.readouterr().err)
     assert re.search(r"done\W+1/1 +\d", said), said
     assert "1 object transcribed." in said
 

@@ -88,6 +88,7 @@ def test_several_when_two_cannot_be_sent_then_the_others_are_transcribed_and_the
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert [name for name in named if any(name in line for line in errors)] == ["absent.wav", "bad.wav"]
     assert done.stderr.count("  mend: ") == 2
+    assert "━" not in done.stderr  # no bar where nobody looks
 
 
 def test_beside_when_run_again_then_sends_what_has_no_transcript_yet(
