@@ -212,25 +212,6 @@ def test_transcribe_when_the_file_is_no_audio_then_shows_the_refusal(stack: Stac
     assert done.stdout == ""
 
 
-def test_transcribe_when_a_folder_a_pipe_and_no_audio_are_named_then_all_but_that_are_written(
-    stack: Stack, tmp_path: Path
-) -> None:
-    (tmp_path / "calls").mkdir()
-    for name in ("talk.mp3", "talk.mp2", "-dash\n.mp3"):
-        (tmp_path / "calls" / name).write_bytes(SPEECH.read_bytes())
-    (tmp_path / "calls/letter.wav").write_text("Dear all, this is a letter. " * 50)
-    os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen(["cp", SPEECH, tmp_path / "pipe"]):
-        places = [str(tmp_path / name) for name in ("calls", "pipe", "out/")]
-        done = stack.run("transcribe", *places[:2], "-o", places[2], "-f", "srt", "--model", "demo")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Of 5 recordings: 4 transcribed, 1 failed." in done.stderr
-    assert f"error: {places[0]}/letter.wav: " in done.stderr
-    written = {file.name: file.read_text() for file in (tmp_path / "out").iterdir()}
-    assert set(written) == {"talk.mp3.srt", "talk.mp2.srt", "-dash\n.srt", "pipe.srt"}
-    assert len(set(written.values())) == 1 and " --> " in written["pipe.srt"]
-
-
 def test_example_script_when_run_without_our_packages_then_prints_the_transcript(stack: Stack, job: str) -> None:
     url = f"http://127.0.0.1:{stack.environment['STT_API_PORT']}"
     command = [sys.executable, "-I", "-S", str(ROOT / "scripts/test_upload.py"), str(SPEECH), "--model", "demo"]
